@@ -1,1 +1,32 @@
-//! placeholder
+//! A decoder-only language model on libtorch: load it, run it, keep its activations, intervene, generate.
+//!
+//! One forward pass serves every family; a family is a small file that turns `config.json` and tensor names
+//! into an [`Architecture`] and [`Weights`]. Hook names are those of TransformerLens, and interventions are
+//! serialisable values.
+
+#![deny(missing_docs)]
+
+pub mod architecture;
+mod attention;
+mod cache;
+mod decoder;
+mod error;
+pub mod family;
+mod hook;
+pub mod intervention;
+mod kv_cache;
+mod mlp;
+mod model;
+mod norm;
+mod rotary;
+pub mod weights;
+
+pub use architecture::Architecture;
+pub use cache::{ActivationCache, NameFilter};
+pub use decoder::{LogitPositions, Output, Run};
+pub use error::{Error, Result};
+pub use hook::{Axes, Head, Hook, Point};
+pub use intervention::{Action, Intervention, Plan, Schedule, Steps};
+pub use kv_cache::KvCache;
+pub use model::Model;
+pub use weights::Weights;

@@ -1,0 +1,122 @@
+//! Activations kept from a run, and the filter that says which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tch::Tensor;
+
+use crate::error::{Error, Result};
+use crate::hook::{Hook, Point};
+
+/// Which hooks a run keeps.
+#[derive(Debug, Clone, Default)]
+pub struct NameFilter {
+    all: bool,
+    points: BTreeSet<Point>,
+    hooks: BTreeSet<Hook>,
+}
+
+impl NameFilter {
+    /// Nothing.
+    pub fn none() -> Self {
+        NameFilter::default()
+    }
+
+    /// Everything.
+    pub fn all() -> Self {
+        NameFilter { all: true, ..NameFilter::default() }
+    }
+
+    /// These points, in every layer.
+    pub fn points(points: &[Point]) -> Self {
+        NameFilter { points: points.iter().copied().collect(), ..NameFilter::default() }
+    }
+
+    /// These hooks only.
+    pub fn hooks(hooks: &[Hook]) -> Self {
+        NameFilter { hooks: hooks.iter().copied().collect(), ..NameFilter::default() }
+    }
+
+    /// Reads names; `blocks.*.attn.hook_z` means every layer.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHook`] for a name that does not exist.
+    pub fn parse<S: AsRef<str>>(names: &[S]) -> Result<Self> {
+        let mut filter = NameFilter::default();
+        for name in names {
+            match name.as_ref().strip_prefix("blocks.*.") {
+                Some(_) => {
+                    let first: Hook = name.as_ref().replacen('*', "0", 1).parse()?;
+                    filter.points.insert(first.point());
+                }
+                None => {
+                    filter.hooks.insert(name.as_ref().parse()?);
+                }
+            }
+        }
+        Ok(filter)
+    }
+
+    /// Whether `hook` is kept.
+    pub fn wants(&self, hook: Hook) -> bool {
+        self.all || self.points.contains(&hook.point()) || self.hooks.contains(&hook)
+    }
+}
+
+/// The activations of one run, by hook. Tensors keep their graph unless the run was under `no_grad`.
+#[derive(Debug, Default)]
+pub struct ActivationCache {
+    tensors: BTreeMap<Hook, Tensor>,
+}
+
+impl ActivationCache {
+    pub(crate) fn insert(&mut self, hook: Hook, tensor: Tensor) {
+        self.tensors.insert(hook, tensor);
+    }
+
+    /// The activation at `hook`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the run did not keep it.
+    pub fn get(&self, hook: Hook) -> Result<&Tensor> {
+        self.tensors.get(&hook).ok_or_else(|| {
+            Error::Input(format!("`{hook}` is not in the cache: the run's name filter left it out, or this model has none"))
+        })
+    }
+
+    /// The activation at `point` in `layer`.
+    ///
+    /// # Errors
+    /// As [`ActivationCache::get`].
+    pub fn block(&self, layer: usize, point: Point) -> Result<&Tensor> {
+        self.get(Hook::block(layer, point))
+    }
+
+    /// The kept hooks, in the order of layers, those outside the blocks first.
+    pub fn hooks(&self) -> impl Iterator<Item = Hook> + '_ {
+        self.tensors.keys().copied()
+    }
+
+    /// How many activations are kept.
+    pub fn len(&self) -> usize {
+        self.tensors.len()
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_means_every_layer() {
+        let filter = NameFilter::parse(&["blocks.*.attn.hook_z", "hook_embed"]).unwrap();
+        assert!(filter.wants(Hook::block(5, Point::Z)));
+        assert!(filter.wants(Hook::top(Point::Embed)));
+        assert!(!filter.wants(Hook::block(5, Point::Q)));
+        assert!(NameFilter::parse(&["blocks.*.attn.hook_y"]).is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! What can go wrong, said so that the reader knows what, where and what to do about it.
+
+use std::path::PathBuf;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the runner.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of the model folder is absent or unreadable.
+    #[error("{}: cannot read: {source}\nhint: {hint}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file was read and makes no sense.
+    #[error("{file}: {what}")]
+    Format {
+        /// The file (or "embedded model/...").
+        file: String,
+        /// What is wrong with it, and the way out where there is one.
+        what: String,
+    },
+    /// `config.json` asks for something that this program does not know or do.
+    #[error("config.json: {0}")]
+    Config(String),
+    /// A weight is missing, has the wrong shape or type, or holds NaN or infinity.
+    #[error("weights: tensor `{name}` {what}")]
+    Weight {
+        /// The tensor's name in the file.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A hook name that does not exist.
+    #[error("unknown hook `{name}`; did you mean `{nearest}`?")]
+    UnknownHook {
+        /// The name given.
+        name: String,
+        /// The existing name nearest to it.
+        nearest: String,
+    },
+    /// The input does not fit the model or the other inputs.
+    #[error("{0}")]
+    Input(String),
+    /// The prompt and what is to follow do not fit the context window.
+    #[error(
+        "{tokens} tokens do not fit the model's context window of {window}\nhint: shorten the prompt or ask for fewer tokens"
+    )]
+    Window {
+        /// Tokens asked for.
+        tokens: usize,
+        /// Positions that the model has.
+        window: usize,
+    },
+    /// An intervention that cannot be applied as stated.
+    #[error("intervention on `{hook}`: {what}")]
+    Intervention {
+        /// The hook that it names.
+        hook: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The tokenizer refused its file or a text.
+    #[error("tokenizer: {0}")]
+    Tokenizer(String),
+    /// libtorch refused an operation (out of memory, for one).
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl Error {
+    pub(crate) fn weight(name: impl Into<String>, what: impl Into<String>) -> Self {
+        Error::Weight { name: name.into(), what: what.into() }
+    }
+
+    pub(crate) fn intervention(hook: impl ToString, what: impl Into<String>) -> Self {
+        Error::Intervention { hook: hook.to_string(), what: what.into() }
+    }
+}

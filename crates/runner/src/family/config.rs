@@ -1,0 +1,161 @@
+//! `config.json`, read strictly: a key that nobody asked for and that is not known to be harmless is an error.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// Keys that do not change the forward pass of a loaded model in evaluation.
+const INERT: &[&str] = &[
+    "_attn_implementation_autoset",
+    "_name_or_path",
+    "architectures",
+    "attention_dropout",
+    "attn_pdrop",
+    "auto_map",
+    "bos_token_id",
+    "dtype",
+    "embd_pdrop",
+    "eos_token_id",
+    "finetuning_task",
+    "gradient_checkpointing",
+    "id2label",
+    "initializer_range",
+    "is_decoder",
+    "is_encoder_decoder",
+    "label2id",
+    "mlp_dropout",
+    "model_type",
+    "output_attentions",
+    "output_hidden_states",
+    "output_past",
+    "pad_token_id",
+    "problem_type",
+    "resid_pdrop",
+    "return_dict",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
+    "task_specific_params",
+    "torch_dtype",
+    "transformers_version",
+    "use_cache",
+];
+
+/// The object in `config.json`, which remembers the keys that were read.
+#[derive(Debug)]
+pub struct Config {
+    object: Map<String, Value>,
+    read: RefCell<BTreeSet<String>>,
+    allowed: Vec<String>,
+}
+
+impl Config {
+    /// Parses the text of a `config.json`. Keys in `allowed` may be present without being understood.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the text is not a JSON object.
+    pub fn parse(text: &[u8], allowed: &[String]) -> Result<Self> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Object(object)) => {
+                Ok(Config { object, read: RefCell::default(), allowed: allowed.to_vec() })
+            }
+            Ok(_) => Err(Error::Config("must be a JSON object".into())),
+            Err(error) => Err(Error::Config(format!("not valid JSON: {error}"))),
+        }
+    }
+
+    /// The value of `key`; null counts as absent.
+    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+        self.read.borrow_mut().insert(key.to_owned());
+        self.object.get(key).filter(|value| !value.is_null())
+    }
+
+    fn typed<T>(&self, key: &str, kind: &str, cast: impl Fn(&Value) -> Option<T>) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        cast(value)
+            .map(Some)
+            .ok_or_else(|| Error::Config(format!("`{key}` must be {kind}, but is {}", shown(value))))
+    }
+
+    /// A string that must be there.
+    pub(super) fn string(&self, key: &str) -> Result<String> {
+        required(key, self.typed(key, "a string", |value| value.as_str().map(str::to_owned))?)
+    }
+
+    /// A string, or `default`.
+    pub(super) fn string_or(&self, key: &str, default: &str) -> Result<String> {
+        Ok(self
+            .typed(key, "a string", |value| value.as_str().map(str::to_owned))?
+            .unwrap_or_else(|| default.to_owned()))
+    }
+
+    /// A non-negative whole number that must be there.
+    pub(super) fn size(&self, key: &str) -> Result<usize> {
+        required(key, self.size_if(key)?)
+    }
+
+    /// A non-negative whole number, if it is there.
+    pub(super) fn size_if(&self, key: &str) -> Result<Option<usize>> {
+        self.typed(key, "a whole number", |value| value.as_u64().and_then(|n| usize::try_from(n).ok()))
+    }
+
+    /// A number, or `default`.
+    pub(super) fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        Ok(self.typed(key, "a number", Value::as_f64)?.unwrap_or(default))
+    }
+
+    /// A truth value, or `default`.
+    pub(super) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
+        Ok(self.typed(key, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    /// One token id or a list of them.
+    pub(super) fn tokens(&self, key: &str) -> Result<Vec<i64>> {
+        let list = |value: &Value| match value {
+            Value::Array(values) => values.iter().map(Value::as_i64).collect(),
+            other => other.as_i64().map(|id| vec![id]),
+        };
+        Ok(self.typed(key, "a token id or a list of them", list)?.unwrap_or_default())
+    }
+
+    /// Refuses the keys that were neither read nor known to be inert.
+    pub(super) fn refuse_unread(&self) -> Result<()> {
+        let read = self.read.borrow();
+        let known = |key: &String| {
+            read.contains(key) || INERT.contains(&key.as_str()) || self.allowed.contains(key)
+        };
+        // A key that is null, false or empty switches nothing on.
+        let off = |value: &Value| match value {
+            Value::Null | Value::Bool(false) => true,
+            Value::Array(items) => items.is_empty(),
+            Value::Object(items) => items.is_empty(),
+            _ => false,
+        };
+        match self.object.iter().find(|(key, value)| !known(key) && !off(value)) {
+            None => Ok(()),
+            Some((key, value)) => Err(Error::Config(format!(
+                "key `{key}` = {} is not understood and may change the computation\n\
+                 hint: if it does not, allow it by name (--allow-config-key {key})",
+                shown(value)
+            ))),
+        }
+    }
+}
+
+fn required<T>(key: &str, value: Option<T>) -> Result<T> {
+    value.ok_or_else(|| Error::Config(format!("`{key}` is missing")))
+}
+
+/// A JSON value, cut to what fits on a line.
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,102 @@
+//! Keys and values of the positions already run, so that decoding computes only the new ones.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::architecture::Architecture;
+use crate::error::{Error, Result};
+
+/// Keys (rotated) and values of every layer, and which columns are padding.
+#[derive(Debug)]
+pub struct KvCache {
+    /// Per layer, keys and values, each `[batch, kv_heads, capacity, d_head]`.
+    layers: Vec<(Tensor, Tensor)>,
+    /// `[batch, capacity]` bool, true for real tokens; none if no row is padded.
+    real: Option<Tensor>,
+    /// Real tokens of each row so far, `[batch]` i64: the next position.
+    next_position: Tensor,
+    columns: usize,
+    capacity: usize,
+}
+
+impl KvCache {
+    /// Room for `capacity` columns of `batch` rows.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] when memory does not suffice.
+    pub fn new(arch: &Architecture, batch: usize, capacity: usize, kind: Kind, device: Device) -> Result<Self> {
+        let shape = [batch as i64, arch.n_kv_heads as i64, capacity as i64, arch.d_head as i64];
+        let empty = || Tensor::f_empty(shape, (kind, device));
+        let layers = (0..arch.n_layers).map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
+        let next_position = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
+        Ok(KvCache { layers, real: None, next_position, columns: 0, capacity })
+    }
+
+    /// Columns run so far.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
+    /// Bytes of keys and values that `batch` rows of `capacity` columns take.
+    pub fn bytes(arch: &Architecture, batch: usize, capacity: usize, kind: Kind) -> usize {
+        2 * arch.n_layers * batch * arch.n_kv_heads * capacity * arch.d_head * kind.elt_size_in_bytes()
+    }
+
+    /// The position that the next token of each row gets, `[batch]`.
+    pub(crate) fn next_position(&self) -> &Tensor {
+        &self.next_position
+    }
+
+    /// Which columns so far are real, `[batch, columns]`.
+    pub(crate) fn real(&self) -> Result<Option<Tensor>> {
+        Ok(self.real.as_ref().map(|real| real.f_narrow(1, 0, self.columns as i64)).transpose()?)
+    }
+
+    /// Takes in `new` columns, of which `mask` (`[batch, new]` bool) says which are real.
+    pub(crate) fn extend(&mut self, new: usize, mask: Option<&Tensor>) -> Result<()> {
+        if self.columns + new > self.capacity {
+            return Err(Error::Window { tokens: self.columns + new, window: self.capacity });
+        }
+        if mask.is_some() && self.real.is_none() {
+            let batch = self.next_position.size()[0];
+            let options = (Kind::Bool, self.next_position.device());
+            self.real = Some(Tensor::f_ones([batch, self.capacity as i64], options)?);
+        }
+        if let (Some(real), Some(mask)) = (&self.real, mask) {
+            real.f_narrow(1, self.columns as i64, new as i64)?.f_copy_(mask)?;
+        }
+        self.next_position = match mask {
+            Some(mask) => self.next_position.f_add(&mask.f_sum_dim_intlist(1, false, Kind::Int64)?)?,
+            None => self.next_position.f_add_scalar(new as i64)?,
+        };
+        self.columns += new;
+        Ok(())
+    }
+
+    /// Stores the newest columns of `layer` and returns all of them. `k`, `v`: `[batch, kv_heads, new, d_head]`.
+    pub(crate) fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
+        let new = k.size()[2];
+        let (keys, values) = &self.layers[layer];
+        let start = self.columns as i64 - new;
+        keys.f_narrow(2, start, new)?.f_copy_(k)?;
+        values.f_narrow(2, start, new)?.f_copy_(v)?;
+        let all = |t: &Tensor| t.f_narrow(2, 0, self.columns as i64);
+        Ok((all(keys)?, all(values)?))
+    }
+
+    /// Keeps only `rows`, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if a row does not exist.
+    pub fn keep_rows(&mut self, rows: &[i64]) -> Result<()> {
+        let index = Tensor::f_from_slice(rows)?.f_to_device(self.next_position.device())?;
+        for (k, v) in &mut self.layers {
+            *k = k.f_index_select(0, &index)?;
+            *v = v.f_index_select(0, &index)?;
+        }
+        if let Some(real) = &mut self.real {
+            *real = real.f_index_select(0, &index)?;
+        }
+        self.next_position = self.next_position.f_index_select(0, &index)?;
+        Ok(())
+    }
+}

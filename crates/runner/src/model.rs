@@ -1,0 +1,112 @@
+//! A model in memory: its architecture and its weights.
+
+use std::collections::BTreeMap;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::architecture::Architecture;
+use crate::cache::{ActivationCache, NameFilter};
+use crate::decoder::{self, Output, Run};
+use crate::error::{Error, Result};
+use crate::family;
+use crate::hook::Head;
+use crate::weights::{Source, Weights};
+
+/// A model that can be run.
+#[derive(Debug)]
+pub struct Model {
+    architecture: Architecture,
+    weights: Weights,
+}
+
+impl Model {
+    /// Takes the weights out of `source`.
+    ///
+    /// # Errors
+    /// [`Error::Weight`] for a tensor that is missing or does not fit `architecture`.
+    pub fn from_source(architecture: Architecture, source: &mut dyn Source) -> Result<Self> {
+        let weights = family::weights(&architecture, source)?;
+        Ok(Model { architecture, weights })
+    }
+
+    /// A model over tensors in memory under Hugging Face's names. They are not copied, so gradients reach them;
+    /// matrices may be in a narrower dtype than the norms' weights and the embedding.
+    ///
+    /// # Errors
+    /// [`Error::Weight`] for a tensor that is missing or has the wrong shape.
+    pub fn from_tensors(architecture: Architecture, mut tensors: BTreeMap<String, Tensor>) -> Result<Self> {
+        Model::from_source(architecture, &mut tensors)
+    }
+
+    /// The description of the model.
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.weights.embed.device()
+    }
+
+    /// The dtype of the residual stream.
+    pub fn kind(&self) -> Kind {
+        self.weights.embed.kind()
+    }
+
+    /// Every query head, layer by layer.
+    pub fn heads(&self) -> Vec<Head> {
+        let per_layer = self.architecture.n_heads;
+        (0..self.architecture.n_layers)
+            .flat_map(|layer| (0..per_layer).map(move |head| Head { layer, head }))
+            .collect()
+    }
+
+    /// Runs `ids`, `[batch, pos]` i64, as `run` says. Records gradients if the weights ask for them; wrap in
+    /// [`tch::no_grad`] otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Window`] if there are more tokens than positions, [`Error::Input`] for shapes that do not
+    /// fit, [`Error::Intervention`], [`Error::Torch`].
+    pub fn run(&self, ids: &Tensor, run: Run<'_>) -> Result<Output> {
+        decoder::forward(&self.architecture, &self.weights, ids, run)
+    }
+
+    /// The logits of `ids`, `[batch, pos, vocab]`.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn logits(&self, ids: &Tensor) -> Result<Tensor> {
+        Ok(self.run(ids, Run::default())?.logits()?.shallow_clone())
+    }
+
+    /// The logits of `ids` and the activations that `names` asks for.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub fn run_with_cache(&self, ids: &Tensor, names: NameFilter) -> Result<(Tensor, ActivationCache)> {
+        let output = self.run(ids, Run { names, ..Run::default() })?;
+        Ok((output.logits()?.shallow_clone(), output.cache))
+    }
+
+    /// Rows of token ids of one length as a `[batch, pos]` tensor on the model's device.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the first row of another length.
+    pub fn ids(&self, rows: &[Vec<i64>]) -> Result<Tensor> {
+        let length = rows.first().map_or(0, Vec::len);
+        if let Some((row, other)) = rows.iter().enumerate().find(|(_, row)| row.len() != length) {
+            return Err(Error::Input(format!(
+                "row {row} has {} tokens, row 0 has {length}: pad them or run them apart",
+                other.len()
+            )));
+        }
+        let flat: Vec<i64> = rows.concat();
+        let ids = Tensor::f_from_slice(&flat)?.f_reshape([rows.len() as i64, length as i64])?;
+        Ok(ids.f_to_device(self.device())?)
+    }
+}
