@@ -1,0 +1,52 @@
+# `make` alone lists the targets. `make demo` and `make test` bring their own set-up.
+
+CARGO ?= cargo
+PYTHON ?= python3
+export CARGO
+
+# The set-up links the libtorch that these two choose as .libtorch, and every build goes through that link. So a later
+# plain `cargo build`, without them, finds the same libtorch and the same build.
+cargo := env -u LIBTORCH -u LIBTORCH_USE_PYTORCH $(CARGO)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup build demo test test-setup lint train-model goldens clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: ## check the tools and fetch libtorch once (or use LIBTORCH, LIBTORCH_USE_PYTORCH=1)
+	@command -v $(PYTHON) >/dev/null || { \
+		echo "setup: error: $(PYTHON) is not on the PATH" >&2; \
+		echo "setup: hint: on Debian or Ubuntu: sudo apt install python3-venv; on macOS: xcode-select --install" >&2; \
+		exit 1; }
+	@$(PYTHON) scripts/setup.py
+
+build: setup ## build every binary in release mode
+	$(cargo) build --release --locked --workspace --bins
+
+demo: build ## run repetition-curse on the embedded model
+	$(cargo) run --release --locked --quiet --bin repetition-curse -- --out runs/repetition-curse/demo
+
+test: setup test-setup lint ## all checks: set-up, format, clippy, docs, tests
+	$(cargo) test --release --locked --workspace
+
+test-setup:
+	$(PYTHON) tests/setup/test_setup.py
+
+# In the release profile, so that the dependencies' build scripts (the C++ binding) run once for lint and tests.
+lint: setup ## rustfmt, clippy and rustdoc, without a warning
+	$(cargo) fmt --all --check
+	$(cargo) clippy --release --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(cargo) doc --release --locked --workspace --no-deps
+
+train-model: build ## train the embedded model anew
+	$(cargo) run --release --locked --quiet --bin train
+
+goldens: ## make the reference values of tests/goldens anew, with PyTorch and transformers from PyPI
+	$(PYTHON) -m venv target/goldens-venv
+	target/goldens-venv/bin/python -m pip install --requirement tests/goldens/requirements.txt
+	target/goldens-venv/bin/python tests/goldens/make.py
+
+clean: ## remove target/ (the cache of libtorch and runs/ stay)
+	$(CARGO) clean

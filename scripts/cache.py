@@ -1,0 +1,129 @@
+"""The unpacked libtorch in the user's cache: there and whole, or fetched.
+
+A folder of the cache is complete from the moment that it has its name: everything is downloaded and unpacked in a
+`partial-*` folder beside it, which is then renamed. What an interrupted run leaves is removed by the next one.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pip_download
+from platforms import PLATFORMS, TORCH_VERSION, requirements
+from report import SetupError, say
+
+_STAMP = "refrain-stamp.json"
+
+
+def folder():
+    """Where refrain keeps what it fetches: $REFRAIN_CACHE, else refrain/ in the user's cache folder."""
+    own = os.environ.get("REFRAIN_CACHE")
+    if own:
+        return Path(own).expanduser().absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "refrain"
+
+
+def libtorch(platform):
+    """The folder of the unpacked libtorch for `platform`, fetched if it is not there or not whole."""
+    final = folder() / f"libtorch-{TORCH_VERSION}-{platform}"
+    pins = _pins(platform)
+    if _is_whole(final, pins):
+        return final
+    try:
+        folder().mkdir(parents=True, exist_ok=True)
+        with _lock(folder() / "lock"):
+            if not _is_whole(final, pins):  # another run may have fetched it while this one waited
+                _fetch(platform, final, pins)
+    except OSError as error:
+        raise SetupError(
+            f"cannot write the cache {folder()}: {error}", "free or allow that folder, or set REFRAIN_CACHE to another"
+        ) from error
+    return final
+
+
+def _pins(platform):
+    """A digest of the pinned versions and checksums, comments aside."""
+    lines = [line.strip() for line in requirements(platform).read_text().splitlines()]
+    return hashlib.sha256("\n".join(line for line in lines if line and line[0] != "#").encode()).hexdigest()
+
+
+def _is_whole(final, pins):
+    """True if `final` was unpacked from these pins and every file still has its size. Reads no file's content."""
+    try:
+        stamp = json.loads((final / _STAMP).read_text())
+        return stamp["pins"] == pins and all(
+            (final / name).stat().st_size == size for name, size in stamp["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _fetch(platform, final, pins):
+    for left in final.parent.glob("partial-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    if final.exists():
+        say(f"{final} is damaged or of another version; fetching it again")
+    needed, free = PLATFORMS[platform][1], shutil.disk_usage(final.parent).free / 1e9
+    if free < needed:
+        raise SetupError(
+            f"fetching libtorch needs {needed:.1f} GB in {final.parent}, and {free:.1f} GB are free",
+            "free some space, or set REFRAIN_CACHE to a folder on another disk",
+        )
+    say(f"fetching libtorch {TORCH_VERSION} for {platform} into {final} (once; needs {needed:.1f} GB meanwhile)")
+    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=final.parent))
+    try:
+        for name in ("wheels", "scratch", "unpacked"):
+            (partial / name).mkdir()
+        pip_download.download(platform, partial / "wheels", partial / "scratch")
+        say("unpacking")
+        _unpack(sorted((partial / "wheels").glob("*.whl")), partial / "unpacked", pins)
+        if final.exists():
+            final.rename(partial / "replaced")
+        (partial / "unpacked").rename(final)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _unpack(wheels, into, pins):
+    """Unpacks what C++ needs of the wheels, each wheel as pip would lay it out, and stamps the folder."""
+    files = {}
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in archive.infolist():
+                if _is_wanted(member.filename):
+                    archive.extract(member, into)
+                    files[member.filename] = member.file_size
+    if not any(name.startswith("torch/lib/libtorch_cpu.") for name in files):
+        raise SetupError("the downloaded wheels hold no torch/lib/libtorch_cpu", "report this; the pinned wheels are wrong")
+    (into / _STAMP).write_text(json.dumps({"torch": TORCH_VERSION, "pins": pins, "files": files}, indent=0))
+
+
+def _is_wanted(name):
+    """Libraries, headers and licences; of Python's part only what tells the version."""
+    if name.endswith("/"):
+        return False
+    parts = name.split("/")
+    if parts[0] == "torch":
+        return parts[1] in ("lib", "include", ".dylibs", "version.py")
+    if parts[0] == "nvidia":
+        return parts[-2] == "lib" and ".so" in parts[-1]
+    return parts[0].endswith(".dist-info")
+
+
+@contextmanager
+def _lock(path):
+    """Only one run fetches at a time. The lock is the kernel's: it ends with the process, however that ends."""
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another run is fetching libtorch; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,21 @@
+"""What the set-up says: plain lines on stderr, and one kind of error that ends it."""
+
+import sys
+
+
+class SetupError(Exception):
+    """A reason why the set-up cannot go on: what is wrong, and (`hint`) what to do."""
+
+    def __init__(self, message, hint=None):
+        super().__init__(message)
+        self.hint = hint
+
+
+def say(message):
+    print(f"setup: {message}", file=sys.stderr, flush=True)
+
+
+def say_error(error):
+    print(f"setup: error: {error}", file=sys.stderr)
+    for line in (error.hint or "").splitlines():
+        print(f"setup: hint: {line}", file=sys.stderr)
