@@ -1,0 +1,173 @@
+//! Axes: a scale, its limits, its ticks and its label.
+
+use crate::text::number;
+
+/// How values become positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scale {
+    Linear,
+    /// Logarithmic; the base only decides the ticks.
+    Log,
+    /// log2(1 + v), for steps that start at 0.
+    LogFromZero,
+}
+
+/// One axis.
+#[derive(Debug, Clone)]
+pub(crate) struct Axis {
+    scale: Scale,
+    low: f64,
+    high: f64,
+    /// Value and label; an empty label is a tick alone.
+    pub(crate) ticks: Vec<(f64, String)>,
+    pub(crate) label: String,
+}
+
+impl Axis {
+    /// Linear between limits widened to round numbers.
+    pub(crate) fn linear(low: f64, high: f64, label: &str) -> Self {
+        let step = round_step((high - low).max(1e-9) / 5.0);
+        let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
+        let decimals = (-step.log10().floor()).max(0.0) as usize;
+        let ticks = (first..=last).map(|i| (i as f64 * step, number(i as f64 * step, decimals))).collect();
+        Self { scale: Scale::Linear, low: first as f64 * step, high: last as f64 * step, ticks, label: label.into() }
+    }
+
+    /// Linear, showing exactly these limits (those of data), with round ticks inside.
+    pub(crate) fn tight(low: f64, high: f64, label: &str) -> Self {
+        let mut axis = Self::linear(low, high, label);
+        axis.ticks.retain(|(v, _)| *v >= low - 1e-12 && *v <= high + 1e-12);
+        Self { low, high, ..axis }
+    }
+
+    /// A share, 0 to 1 in per cent, with a little room so that lines at the ends are seen whole.
+    pub(crate) fn share(label: &str) -> Self {
+        let ticks = (0..=4).map(|i| (f64::from(i) * 0.25, format!("{}%", i * 25))).collect();
+        Self { scale: Scale::Linear, low: -0.04, high: 1.04, ticks, label: label.into() }
+    }
+
+    /// From 0 to 1, with a little room.
+    pub(crate) fn unit(label: &str) -> Self {
+        let ticks = (0..=5).map(|i| (f64::from(i) * 0.2, number(f64::from(i) * 0.2, 1))).collect();
+        Self { scale: Scale::Linear, low: -0.03, high: 1.03, ticks, label: label.into() }
+    }
+
+    /// Powers of two that include `low` and `high`, with `margin` octaves of room on both sides.
+    pub(crate) fn octaves(low: f64, high: f64, margin: f64, label: &str) -> Self {
+        let (first, last) = ((low.log2() + 1e-9).floor() as i32, (high.log2() - 1e-9).ceil() as i32);
+        let last = last.max(first + 1);
+        let every = ((last - first) / 12 + 1) as usize;
+        let ticks = (first..=last)
+            .step_by(every)
+            .map(|e| (2f64.powi(e), if e < 0 { format!("1/{}", 1u64 << -e) } else { format!("{}", 1u64 << e) }))
+            .collect();
+        let (low, high) = (2f64.powf(f64::from(first) - margin), 2f64.powf(f64::from(last) + margin));
+        Self { scale: Scale::Log, low, high, ticks, label: label.into() }
+    }
+
+    /// Values asked for, on a base-2 scale: one tick at each of them.
+    pub(crate) fn counts(values: &[f64], label: &str) -> Self {
+        let (low, high) =
+            values.iter().fold((f64::MAX, f64::MIN_POSITIVE), |(l, h), v| (l.min(*v), h.max(*v)));
+        let room = 2f64.powf(0.5);
+        let ticks = values.iter().map(|v| (*v, number(*v, 0))).collect();
+        Self { scale: Scale::Log, low: low / room, high: high * room, ticks, label: label.into() }
+    }
+
+    /// Generation steps from 0 to `last` on log2(1 + step).
+    pub(crate) fn steps(last: f64, label: &str) -> Self {
+        let last = last.max(1.0);
+        let ticks = std::iter::once(0.0)
+            .chain((0..40).map(|e| 2f64.powi(e)))
+            .take_while(|v| *v <= last)
+            .map(|v| (v, number(v, 0)))
+            .collect();
+        Self { scale: Scale::LogFromZero, low: 0.0, high: last, ticks, label: label.into() }
+    }
+
+    /// Powers of ten, unlabelled ticks at 2 and 5 times of them, showing exactly `low` to `high`.
+    pub(crate) fn decades(low: f64, high: f64, label: &str) -> Self {
+        let span = (high / low).log10();
+        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+        let mut ticks = Vec::new();
+        for e in first..=last {
+            for m in [1.0, 2.0, 5.0] {
+                let v = m * 10f64.powi(e);
+                if v < low * 0.999 || v > high * 1.001 {
+                    continue;
+                }
+                let named = m == 1.0 || span < 1.6;
+                ticks.push((v, if named { power_of_ten(m, e) } else { String::new() }));
+            }
+        }
+        Self { scale: Scale::Log, low, high, ticks, label: label.into() }
+    }
+
+    /// Relabels the lowest tick of a logarithmic axis as holding everything below it too.
+    pub(crate) fn open_below(&mut self) {
+        if let Some((_, label)) = self.ticks.first_mut() {
+            *label = format!("≤ {label}");
+        }
+    }
+
+    /// 0 at the low limit, 1 at the high one; values outside are put on the limit.
+    pub(crate) fn position(&self, v: f64) -> f64 {
+        let (low, high) = (self.map(self.low), self.map(self.high));
+        ((self.map(v.max(self.low)) - low) / (high - low)).clamp(0.0, 1.0)
+    }
+
+    fn map(&self, v: f64) -> f64 {
+        match self.scale {
+            Scale::Linear => v,
+            Scale::Log => v.log2(),
+            Scale::LogFromZero => (1.0 + v).log2(),
+        }
+    }
+}
+
+/// 1, 2 or 5 times a power of ten, not below `raw`.
+pub(crate) fn round_step(raw: f64) -> f64 {
+    let power = 10f64.powf(raw.log10().floor());
+    let m = raw / power;
+    power * [1.0, 2.0, 5.0, 10.0].into_iter().find(|c| m <= c * (1.0 + 1e-9)).unwrap_or(10.0)
+}
+
+fn power_of_ten(m: f64, e: i32) -> String {
+    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    if (0..4).contains(&e) {
+        return number(m * 10f64.powi(e), 0);
+    }
+    let mut text = if m == 1.0 { "10".to_owned() } else { format!("{m:.0}×10") };
+    if e < 0 {
+        text.push('⁻');
+    }
+    text.extend(e.unsigned_abs().to_string().bytes().map(|b| DIGITS[usize::from(b - b'0')]));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: &Axis) -> Vec<&str> {
+        axis.ticks.iter().map(|(_, label)| label.as_str()).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_and_named() {
+        assert_eq!(labels(&Axis::linear(0.0, 4.7, "")), ["0", "1", "2", "3", "4", "5"]);
+        assert_eq!(labels(&Axis::linear(-0.12, 0.31, "")), ["−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3", "0.4"]);
+        assert_eq!(labels(&Axis::octaves(0.3, 3.0, 0.0, "")), ["1/4", "1/2", "1", "2", "4"]);
+        assert_eq!(labels(&Axis::steps(9.0, "")), ["0", "1", "2", "4", "8"]);
+        let decades = Axis::decades(9e3, 2e5, "");
+        assert_eq!(labels(&decades), ["10⁴", "2×10⁴", "5×10⁴", "10⁵", "2×10⁵"]);
+    }
+
+    #[test]
+    fn positions_follow_the_scale() {
+        let steps = Axis::steps(7.0, "");
+        assert_eq!([0.0, 1.0, 3.0, 7.0].map(|v| (steps.position(v) * 3.0).round()), [0.0, 1.0, 2.0, 3.0]);
+        assert_eq!(Axis::octaves(1.0, 16.0, 0.0, "").position(4.0), 0.5);
+        assert_eq!(Axis::octaves(1.0, 16.0, 0.0, "").position(0.0), 0.0, "below the axis is on its end");
+    }
+}

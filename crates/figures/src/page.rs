@@ -1,0 +1,107 @@
+//! What stands around the panels: title, caption line, legend, footnotes. The legend has rows of its own between
+//! the title and the panels, so it can never cover data.
+
+use crate::canvas::{Anchor, Canvas, Text, text_width};
+use crate::drawing::Drawing;
+use crate::palette::{Colour, GREY, INK, Marker, RULE, Style};
+use crate::text::wrap;
+
+const MARGIN: f64 = 18.0;
+const TITLE: f64 = 16.0;
+const SMALL: f64 = 9.5;
+const LEGEND: f64 = 10.5;
+const KEY: f64 = 30.0;
+
+/// The sign in front of a legend's text.
+pub(crate) enum Key {
+    /// A line, with its marker where the data have markers.
+    Line(Style, bool),
+    Band(Colour),
+    /// A small dot for a single run.
+    Dot(Style),
+    Open(Marker, Colour),
+    Rule,
+    Outline(Colour),
+    Hatch,
+    /// Text alone.
+    Note,
+}
+
+/// A page that grows from top to bottom.
+pub(crate) struct Page {
+    pub(crate) canvas: Canvas,
+    pub(crate) width: f64,
+    /// Where the next thing may start.
+    pub(crate) top: f64,
+}
+
+impl Page {
+    pub(crate) fn new(width: f64, title: &str, caption: &str) -> Self {
+        let mut page = Self { canvas: Canvas::default(), width, top: MARGIN };
+        for line in wrap(title, TITLE, true, width - 2.0 * MARGIN) {
+            page.top += TITLE;
+            page.canvas.text(Text::new((MARGIN, page.top - 3.0), Anchor::Start, TITLE, INK, line).bold());
+            page.top += 4.0;
+        }
+        page.lines(caption);
+        page
+    }
+
+    /// Small grey text over the whole width.
+    fn lines(&mut self, text: &str) {
+        for line in wrap(text, SMALL, false, self.width - 2.0 * MARGIN) {
+            self.top += SMALL + 4.0;
+            self.canvas.text(Text::new((MARGIN, self.top - 2.0), Anchor::Start, SMALL, GREY, line));
+        }
+    }
+
+    /// The legend, in as many rows as it needs.
+    pub(crate) fn legend(&mut self, entries: &[(Key, String)]) {
+        let mut x = MARGIN;
+        self.top += LEGEND + 10.0;
+        for (key, label) in entries {
+            let sign = if matches!(key, Key::Note) { 0.0 } else { KEY + 5.0 };
+            let text = Text::new((0.0, 0.0), Anchor::Start, LEGEND, INK, label.clone());
+            let length = sign + text_width(&text);
+            if x > MARGIN && x + length > self.width - MARGIN {
+                x = MARGIN;
+                self.top += LEGEND + 6.0;
+            }
+            self.key(key, x, self.top - LEGEND * 0.36);
+            self.canvas.text(Text { at: (x + sign, self.top), ..text });
+            x += length + 20.0;
+        }
+        self.top += 4.0;
+    }
+
+    fn key(&mut self, key: &Key, x: f64, y: f64) {
+        let (canvas, middle) = (&mut self.canvas, x + KEY / 2.0);
+        let (corner, opposite) = ((middle - 6.0, y - 5.5), (middle + 6.0, y + 5.5));
+        match key {
+            Key::Line(style, marked) => canvas.sample((middle, y), KEY, *style, *marked),
+            Key::Band(colour) => canvas.rect((x, y - 5.0), (x + KEY, y + 5.0), colour.alpha(0.25)),
+            Key::Dot(style) => {
+                for (dx, dy) in [(-8.0, 2.0), (0.0, -2.0), (8.0, 1.0)] {
+                    canvas.shape((middle + dx, y + dy), Marker::Circle, 1.6, style.colour.alpha(0.55));
+                }
+            }
+            Key::Open(marker, colour) => canvas.open_marker((middle, y), *marker, 4.2, *colour),
+            Key::Rule => canvas.line(&[(x, y), (x + KEY, y)], RULE, INK, 1.0),
+            Key::Outline(colour) => canvas.outline(corner, opposite, *colour, 2.0),
+            Key::Hatch => {
+                canvas.rect(corner, opposite, Colour::hex(0xededed));
+                canvas.hatch(corner, opposite, GREY);
+            }
+            Key::Note => {}
+        }
+    }
+
+    /// Ends the page under the panels, with footnotes such as what the bands are.
+    pub(crate) fn finish(mut self, bottom: f64, footnotes: &[String]) -> Drawing {
+        self.top = bottom + 2.0;
+        for note in footnotes.iter().filter(|note| !note.is_empty()) {
+            self.lines(note);
+        }
+        Drawing { width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
+    }
+}
