@@ -34,7 +34,7 @@ def main():
         fetched = cache.libtorch(platforms.current())
         _replace(LINK, fetched)
         say(f"ready: libtorch {platforms.TORCH_VERSION} in {fetched}")
-    if before not in (None, os.path.realpath(LINK / "torch")):
+    if before != os.path.realpath(LINK / "torch"):
         _forget_builds()
 
 
@@ -74,6 +74,8 @@ def _replace(link, target):
 
 def _forget_builds():
     """Cargo does not see that `.libtorch` leads elsewhere now: make it build the binding, and what links it, anew."""
+    if not (CHECKOUT / os.environ.get("CARGO_TARGET_DIR", "target")).is_dir():
+        return
     say("another libtorch than before: what was built against the earlier one will be built again")
     cargo = os.environ.get("CARGO") or "cargo"
     for profile in ([], ["--release"]):

@@ -153,7 +153,7 @@ class Setting:
 
     def environment(self, **more):
         kept = {k: v for k, v in os.environ.items() if not k.upper().startswith(("PIP_", "LIBTORCH", "PYTHON", "XDG_"))}
-        for name in ("CARGO", "VIRTUAL_ENV", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        for name in ("CARGO", "CARGO_TARGET_DIR", "VIRTUAL_ENV", "http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             kept.pop(name, None)
         return {
             **kept,
@@ -468,12 +468,25 @@ def test_a_python_without_pytorch_is_said(s):
 def test_another_libtorch_makes_cargo_build_the_binding_again(s):
     log = s.root / "cargo.log"
     s.tool("cargo", f'echo "cargo 1.95.0"; echo "$*" >> {log}')
+    expected = ["clean --quiet --package torch-sys", "clean --quiet --package torch-sys --release"]
+
+    def cleaned():
+        lines = log.read_text().splitlines()
+        log.write_text("")
+        return [line for line in lines if line.startswith("clean")]
+
     s.succeeds()
+    assert cleaned() == []  # nothing is built yet
+    (s.checkout / "target").mkdir()
     s.succeeds()
-    assert "clean" not in log.read_text()
+    assert cleaned() == []
     s.succeeds(LIBTORCH=make_libtorch(s.root / "own"))
-    cleaned = [line for line in log.read_text().splitlines() if line.startswith("clean")]
-    assert cleaned == ["clean --quiet --package torch-sys", "clean --quiet --package torch-sys --release"], cleaned
+    assert cleaned() == expected
+    s.succeeds()
+    assert cleaned() == []
+    shutil.rmtree(s.checkout / ".libtorch")
+    s.succeeds()
+    assert cleaned() == expected
 
 
 def outcome(test, python):
