@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         write(&format!("heat_map_{layers}x{heads}"), refrain_figures::head_heat_map(&table, &patching))?;
     }
     let full = made_up::count_sweep(&made_up::Sweep::default());
-    let one_pool = made_up::count_sweep(&made_up::Sweep { pools: &["random"], last_n: 64, ..Default::default() });
+    let one_pool =
+        made_up::count_sweep(&made_up::Sweep { pools: &["random"], last_n: 64, ..Default::default() });
     let all_out = made_up::count_sweep(&made_up::Sweep { window: 1, ..Default::default() });
     for (name, table) in [("full", &full), ("one_pool", &one_pool), ("all_out", &all_out)] {
         write(&format!("response_{name}"), refrain_figures::response_length(table, &about))?;

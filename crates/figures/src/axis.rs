@@ -18,38 +18,44 @@ pub(crate) struct Axis {
     scale: Scale,
     low: f64,
     high: f64,
+    /// Values below this are drawn on it: the lowest tick stands for all of them.
+    floor: f64,
     /// Value and label; an empty label is a tick alone.
     pub(crate) ticks: Vec<(f64, String)>,
     pub(crate) label: String,
 }
 
 impl Axis {
+    fn new(scale: Scale, low: f64, high: f64, ticks: Vec<(f64, String)>, label: &str) -> Self {
+        Self { scale, low, high, floor: low, ticks, label: label.into() }
+    }
+
     /// Linear between limits widened to round numbers.
     pub(crate) fn linear(low: f64, high: f64, label: &str) -> Self {
-        let step = round_step((high - low).max(1e-9) / 5.0);
+        let step = round_step((high - low).max(1e-9) / 6.0);
         let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
         let decimals = (-step.log10().floor()).max(0.0) as usize;
         let ticks = (first..=last).map(|i| (i as f64 * step, number(i as f64 * step, decimals))).collect();
-        Self { scale: Scale::Linear, low: first as f64 * step, high: last as f64 * step, ticks, label: label.into() }
+        Self::new(Scale::Linear, first as f64 * step, last as f64 * step, ticks, label)
     }
 
     /// Linear, showing exactly these limits (those of data), with round ticks inside.
     pub(crate) fn tight(low: f64, high: f64, label: &str) -> Self {
         let mut axis = Self::linear(low, high, label);
         axis.ticks.retain(|(v, _)| *v >= low - 1e-12 && *v <= high + 1e-12);
-        Self { low, high, ..axis }
+        Self { low, high, floor: low, ..axis }
     }
 
     /// A share, 0 to 1 in per cent, with a little room so that lines at the ends are seen whole.
     pub(crate) fn share(label: &str) -> Self {
         let ticks = (0..=4).map(|i| (f64::from(i) * 0.25, format!("{}%", i * 25))).collect();
-        Self { scale: Scale::Linear, low: -0.04, high: 1.04, ticks, label: label.into() }
+        Self::new(Scale::Linear, -0.04, 1.04, ticks, label)
     }
 
     /// From 0 to 1, with a little room.
     pub(crate) fn unit(label: &str) -> Self {
         let ticks = (0..=5).map(|i| (f64::from(i) * 0.2, number(f64::from(i) * 0.2, 1))).collect();
-        Self { scale: Scale::Linear, low: -0.03, high: 1.03, ticks, label: label.into() }
+        Self::new(Scale::Linear, -0.03, 1.03, ticks, label)
     }
 
     /// Powers of two that include `low` and `high`, with `margin` octaves of room on both sides.
@@ -59,10 +65,12 @@ impl Axis {
         let every = ((last - first) / 12 + 1) as usize;
         let ticks = (first..=last)
             .step_by(every)
-            .map(|e| (2f64.powi(e), if e < 0 { format!("1/{}", 1u64 << -e) } else { format!("{}", 1u64 << e) }))
+            .map(|e| {
+                (2f64.powi(e), if e < 0 { format!("1/{}", 1u64 << -e) } else { format!("{}", 1u64 << e) })
+            })
             .collect();
         let (low, high) = (2f64.powf(f64::from(first) - margin), 2f64.powf(f64::from(last) + margin));
-        Self { scale: Scale::Log, low, high, ticks, label: label.into() }
+        Self::new(Scale::Log, low, high, ticks, label)
     }
 
     /// Values asked for, on a base-2 scale: one tick at each of them.
@@ -71,7 +79,7 @@ impl Axis {
             values.iter().fold((f64::MAX, f64::MIN_POSITIVE), |(l, h), v| (l.min(*v), h.max(*v)));
         let room = 2f64.powf(0.5);
         let ticks = values.iter().map(|v| (*v, number(*v, 0))).collect();
-        Self { scale: Scale::Log, low: low / room, high: high * room, ticks, label: label.into() }
+        Self::new(Scale::Log, low / room, high * room, ticks, label)
     }
 
     /// Generation steps from 0 to `last` on log2(1 + step).
@@ -82,7 +90,7 @@ impl Axis {
             .take_while(|v| *v <= last)
             .map(|v| (v, number(v, 0)))
             .collect();
-        Self { scale: Scale::LogFromZero, low: 0.0, high: last, ticks, label: label.into() }
+        Self::new(Scale::LogFromZero, 0.0, last, ticks, label)
     }
 
     /// Powers of ten, unlabelled ticks at 2 and 5 times of them, showing exactly `low` to `high`.
@@ -100,12 +108,13 @@ impl Axis {
                 ticks.push((v, if named { power_of_ten(m, e) } else { String::new() }));
             }
         }
-        Self { scale: Scale::Log, low, high, ticks, label: label.into() }
+        Self::new(Scale::Log, low, high, ticks, label)
     }
 
-    /// Relabels the lowest tick of a logarithmic axis as holding everything below it too.
+    /// Makes the lowest tick of a logarithmic axis stand for everything below it too.
     pub(crate) fn open_below(&mut self) {
-        if let Some((_, label)) = self.ticks.first_mut() {
+        if let Some((v, label)) = self.ticks.first_mut() {
+            self.floor = *v;
             *label = format!("≤ {label}");
         }
     }
@@ -113,7 +122,7 @@ impl Axis {
     /// 0 at the low limit, 1 at the high one; values outside are put on the limit.
     pub(crate) fn position(&self, v: f64) -> f64 {
         let (low, high) = (self.map(self.low), self.map(self.high));
-        ((self.map(v.max(self.low)) - low) / (high - low)).clamp(0.0, 1.0)
+        ((self.map(v.max(self.floor)) - low) / (high - low)).clamp(0.0, 1.0)
     }
 
     fn map(&self, v: f64) -> f64 {
@@ -156,7 +165,10 @@ mod tests {
     #[test]
     fn ticks_are_round_and_named() {
         assert_eq!(labels(&Axis::linear(0.0, 4.7, "")), ["0", "1", "2", "3", "4", "5"]);
-        assert_eq!(labels(&Axis::linear(-0.12, 0.31, "")), ["−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3", "0.4"]);
+        assert_eq!(
+            labels(&Axis::linear(-0.12, 0.31, "")),
+            ["−0.2", "−0.1", "0.0", "0.1", "0.2", "0.3", "0.4"]
+        );
         assert_eq!(labels(&Axis::octaves(0.3, 3.0, 0.0, "")), ["1/4", "1/2", "1", "2", "4"]);
         assert_eq!(labels(&Axis::steps(9.0, "")), ["0", "1", "2", "4", "8"]);
         let decades = Axis::decades(9e3, 2e5, "");

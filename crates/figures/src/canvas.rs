@@ -82,12 +82,11 @@ impl Canvas {
     /// A line through `points`, dashed along its whole length.
     pub(crate) fn line(&mut self, points: &[Point], dash: &[f64], colour: Colour, width: f64) {
         let pieces = if dash.is_empty() { vec![points.to_vec()] } else { dashes(points, dash) };
-        self.marks.extend(
-            pieces
-                .into_iter()
-                .filter(|points| points.len() > 1)
-                .map(|points| Mark::Line { points, colour, width }),
-        );
+        self.marks.extend(pieces.into_iter().filter(|points| points.len() > 1).map(|points| Mark::Line {
+            points,
+            colour,
+            width,
+        }));
     }
 
     /// A filled marker with a thin white edge, so that overlapping ones stay apart.

@@ -92,7 +92,8 @@ fn draw(cells: &Cells, sets: &[usize], about: &About) -> Result<Drawing, Error> 
         .collect();
     page.legend(&legend);
 
-    let over: BTreeMap<(usize, usize, u64), Estimate> = cells.iter().map(|(k, c)| (*k, overshoot(c))).collect();
+    let over: BTreeMap<(usize, usize, u64), Estimate> =
+        cells.iter().map(|(k, c)| (*k, overshoot(c))).collect();
     let seen = || over.values().flat_map(|e| [e.low, e.high]);
     let low = seen().fold(0.5, f64::min).max(FLOOR);
     let mut overshoot_axis = Axis::octaves(low, seen().fold(2.0, f64::max), 0.25, "median repetitions / N");
@@ -100,8 +101,7 @@ fn draw(cells: &Cells, sets: &[usize], about: &About) -> Result<Drawing, Error> 
         overshoot_axis.open_below();
     }
     let names = ["Exact counts", "Overshoot (1 = exact)", "Filled the context window"];
-    let axes =
-        [Axis::share("share of runs"), overshoot_axis, Axis::share("share of runs")];
+    let axes = [Axis::share("share of runs"), overshoot_axis, Axis::share("share of runs")];
     let (left, gap, height, row_gap) = (68.0, 66.0, 190.0, 50.0);
     let width = (page.width - 20.0 - left - gap * 2.0) / 3.0;
     let mut top = page.top + 8.0;
@@ -109,9 +109,8 @@ fn draw(cells: &Cells, sets: &[usize], about: &About) -> Result<Drawing, Error> 
         let last = row + 1 == sets.len();
         let row_title = if set == 0 { "No intervention" } else { SETS[set] };
         top += 16.0;
-        page.canvas.text(
-            Text::new((18.0, top), Anchor::Start, LABEL + 1.5, crate::palette::INK, row_title).bold(),
-        );
+        page.canvas
+            .text(Text::new((18.0, top), Anchor::Start, LABEL + 1.5, crate::palette::INK, row_title).bold());
         top += 28.0;
         for (column, y) in axes.iter().enumerate() {
             let left = left + column as f64 * (width + gap);

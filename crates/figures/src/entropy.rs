@@ -10,72 +10,20 @@ use crate::error::Error;
 use crate::page::{Key, Page};
 use crate::palette::{Colour, Style, category, intervention as intervention_style};
 use crate::panel::Panel;
-use crate::table::{Table, index, label, value};
-use crate::traces::{BAND, Samples, Trace, footnote};
+use crate::table::{Table, label};
+use crate::trace_table::Rows;
+use crate::traces::{BAND, Trace, footnote};
 
-const STEP: &str = "generation step t, on log₂(1 + t)";
+const STEP: &str = "generation step t (on a scale of log₂(1 + t))";
 const NATS: &str = "entropy (nats)";
 const HINT: &str = "run the trace experiment, which writes every quantity of docs/tables.md";
 /// Order in which interventions are listed.
-pub(crate) const INTERVENTIONS: [(&str, &str); 4] =
-    [("none", "no intervention"), ("log", "log: 1/ln(t + c)"), ("linear", "linear: 1/t"), ("constant", "constant: 0.5")];
-
-/// The columns of `entropy_trace` that figures read.
-struct Rows {
-    condition: arrow::array::StringArray,
-    intervention: arrow::array::StringArray,
-    head_set: arrow::array::StringArray,
-    pool: arrow::array::StringArray,
-    quantity: arrow::array::StringArray,
-    n: arrow::array::Float64Array,
-    prompt: arrow::array::Float64Array,
-    step: arrow::array::Float64Array,
-    value: arrow::array::Float64Array,
-}
-
-impl Rows {
-    fn read(table: &Table<'_>) -> Result<Self, Error> {
-        Ok(Self {
-            condition: table.text("condition")?,
-            intervention: table.text("intervention")?,
-            head_set: table.text("head_set")?,
-            pool: table.text("pool")?,
-            quantity: table.text("quantity")?,
-            n: table.number("n")?,
-            prompt: table.number("prompt")?,
-            step: table.number("step")?,
-            value: table.number("value")?,
-        })
-    }
-
-    /// Sorts the rows of one quantity into series; `series` names that of a row.
-    fn series<K: Ord>(
-        &self,
-        rows: usize,
-        quantity: &str,
-        series: impl Fn(&Self, usize) -> Option<K>,
-    ) -> BTreeMap<K, Samples> {
-        let mut all: BTreeMap<K, Samples> = BTreeMap::new();
-        for row in 0..rows {
-            if label(&self.quantity, row) != quantity {
-                continue;
-            }
-            let (Some(key), Some(step)) = (series(self, row), value(&self.step, row)) else { continue };
-            // Prompts are numbered within the condition; pool and N are added in case they are numbered within these.
-            let pool = match label(&self.pool, row) {
-                "top" => 1,
-                "random" => 2,
-                "last" => 3,
-                _ => 0,
-            };
-            let prompt =
-                (pool, index(&self.n, row).unwrap_or(0), index(&self.prompt, row).unwrap_or(0));
-            all.entry(key).or_default().add(prompt, step, value(&self.value, row));
-        }
-        all.retain(|_, samples| !samples.is_empty());
-        all
-    }
-}
+pub(crate) const INTERVENTIONS: [(&str, &str); 4] = [
+    ("none", "no intervention"),
+    ("log", "log: 1/ln(t + c)"),
+    ("linear", "linear: 1/t"),
+    ("constant", "constant: 0.5"),
+];
 
 const CONDITIONS: [(&str, &str); 2] = [("repetition", "repetition"), ("ordinary", "ordinary text")];
 
@@ -108,8 +56,10 @@ pub fn entropy_trace(entropy_trace: &RecordBatch, about: &About) -> Result<Drawi
     }
     let traces: Vec<(usize, Trace)> = series.iter().map(|(c, s)| (*c, s.trace())).collect();
     let title = "Entropy of the next token while the model generates";
-    let mut page = Page::new(720.0, title, &about.line(&[]));
-    page.legend(&legend(traces.iter().map(|(c, t)| (condition_style(*c), CONDITIONS[*c].1, t))));
+    let mut page = Page::new(720.0, title, &about.line(&rows.asked()));
+    let named: Vec<_> = traces.iter().map(|(c, t)| (condition_style(*c), CONDITIONS[*c].1, t)).collect();
+    let marked = marked(traces.iter().map(|t| &t.1));
+    page.legend(&legend(&named, marked));
     let top = page.top + 14.0;
     let x = Axis::steps(last_step(traces.iter().map(|t| &t.1)), STEP);
     let y = entropy_axis(traces.iter().map(|t| &t.1));
@@ -117,7 +67,7 @@ pub fn entropy_trace(entropy_trace: &RecordBatch, about: &About) -> Result<Drawi
     let panel = Panel { left, right, top, bottom: top + 280.0, x: x.clone(), y };
     panel.frame(&mut page.canvas, "", false, true);
     for (condition, trace) in &traces {
-        draw(&mut page, &panel, trace, condition_style(*condition));
+        draw(&mut page, &panel, trace, condition_style(*condition), marked);
     }
     let top = panel.bottom + 18.0;
     let mut y = Axis::share("prompts left");
@@ -158,10 +108,14 @@ pub fn toxicity_trace(entropy_trace: &RecordBatch, about: &About) -> Result<Draw
         ));
     }
     let title = "Toxicity: how much of the output comes from the induction heads";
-    let mut page = Page::new(if panels.len() > 1 { 900.0 } else { 560.0 }, title, &about.line(&[]));
+    let mut page = Page::new(if panels.len() > 1 { 900.0 } else { 560.0 }, title, &about.line(&rows.asked()));
     let first = |c: usize| panels.iter().flat_map(|p| &p.1).find(move |(condition, _)| *condition == c);
-    let named = (0..CONDITIONS.len()).filter_map(first).map(|(c, t)| (condition_style(*c), CONDITIONS[*c].1, t));
-    let mut entries = legend(named);
+    let named: Vec<_> = (0..CONDITIONS.len())
+        .filter_map(first)
+        .map(|(c, t)| (condition_style(*c), CONDITIONS[*c].1, t))
+        .collect();
+    let marked = marked(panels.iter().flat_map(|p| p.1.iter().map(|t| &t.1)));
+    let mut entries = legend(&named, marked);
     entries.push((Key::Rule, "γ = 0.65: toxic from here on".to_owned()));
     page.legend(&entries);
     let top = page.top + 30.0;
@@ -176,7 +130,7 @@ pub fn toxicity_trace(entropy_trace: &RecordBatch, about: &About) -> Result<Draw
         panel.frame(&mut page.canvas, title, true, column == 0);
         panel.rule(&mut page.canvas, GAMMA);
         for (condition, trace) in traces {
-            draw(&mut page, &panel, trace, condition_style(*condition));
+            draw(&mut page, &panel, trace, condition_style(*condition), marked);
         }
     }
     Ok(page.finish(top + 290.0 + 38.0, &[footnote(BAND)]))
@@ -207,12 +161,17 @@ pub fn entropy_under_intervention(entropy_trace: &RecordBatch, about: &About) ->
         ));
     }
     let title = "Entropy of the next token in repetition, with heads scaled down";
-    let mut page = Page::new(if sets.len() > 1 { 900.0 } else { 560.0 }, title, &about.line(&[]));
+    let mut page = Page::new(if sets.len() > 1 { 900.0 } else { 560.0 }, title, &about.line(&rows.asked()));
     let whats: Vec<usize> = (0..4).filter(|what| traces.keys().any(|k| k.1 == *what)).collect();
-    page.legend(&legend(whats.iter().filter_map(|what| {
-        let (_, trace) = traces.iter().find(|(k, _)| k.1 == *what)?;
-        Some((intervention_style(INTERVENTIONS[*what].0), INTERVENTIONS[*what].1, trace))
-    })));
+    let named: Vec<_> = whats
+        .iter()
+        .filter_map(|what| {
+            let (_, trace) = traces.iter().find(|(k, _)| k.1 == *what)?;
+            Some((intervention_style(INTERVENTIONS[*what].0), INTERVENTIONS[*what].1, trace))
+        })
+        .collect();
+    let marked = marked(traces.values());
+    page.legend(&legend(&named, marked));
     let top = page.top + 30.0;
     let (x, y) = (Axis::steps(last_step(traces.values()), STEP), entropy_axis(traces.values()));
     let (left, gap) = (66.0, 30.0);
@@ -220,16 +179,16 @@ pub fn entropy_under_intervention(entropy_trace: &RecordBatch, about: &About) ->
     let width = (page.width - 24.0 - left - gap * (count - 1.0)) / count;
     for (column, &set) in sets.iter().enumerate() {
         let left = left + column as f64 * (width + gap);
-        let panel =
-            Panel { left, right: left + width, top, bottom: top + 290.0, x: x.clone(), y: y.clone() };
+        let panel = Panel { left, right: left + width, top, bottom: top + 290.0, x: x.clone(), y: y.clone() };
         panel.frame(&mut page.canvas, SETS[set], true, column == 0);
         for ((of, what), trace) in &traces {
             if *of == 0 || *of == set {
-                draw(&mut page, &panel, trace, intervention_style(INTERVENTIONS[*what].0));
+                draw(&mut page, &panel, trace, intervention_style(INTERVENTIONS[*what].0), marked);
             }
         }
     }
-    let pooled = if sets.contains(&2) { " Random heads: each prompt's mean over the random sets." } else { "" };
+    let pooled =
+        if sets.contains(&2) { " Random heads: each prompt's mean over the random sets." } else { "" };
     Ok(page.finish(top + 290.0 + 38.0, &[footnote(BAND) + pooled]))
 }
 
@@ -246,21 +205,45 @@ pub(crate) fn head_set(name: &str) -> Option<usize> {
     }
 }
 
-fn legend<'a>(traces: impl Iterator<Item = (Style, &'a str, &'a Trace)>) -> Vec<(Key, String)> {
+/// Entries with the number of prompts of each where these differ, and the sign of the band where there is one.
+fn legend(traces: &[(Style, &str, &Trace)], marked: bool) -> Vec<(Key, String)> {
+    let prompts =
+        |t: &Trace| format!(" ({} {})", t.prompts, if t.prompts == 1 { "prompt" } else { "prompts" });
+    let differ = traces.iter().any(|t| t.2.prompts != traces[0].2.prompts);
     let mut entries: Vec<(Key, String)> = traces
-        .map(|(style, name, trace)| {
-            (Key::Line(style, trace.sparse()), format!("{name} ({} prompts)", trace.prompts))
+        .iter()
+        .enumerate()
+        .map(|(i, (style, name, trace))| {
+            let of = if differ { prompts(trace) } else { String::new() };
+            let each = match (differ, i + 1 == traces.len(), traces.len()) {
+                (false, true, 1) => prompts(trace),
+                (false, true, _) => prompts(trace).replace(')', " each)"),
+                _ => of,
+            };
+            (Key::Line(*style, marked), format!("{name}{each}"))
         })
         .collect();
-    entries.push((Key::Band(Colour::hex(0x808080)), "95 % band".to_owned()));
+    if traces.iter().any(|t| t.2.prompts >= BAND_NEEDS) {
+        entries.push((Key::Band(Colour::hex(0x808080)), "95 % band".to_owned()));
+    }
     entries
 }
 
-fn draw(page: &mut Page, panel: &Panel, trace: &Trace, style: Style) {
-    panel.band(&mut page.canvas, &trace.band(), style.colour);
+/// Fewer prompts get no band: their bootstrap only repeats them.
+const BAND_NEEDS: usize = 3;
+
+/// Whether places get markers: in all traces of a figure or in none.
+fn marked<'a>(mut traces: impl Iterator<Item = &'a Trace>) -> bool {
+    traces.all(Trace::sparse)
+}
+
+fn draw(page: &mut Page, panel: &Panel, trace: &Trace, style: Style, marked: bool) {
+    if trace.prompts >= BAND_NEEDS {
+        panel.band(&mut page.canvas, &trace.band(), style.colour);
+    }
     let line = trace.line();
     panel.line(&mut page.canvas, &line, style);
-    if trace.sparse() {
+    if marked {
         for at in line {
             panel.marker(&mut page.canvas, at, style.marker, 3.2, style.colour);
         }

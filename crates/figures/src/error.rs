@@ -60,7 +60,10 @@ pub enum Error {
         hint: &'static str,
     },
     /// The embedded font could not be read: the build is damaged.
-    #[error("the embedded font {0} could not be read; hint: restore crates/figures/fonts from the repository", text::FAMILY)]
+    #[error(
+        "the embedded font {0} could not be read; hint: restore crates/figures/fonts from the repository",
+        text::FAMILY
+    )]
     Font,
     /// A backend refused to draw.
     #[error("drawing failed: {0}")]

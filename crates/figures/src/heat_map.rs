@@ -27,7 +27,8 @@ type Scores = BTreeMap<Head, Option<f64>>;
 pub fn head_heat_map(head_scores: &RecordBatch, about: &About) -> Result<Drawing, Error> {
     let table = Table::new("head_heat_map", "head_scores", head_scores)?;
     let (method, component) = (table.text("method")?, table.text("component")?);
-    let (direction, metric, reason) = (table.text("direction")?, table.text("metric")?, table.text("reason")?);
+    let (direction, metric, reason) =
+        (table.text("direction")?, table.text("metric")?, table.text("reason")?);
     let (layer, head) = (table.number("layer")?, table.number("head")?);
     let (position, prompt) = (table.number("position")?, table.number("prompt")?);
     let (score, effect) = (table.number("value")?, table.number("effect")?);
@@ -68,13 +69,13 @@ pub fn head_heat_map(head_scores: &RecordBatch, about: &About) -> Result<Drawing
     let heads = effects.keys().chain(matching.keys()).chain(&induction);
     let (layers, width) = heads.fold((0, 0), |(l, h), head| (l.max(head.0 + 1), h.max(head.1 + 1)));
     let grid = Grid::new(layers, width);
-    let counted = [format!("{layers} layers of {width} heads")];
+    let counted = [format!("layers × heads: {layers} × {width}")];
     let both = !effects.is_empty() && !matching.is_empty();
     let page_width = (grid.panel_width() * if both { 2.0 } else { 1.0 } + 30.0).max(560.0);
     let title = match (effects.is_empty(), matching.is_empty()) {
-        (false, false) => "Which heads copy: effect of patching each head, and its attention to the token to copy",
+        (false, false) => "Which heads copy: effect of patching each head, and its prefix matching",
         (false, true) => "Which heads copy: effect of patching each head",
-        _ => "Which heads attend to the token to copy",
+        _ => "Which heads attend to the token to copy: prefix matching",
     };
     let mut page = Page::new(page_width, title, &about.line(&counted));
     let mut legend = vec![(
@@ -96,14 +97,15 @@ pub fn head_heat_map(head_scores: &RecordBatch, about: &About) -> Result<Drawing
         let largest = effects.values().flatten().fold(0.05f64, |m, v| m.max(v.abs()));
         let limit = round_step(largest / 4.0) * (largest / 4.0 / round_step(largest / 4.0) * 4.0).ceil();
         let scale = Ramp { low: -limit, high: limit, colour: |t| diverging(2.0 * t - 1.0) };
-        grid.draw(canvas, (left, top), &effects, &induction, &scale, "Activation patching (z)", "effect (0 corrupted, 1 clean)");
+        grid.draw(canvas, (left, top), &effects, &induction, &scale, "Activation patching (z)", "effect");
         left += grid.panel_width();
     }
     if !matching.is_empty() {
         let scale = Ramp { low: 0.0, high: 1.0, colour: viridis };
         grid.draw(canvas, (left, top), &matching, &induction, &scale, "Prefix matching", "attention weight");
     }
-    let note = "Each cell is the mean over prompts. Effect = (patched − corrupted) / (clean − corrupted) logit of the answer.";
+    let note = "Each cell is the mean over prompts. Effect: share of the answer's logit that the patch restores, (patched − corrupted) / \
+        (clean − corrupted). Prefix matching: attention to the token after the last occurrence of the current one.";
     Ok(page.finish(top + grid.height() + 40.0, &[note.to_owned()]))
 }
 
@@ -208,6 +210,10 @@ impl Grid {
         canvas.outline((left, top), (right, bottom), GREY, 0.8);
         for head in induction {
             let (x, y) = corner(*head);
+            if w.min(h) < 16.0 {
+                canvas.outline((x + 0.2, y + 0.2), (x + w - 0.2, y + h - 0.2), INK, 1.6);
+                continue;
+            }
             // A white line inside the dark one: seen on a dark cell and on a light one.
             canvas.outline((x + 1.9, y + 1.9), (x + w - 1.9, y + h - 1.9), WHITE, 1.0);
             canvas.outline((x + 0.6, y + 0.6), (x + w - 0.6, y + h - 0.6), INK, 1.8);

@@ -31,6 +31,7 @@ mod response;
 mod stats;
 mod table;
 mod text;
+mod trace_table;
 mod traces;
 mod training;
 

@@ -11,6 +11,8 @@ const TITLE: f64 = 16.0;
 const SMALL: f64 = 9.5;
 const LEGEND: f64 = 10.5;
 const KEY: f64 = 30.0;
+/// Room of a sign that is no line.
+const SMALL_KEY: f64 = 14.0;
 
 /// The sign in front of a legend's text.
 pub(crate) enum Key {
@@ -20,11 +22,20 @@ pub(crate) enum Key {
     /// A small dot for a single run.
     Dot(Style),
     Open(Marker, Colour),
+    Filled(Marker, Colour),
     Rule,
     Outline(Colour),
     Hatch,
-    /// Text alone.
-    Note,
+}
+
+impl Key {
+    fn width(&self) -> f64 {
+        match self {
+            Self::Line(..) | Self::Band(_) | Self::Rule => KEY,
+            Self::Dot(_) => 22.0,
+            Self::Open(..) | Self::Filled(..) | Self::Outline(_) | Self::Hatch => SMALL_KEY,
+        }
+    }
 }
 
 /// A page that grows from top to bottom.
@@ -60,7 +71,7 @@ impl Page {
         let mut x = MARGIN;
         self.top += LEGEND + 10.0;
         for (key, label) in entries {
-            let sign = if matches!(key, Key::Note) { 0.0 } else { KEY + 5.0 };
+            let sign = key.width() + 5.0;
             let text = Text::new((0.0, 0.0), Anchor::Start, LEGEND, INK, label.clone());
             let length = sign + text_width(&text);
             if x > MARGIN && x + length > self.width - MARGIN {
@@ -75,7 +86,7 @@ impl Page {
     }
 
     fn key(&mut self, key: &Key, x: f64, y: f64) {
-        let (canvas, middle) = (&mut self.canvas, x + KEY / 2.0);
+        let (canvas, middle) = (&mut self.canvas, x + key.width() / 2.0);
         let (corner, opposite) = ((middle - 6.0, y - 5.5), (middle + 6.0, y + 5.5));
         match key {
             Key::Line(style, marked) => canvas.sample((middle, y), KEY, *style, *marked),
@@ -86,13 +97,13 @@ impl Page {
                 }
             }
             Key::Open(marker, colour) => canvas.open_marker((middle, y), *marker, 4.2, *colour),
+            Key::Filled(marker, colour) => canvas.marker((middle, y), *marker, 4.2, *colour),
             Key::Rule => canvas.line(&[(x, y), (x + KEY, y)], RULE, INK, 1.0),
             Key::Outline(colour) => canvas.outline(corner, opposite, *colour, 2.0),
             Key::Hatch => {
                 canvas.rect(corner, opposite, Colour::hex(0xededed));
                 canvas.hatch(corner, opposite, GREY);
             }
-            Key::Note => {}
         }
     }
 

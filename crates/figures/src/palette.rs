@@ -68,6 +68,7 @@ pub(crate) struct Style {
 const DASHED: &[f64] = &[6.0, 3.0];
 const DOTTED: &[f64] = &[1.8, 2.4];
 const DASH_DOT: &[f64] = &[7.0, 2.5, 1.8, 2.5];
+const LONG_DASH: &[f64] = &[12.0, 3.0];
 /// Reference lines, such as a threshold.
 pub(crate) const RULE: &[f64] = &[4.0, 3.0];
 
@@ -81,8 +82,8 @@ const CYCLE: [Style; 6] = [
     style(VERMILLION, Marker::Square, DASHED),
     style(GREEN, Marker::Triangle, DASH_DOT),
     style(PURPLE, Marker::Diamond, DOTTED),
-    style(ORANGE, Marker::Circle, DASHED),
-    style(SKY, Marker::Square, DASH_DOT),
+    style(SKY, Marker::Circle, LONG_DASH),
+    style(ORANGE, Marker::Square, DASH_DOT),
 ];
 
 /// The style of the `index`-th category.

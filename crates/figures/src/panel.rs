@@ -46,7 +46,12 @@ impl Panel {
                 canvas.line(&[(x, self.top), (x, self.bottom)], &[], GRID, 0.8);
             }
         }
-        canvas.line(&[(self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)], &[], GREY, 1.0);
+        canvas.line(
+            &[(self.left, self.top), (self.left, self.bottom), (self.right, self.bottom)],
+            &[],
+            GREY,
+            1.0,
+        );
         let middle = (self.left + self.right) / 2.0;
         self.x_ticks(canvas, x_labels);
         self.y_ticks(canvas, y_labels);
@@ -77,7 +82,13 @@ impl Panel {
             let y = self.py(*v);
             canvas.line(&[(self.left - 3.5, y), (self.left, y)], &[], GREY, 0.8);
             if labels && y < taken - TICK * 1.1 {
-                canvas.text(Text::new((self.left - 6.0, y + TICK * 0.36), Anchor::End, TICK, INK, label.clone()));
+                canvas.text(Text::new(
+                    (self.left - 6.0, y + TICK * 0.36),
+                    Anchor::End,
+                    TICK,
+                    INK,
+                    label.clone(),
+                ));
                 widest = widest.max(width(label, TICK, false));
                 taken = y;
             }

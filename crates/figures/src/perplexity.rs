@@ -10,7 +10,7 @@ use crate::drawing::Drawing;
 use crate::entropy::{INTERVENTIONS, head_set};
 use crate::error::Error;
 use crate::page::{Key, Page};
-use crate::palette::{GREY, GRID, INK, REFERENCE, RULE, Style, intervention as intervention_style};
+use crate::palette::{GREY, GRID, INK, Marker, REFERENCE, RULE, Style, intervention as intervention_style};
 use crate::panel::{LABEL, TICK};
 use crate::stats::{Estimate, bootstrap};
 use crate::table::{Table, index, label, value};
@@ -92,7 +92,12 @@ pub fn perplexity(perplexity: &RecordBatch, about: &About) -> Result<Drawing, Er
             "write the pooled row of each intervention as well",
         ));
     }
-    Ok(draw(&lines, reference.and_then(|c| c.pooled), conditions.values().map(|c| c.texts.len()).max(), about))
+    Ok(draw(
+        &lines,
+        reference.and_then(|c| c.pooled),
+        conditions.values().map(|c| c.texts.len()).max(),
+        about,
+    ))
 }
 
 /// Perplexity of `condition` over that of `none` on the texts that both have, in per cent of change, with the interval
@@ -120,11 +125,14 @@ fn draw(lines: &[Line], reference: Option<Estimate>, texts: Option<usize>, about
     let title = "Cost of the interventions on ordinary text";
     let mut page = Page::new(if paired { 940.0 } else { 640.0 }, title, &about.line(&counted));
     let mut legend = Vec::new();
-    if lines.iter().any(|l| l.induction) {
-        legend.push((Key::Dot(Style { colour: INK, ..lines[0].style }), String::new()));
-        legend.clear();
+    for (key, name, any) in [
+        (Key::Filled(Marker::Circle, INK), "on the induction heads", lines.iter().any(|l| l.induction)),
+        (Key::Open(Marker::Circle, INK), "on as many random heads", lines.iter().any(|l| !l.induction)),
+    ] {
+        if any {
+            legend.push((key, name.to_owned()));
+        }
     }
-    legend.push((Key::Note, "filled: induction heads; open: random heads".to_owned()));
     if reference.is_some() {
         legend.push((Key::Rule, "no intervention".to_owned()));
     }
@@ -177,7 +185,8 @@ fn draw(lines: &[Line], reference: Option<Estimate>, texts: Option<usize>, about
     let notes = [
         "Bars: 95 % bootstrap intervals over texts. An axis need not start at 0.".to_owned(),
         if paired {
-            "Right: the same texts with and without the intervention, whole texts drawn (1000 resamples).".to_owned()
+            "Right: the same texts with and without the intervention, whole texts drawn (1000 resamples)."
+                .to_owned()
         } else {
             String::new()
         },

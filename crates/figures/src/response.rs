@@ -64,8 +64,7 @@ pub fn response_length(count_sweep: &RecordBatch, about: &About) -> Result<Drawi
     let mut runs = 0;
     for row in 0..table.rows() {
         let place = |names: &[(&str, &str)], name: &str| names.iter().position(|(n, _)| *n == name);
-        let (Some(d), Some(p)) =
-            (place(&DECODINGS, label(&decoding, row)), place(&POOLS, label(&pool, row)))
+        let (Some(d), Some(p)) = (place(&DECODINGS, label(&decoding, row)), place(&POOLS, label(&pool, row)))
         else {
             continue;
         };
@@ -99,10 +98,10 @@ pub fn response_length(count_sweep: &RecordBatch, about: &About) -> Result<Drawi
         Page::new(920.0, "Length of the response against the number of repetitions asked for", &about);
     let mut legend: Vec<(Key, String)> =
         pools.iter().map(|&p| (Key::Line(category(p), true), POOLS[p].1.to_owned())).collect();
-    legend.push((Key::Rule, "exact answer: N copies".to_owned()));
+    legend.push((Key::Rule, "exact: N copies".to_owned()));
     legend.push((Key::Dot(Style { colour: GREY, ..category(0) }), "single run".to_owned()));
     if any_out {
-        legend.push((Key::Open(Marker::Triangle, GREY), "run that filled the context window".to_owned()));
+        legend.push((Key::Open(Marker::Triangle, GREY), "run that filled the window".to_owned()));
     }
     page.legend(&legend);
 

@@ -15,7 +15,11 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     /// The table `name` of docs/tables.md for the figure `figure`; an empty one is an error.
-    pub(crate) fn new(figure: &'static str, name: &'static str, batch: &'a RecordBatch) -> Result<Self, Error> {
+    pub(crate) fn new(
+        figure: &'static str,
+        name: &'static str,
+        batch: &'a RecordBatch,
+    ) -> Result<Self, Error> {
         if batch.num_rows() == 0 {
             return Err(Error::EmptyTable { figure, table: name });
         }
@@ -49,8 +53,7 @@ impl<'a> Table<'a> {
 
     /// A column of yes and no.
     pub(crate) fn flag(&self, column: &'static str) -> Result<BooleanArray, Error> {
-        let array =
-            self.column(column, "booleans", |t| *t == DataType::Boolean, &DataType::Boolean)?;
+        let array = self.column(column, "booleans", |t| *t == DataType::Boolean, &DataType::Boolean)?;
         Ok(array.as_boolean().clone())
     }
 
@@ -71,7 +74,14 @@ impl<'a> Table<'a> {
             figure,
             table,
             column,
-            found: self.batch.schema().fields().iter().map(|f| f.name().as_str()).collect::<Vec<_>>().join(", "),
+            found: self
+                .batch
+                .schema()
+                .fields()
+                .iter()
+                .map(|f| f.name().as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         })?;
         let wrong =
             || Error::ColumnType { figure, table, column, expected, found: array.data_type().to_string() };

@@ -61,8 +61,7 @@ impl Samples {
     /// The mean line, cut where fewer than a quarter of the prompts, or fewer than 3 of them, still generate: beyond, it
     /// would show which prompts are left rather than what happens at that step.
     pub(crate) fn trace(&self) -> Trace {
-        let prompts: BTreeSet<Prompt> =
-            self.bins.values().flat_map(|cells| cells.keys().copied()).collect();
+        let prompts: BTreeSet<Prompt> = self.bins.values().flat_map(|cells| cells.keys().copied()).collect();
         let total = prompts.len();
         let needed = required(total);
         let mut places = Vec::new();

@@ -72,7 +72,7 @@ fn draw(
     let high = all().map(|p| p.0).fold(low * 2.0, f64::max);
     let x = Axis::decades(low, high, "training tokens (log scale)");
     let title = match (losses.is_empty(), heads.is_empty()) {
-        (false, false) => "Training: the loss falls as induction heads form",
+        (false, false) => "Training: loss and the formation of induction heads",
         (false, true) => "Training: loss",
         _ => "Training: when induction heads form",
     };
@@ -107,7 +107,7 @@ fn draw(
         format!("Before training (0 tokens, not on the axis) the held-out loss is {} nats.", number(loss, 2))
     });
     let shown = (!heads.is_empty()).then(|| {
-        format!("Named are the up to {NAMED} heads that end above {SMALLEST_NAMED}; colour is the layer.")
+        format!("Named: the {NAMED} heads that end highest, where above {SMALLEST_NAMED}. The colour is the layer.")
     });
     page.finish(bottom + 38.0, &shown.into_iter().chain(note).collect::<Vec<_>>())
 }
@@ -122,7 +122,9 @@ fn ordered(losses: &BTreeMap<String, Curve>) -> Vec<(&str, Style, &Curve)> {
         .collect();
     let kinds = losses.iter().filter(|(name, _)| !["train", "held_out"].contains(&name.as_str()));
     curves.extend(
-        kinds.enumerate().map(|(i, (name, curve))| (name.as_str(), Style { width: 1.5, ..category(i) }, curve)),
+        kinds
+            .enumerate()
+            .map(|(i, (name, curve))| (name.as_str(), Style { width: 1.5, ..category(i) }, curve)),
     );
     curves
 }

@@ -42,7 +42,8 @@ pub fn numbers(values: impl IntoIterator<Item = Option<f64>>) -> ArrayRef {
 }
 
 pub fn table(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true))).unwrap()
+    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(n, a)| (n, a, true)))
+        .expect("made-up columns have one length")
 }
 
 pub fn head_scores(layers: u32, heads: u32) -> RecordBatch {
@@ -308,7 +309,12 @@ pub fn perplexity(with_texts: bool) -> RecordBatch {
         let interval = Some(((mean - 0.09).exp(), (mean + 0.09).exp()));
         rows.push(Row { condition, text: None, nll: mean, interval });
         if with_texts {
-            rows.extend((0..40).map(|t| Row { condition, text: Some(t), nll: nll(t.into()), interval: None }));
+            rows.extend((0..40).map(|t| Row {
+                condition,
+                text: Some(t),
+                nll: nll(t.into()),
+                interval: None,
+            }));
         }
     }
     table(vec![
@@ -332,13 +338,18 @@ pub fn training_loss(layers: u32, heads: u32) -> RecordBatch {
         for (k, kind) in kinds.iter().enumerate() {
             let base = 2.0 + 6.0 / (1.0 + f64::from(step) / 60.0).sqrt();
             let gain = [1.0, 1.0, 0.1, 1.8, 1.9, 1.2, 0.6][k];
-            let noisy = if k == 0 { 0.15 * bell(u64::from(step)) } else { 0.02 * bell(u64::from(step) + k as u64) };
+            let noisy =
+                if k == 0 { 0.15 * bell(u64::from(step)) } else { 0.02 * bell(u64::from(step) + k as u64) };
             rows.push((step, tokens, "loss_nats", (*kind).to_owned(), base - gain * formed + noisy));
         }
         for (layer, head) in (0..layers).flat_map(|l| (0..heads).map(move |h| (l, h))) {
             let id = u64::from(layer * heads + head);
             let strong = layer > 0 && noise(id) > 0.85;
-            let value = if strong { formed * (0.5 + 0.5 * noise(id + 9)) } else { 0.05 * noise(id + 3) * (1.0 + formed) };
+            let value = if strong {
+                formed * (0.5 + 0.5 * noise(id + 9))
+            } else {
+                0.05 * noise(id + 3) * (1.0 + formed)
+            };
             rows.push((step, tokens, "prefix_matching", format!("L{layer}H{head}"), value));
         }
     }
