@@ -69,6 +69,7 @@ impl Output {
 }
 
 /// Where activations are changed and kept, the one place for both.
+#[derive(Default)]
 pub(crate) struct Tap<'a> {
     plan: Option<&'a Plan<'a>>,
     names: NameFilter,
@@ -108,9 +109,6 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         return Err(Error::Input("there is no token to run".into()));
     }
     let first_column = kv.as_ref().map_or(0, |kv| kv.columns());
-    if first_column + pos as usize > arch.n_ctx {
-        return Err(Error::Window { tokens: first_column + pos as usize, window: arch.n_ctx });
-    }
     let mask = match mask {
         Some(mask) if mask.size() != size => {
             return Err(Error::Input(format!("the mask is {:?}, the token ids are {size:?}", mask.size())));
@@ -119,6 +117,11 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         None => None,
     };
     let positions = positions(kv.as_deref(), mask.as_ref(), batch, pos, device)?;
+    // Padding takes columns but no positions: a padded batch may be wider than the window.
+    let last_position = positions.f_max()?.f_int64_value(&[])? as usize;
+    if last_position >= arch.n_ctx {
+        return Err(Error::Window { tokens: last_position + 1, window: arch.n_ctx });
+    }
     if let Some(kv) = kv.as_deref_mut() {
         kv.extend(pos as usize, mask.as_ref())?;
     }
@@ -179,11 +182,20 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
     if logits == LogitPositions::Last {
         tap.first_column = first_column + pos as usize - 1;
     }
-    let hooks = NormHooks { scale: Hook::top(Point::FinalScale), normalized: Hook::top(Point::FinalNormalized) };
-    let x = norm::forward(arch.norm, &weights.final_norm, &read, hooks, &mut tap)?;
-    let logits = x.f_to_kind(weights.unembed.kind())?.f_linear(&weights.unembed, None::<&Tensor>)?;
-    let logits = tap.see(Hook::top(Point::Logits), logits)?;
+    let logits = finish(arch, weights, &read, &mut tap)?;
     Ok(Output { logits: Some(logits), resid, cache: tap.cache })
+}
+
+/// The final norm and the unembedding on their own.
+pub(crate) fn unembed(arch: &Architecture, weights: &Weights, resid: &Tensor) -> Result<Tensor> {
+    finish(arch, weights, resid, &mut Tap::default())
+}
+
+fn finish(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Tap<'_>) -> Result<Tensor> {
+    let hooks = NormHooks { scale: Hook::top(Point::FinalScale), normalized: Hook::top(Point::FinalNormalized) };
+    let x = norm::forward(arch.norm, &weights.final_norm, resid, hooks, tap)?;
+    let logits = x.f_to_kind(weights.unembed.kind())?.f_linear(&weights.unembed, None::<&Tensor>)?;
+    tap.see(Hook::top(Point::Logits), logits)
 }
 
 /// The position of each new token in its row, `[1 or batch, pos]`: padding does not count.

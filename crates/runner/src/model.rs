@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Norm};
 use crate::cache::{ActivationCache, NameFilter};
 use crate::decoder::{self, Output, Run};
 use crate::error::{Error, Result};
@@ -91,6 +91,31 @@ impl Model {
     pub fn run_with_cache(&self, ids: &Tensor, names: NameFilter) -> Result<(Tensor, ActivationCache)> {
         let output = self.run(ids, Run { names, ..Run::default() })?;
         Ok((output.logits()?.shallow_clone(), output.cache))
+    }
+
+    /// The final norm and the unembedding applied to a residual stream: `[batch, pos, d_model]` to
+    /// `[batch, pos, vocab]`. On the stream of an earlier layer this is the logit lens.
+    ///
+    /// # Errors
+    /// [`Error::Torch`].
+    pub fn unembed(&self, resid: &Tensor) -> Result<Tensor> {
+        decoder::unembed(&self.architecture, &self.weights, resid)
+    }
+
+    /// What `contribution`, `[..., d_model]`, part of a residual stream, adds to the logits `[..., vocab]` when the final
+    /// norm divides by `scale` (`ln_final.hook_scale`, broadcast against it). Linear: the parts of a
+    /// stream sum to its logits, but for the norm's bias.
+    ///
+    /// # Errors
+    /// [`Error::Torch`] if the shapes do not fit.
+    pub fn direct_logits(&self, contribution: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let centred = match self.architecture.norm {
+            Norm::Layer { .. } => contribution.f_sub(&contribution.f_mean_dim(-1, true, None)?)?,
+            Norm::Rms { .. } => contribution.shallow_clone(),
+        };
+        let normalized = centred.f_div(scale)?.f_mul(&self.weights.final_norm.weight)?;
+        let unembed = &self.weights.unembed;
+        Ok(normalized.f_to_kind(unembed.kind())?.f_linear(unembed, None::<&Tensor>)?)
     }
 
     /// Rows of token ids of one length as a `[batch, pos]` tensor on the model's device.

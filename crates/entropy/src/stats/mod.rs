@@ -1,0 +1,9 @@
+//! Statistics over plain numbers: intervals, correlation, seeded random streams.
+
+mod bootstrap;
+mod correlation;
+mod random;
+
+pub use bootstrap::{Interval, bootstrap_mean, bootstrap_ratio};
+pub use correlation::{pearson, spearman};
+pub use random::{rng, seed};

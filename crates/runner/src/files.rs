@@ -1,0 +1,151 @@
+//! Where a model's files are: a folder in Hugging Face's layout, or inside this binary.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// A place that holds `config.json`, weights and a tokenizer.
+#[derive(Debug, Clone)]
+pub struct ModelFiles {
+    name: String,
+    place: Place,
+}
+
+#[derive(Debug, Clone)]
+enum Place {
+    Folder(PathBuf),
+    Embedded(&'static [(&'static str, &'static [u8])]),
+}
+
+/// A file's contents, mapped or built in.
+pub(crate) enum Bytes {
+    Mapped(Mmap),
+    Static(&'static [u8]),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Static(bytes) => bytes,
+        }
+    }
+}
+
+impl ModelFiles {
+    /// The folder at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if there is no such folder or no `config.json` in it.
+    pub fn folder(path: &Path) -> Result<Self> {
+        let missing = |path: &Path, hint| Error::Read {
+            path: path.to_owned(),
+            source: std::io::ErrorKind::NotFound.into(),
+            hint,
+        };
+        if !path.is_dir() {
+            return Err(missing(path, "--model takes a local folder in Hugging Face's layout"));
+        }
+        let config = path.join("config.json");
+        if !config.is_file() {
+            return Err(missing(&config, "a model folder holds config.json, model.safetensors and tokenizer.json"));
+        }
+        let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let name = absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        Ok(ModelFiles { name, place: Place::Folder(path.to_owned()) })
+    }
+
+    /// Files inside this binary, by name.
+    pub(crate) fn built_in(name: &str, files: &'static [(&'static str, &'static [u8])]) -> Self {
+        ModelFiles { name: name.to_owned(), place: Place::Embedded(files) }
+    }
+
+    /// The model's name: that of its folder.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How messages name one of the files.
+    pub(crate) fn shown(&self, file: &str) -> String {
+        match &self.place {
+            Place::Folder(folder) => folder.join(file).display().to_string(),
+            Place::Embedded(_) => format!("{}/{file} (embedded)", self.name),
+        }
+    }
+
+    /// The contents of `file`, none if it does not exist.
+    pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>> {
+        match &self.place {
+            Place::Embedded(files) => {
+                let found = files.iter().find(|(name, _)| *name == file);
+                Ok(found.map(|(_, bytes)| Bytes::Static(bytes)))
+            }
+            Place::Folder(folder) => {
+                let path = folder.join(file);
+                let failed = |source| Error::Read {
+                    path: path.clone(),
+                    source,
+                    hint: "check that the file is readable and complete",
+                };
+                let open = match File::open(&path) {
+                    Ok(open) => open,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                    Err(error) => return Err(failed(error)),
+                };
+                let length = open.metadata().map_err(failed)?.len();
+                if length == 0 {
+                    return Err(Error::Format { file: self.shown(file), what: "is empty".into() });
+                }
+                // SAFETY: the map is read-only and is dropped before the loader returns. A file that another
+                // process shortens meanwhile would fault; no reader of mapped weights can prevent that.
+                let map = unsafe { Mmap::map(&open) }.map_err(failed)?;
+                Ok(Some(Bytes::Mapped(map)))
+            }
+        }
+    }
+
+    /// The contents of a small file that must exist.
+    pub(crate) fn require(&self, file: &str, hint: &'static str) -> Result<Bytes> {
+        self.read(file)?.ok_or_else(|| Error::Read {
+            path: self.shown(file).into(),
+            source: std::io::ErrorKind::NotFound.into(),
+            hint,
+        })
+    }
+
+    /// The text of a file beside the model that is not one of Hugging Face's, none if there is none.
+    ///
+    /// # Errors
+    /// [`Error::Read`], or [`Error::Format`] if it is not UTF-8.
+    pub fn text(&self, file: &str) -> Result<Option<String>> {
+        let Some(bytes) = self.read(file)? else { return Ok(None) };
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(error) => Err(Error::Format { file: self.shown(file), what: format!("is not UTF-8: {error}") }),
+        }
+    }
+
+    /// SHA-256, in hex, of the named files one after the other, each preceded by its name and length.
+    pub(crate) fn sha256(&self, files: &[String]) -> Result<String> {
+        let mut hash = Sha256::new();
+        for file in files {
+            if let Some(bytes) = self.read(file)? {
+                hash.update(format!("{file}\0{}\0", bytes.len()));
+                hash.update(&bytes[..]);
+            }
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,199 @@
+//! Autoregressive decoding over a key/value cache, many prompts at once.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::{Kind, Tensor};
+
+use crate::decoder::{LogitPositions, Run};
+use crate::error::{Error, Result};
+use crate::intervention::{Plan, Steps};
+use crate::kv_cache::KvCache;
+use crate::model::Model;
+use crate::sample::Decoding;
+
+/// How to continue some prompts.
+#[derive(Debug)]
+pub struct Generate<'a> {
+    /// How tokens are chosen.
+    pub decoding: Decoding,
+    /// One seed per prompt; only sampling uses it.
+    pub seeds: &'a [u64],
+    /// Tokens that end a continuation; they are not part of it.
+    pub stop: &'a [i64],
+    /// At most so many new tokens; none: until the window is full.
+    pub max_new: Option<usize>,
+    /// Interventions; their steps count from the prompt, which is step 0.
+    pub plan: Option<&'a Plan<'a>>,
+}
+
+/// One continuation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generated {
+    /// The new tokens, without the one that stopped it.
+    pub tokens: Vec<i64>,
+    /// Why it ended.
+    pub outcome: Outcome,
+}
+
+/// Why a continuation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A stop token was chosen.
+    Stopped,
+    /// Prompt and continuation fill the context window.
+    OutOfWindow,
+    /// `max_new` tokens were generated.
+    Limit,
+}
+
+/// What an observer sees of one step, for the prompts still running.
+#[derive(Debug)]
+pub struct StepView<'a> {
+    /// The step t; 0 is the first choice, made on the prompt alone.
+    pub step: usize,
+    /// Which prompts the rows are.
+    pub rows: &'a [usize],
+    /// `[rows, vocab]`: the logits the choice was made from.
+    pub logits: &'a Tensor,
+    /// The tokens chosen, a stop token included.
+    pub chosen: &'a [i64],
+}
+
+impl Model {
+    /// Continues every prompt. Prompts of different lengths are padded on the left; the result is that of each
+    /// prompt alone. `observe` is called once a step.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an empty prompt or missing seeds, [`Error::Window`] for a prompt that leaves no room for a new token,
+    /// and what [`Model::run`] and `observe` return.
+    pub fn generate(
+        &self,
+        prompts: &[Vec<i64>],
+        options: &Generate<'_>,
+        observe: &mut dyn FnMut(&StepView<'_>) -> Result<()>,
+    ) -> Result<Vec<Generated>> {
+        let guard = tch::no_grad_guard();
+        let result = self.generate_without_grad(prompts, options, observe);
+        drop(guard);
+        result
+    }
+
+    fn generate_without_grad(
+        &self,
+        prompts: &[Vec<i64>],
+        options: &Generate<'_>,
+        observe: &mut dyn FnMut(&StepView<'_>) -> Result<()>,
+    ) -> Result<Vec<Generated>> {
+        let window = self.architecture().n_ctx;
+        let decoding = options.decoding.validated()?;
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if options.seeds.len() != prompts.len() {
+            return Err(Error::Input(format!("{} seeds for {} prompts", options.seeds.len(), prompts.len())));
+        }
+        if let Some(row) = prompts.iter().position(Vec::is_empty) {
+            return Err(Error::Input(format!("prompt {row} is empty")));
+        }
+        let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+        let shortest = prompts.iter().map(Vec::len).min().unwrap_or(0);
+        if longest >= window {
+            return Err(Error::Window { tokens: longest + 1, window });
+        }
+        // The shortest prompt may run longest; its padding takes columns too.
+        let most_new = options.max_new.unwrap_or(window).min(window - shortest);
+        let capacity = longest + most_new;
+        let (kind, device) = (self.kind(), self.device());
+        let mut kv = KvCache::new(self.architecture(), prompts.len(), capacity, kind, device)?;
+
+        let mut results: Vec<Generated> =
+            prompts.iter().map(|_| Generated { tokens: Vec::new(), outcome: Outcome::Limit }).collect();
+        if most_new == 0 {
+            return Ok(results);
+        }
+        let mut rngs: Vec<ChaCha8Rng> = options.seeds.iter().map(|s| ChaCha8Rng::seed_from_u64(*s)).collect();
+        // The prompts that the rows of the cache belong to, finished ones included until the next clearing.
+        let mut rows: Vec<usize> = (0..prompts.len()).collect();
+        let mut done = vec![false; prompts.len()];
+        let steps = Steps { prompt_columns: Some(longest) };
+
+        let (ids, mask) = self.left_padded(prompts, longest)?;
+        let mask = if shortest < longest { Some(mask) } else { None };
+        let run = Run { kv: Some(&mut kv), logits: LogitPositions::Last, steps, ..Run::default() };
+        let mut logits = self.next(&ids, Run { mask: mask.as_ref(), plan: options.plan, ..run })?;
+        for step in 0.. {
+            let live: Vec<usize> = rows.iter().copied().filter(|row| !done[*row]).collect();
+            let at: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
+            if live.len() < rows.len() {
+                logits = logits.f_index_select(0, &Tensor::f_from_slice(&at)?.f_to_device(device)?)?;
+            }
+            let mut drawing: Vec<&mut ChaCha8Rng> =
+                rngs.iter_mut().enumerate().filter(|(row, _)| live.contains(row)).map(|(_, rng)| rng).collect();
+            let chosen = decoding.choose(&logits, &mut drawing)?;
+            observe(&StepView { step, rows: &live, logits: &logits, chosen: &chosen })?;
+            for (&row, &token) in live.iter().zip(&chosen) {
+                if options.stop.contains(&token) {
+                    results[row].outcome = Outcome::Stopped;
+                    done[row] = true;
+                    continue;
+                }
+                results[row].tokens.push(token);
+                let tokens = results[row].tokens.len();
+                if prompts[row].len() + tokens >= window {
+                    results[row].outcome = Outcome::OutOfWindow;
+                    done[row] = true;
+                } else if Some(tokens) == options.max_new {
+                    done[row] = true;
+                }
+            }
+            let left = rows.iter().filter(|row| !done[**row]).count();
+            if left == 0 {
+                break;
+            }
+            // Clearing copies the cache: worth it when a quarter of its rows is of no more use, and necessary
+            // when a row has no position left to idle on.
+            let full = rows.iter().any(|row| prompts[*row].len() + step >= window);
+            if full || 4 * left <= 3 * rows.len() {
+                let kept: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
+                kv.keep_rows(&kept)?;
+                rows.retain(|row| !done[*row]);
+            }
+            // A finished row runs on over its last token until it is cleared; nobody reads it.
+            let last: Vec<i64> = rows
+                .iter()
+                .map(|row| results[*row].tokens.last().copied().unwrap_or(prompts[*row][0]))
+                .collect();
+            let ids = Tensor::f_from_slice(&last)?.f_unsqueeze(1)?.f_to_device(device)?;
+            let run = Run { kv: Some(&mut kv), steps, plan: options.plan, ..Run::default() };
+            logits = self.next(&ids, run)?;
+        }
+        Ok(results)
+    }
+
+    /// The logits of the last column, `[rows, vocab]`.
+    fn next(&self, ids: &Tensor, run: Run<'_>) -> Result<Tensor> {
+        let output = self.run(ids, Run { logits: LogitPositions::Last, ..run })?;
+        Ok(output.logits()?.f_squeeze_dim(1)?)
+    }
+
+    /// Rows of different lengths as `[rows, length]` ids, padded on the left, and the mask of the real ones.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if a row is longer than `length`.
+    pub fn left_padded(&self, rows: &[Vec<i64>], length: usize) -> Result<(Tensor, Tensor)> {
+        let mut ids = Vec::with_capacity(rows.len() * length);
+        let mut mask = Vec::with_capacity(rows.len() * length);
+        for row in rows {
+            let Some(pad) = length.checked_sub(row.len()) else {
+                return Err(Error::Input(format!("a row of {} tokens does not fit {length} columns", row.len())));
+            };
+            // Which token stands in the padding makes no difference; 0 always exists.
+            ids.extend(std::iter::repeat_n(0, pad).chain(row.iter().copied()));
+            mask.extend(std::iter::repeat_n(false, pad).chain(std::iter::repeat_n(true, row.len())));
+        }
+        let shape = [rows.len() as i64, length as i64];
+        let ids = Tensor::f_from_slice(&ids)?.f_reshape(shape)?.f_to_device(self.device())?;
+        let mask = Tensor::f_from_slice(&mask)?.f_to_kind(Kind::Bool)?.f_reshape(shape)?;
+        Ok((ids, mask.f_to_device(self.device())?))
+    }
+}
