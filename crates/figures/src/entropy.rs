@@ -205,26 +205,22 @@ pub(crate) fn head_set(name: &str) -> Option<usize> {
     }
 }
 
-/// Entries with the number of prompts of each where these differ, and the sign of the band where there is one.
+/// An entry each, with its number of prompts where these differ; the sign of the band, where there is one, says it
+/// where they do not.
 fn legend(traces: &[(Style, &str, &Trace)], marked: bool) -> Vec<(Key, String)> {
-    let prompts =
-        |t: &Trace| format!(" ({} {})", t.prompts, if t.prompts == 1 { "prompt" } else { "prompts" });
-    let differ = traces.iter().any(|t| t.2.prompts != traces[0].2.prompts);
+    let banded = traces.iter().any(|t| t.2.prompts >= BAND_NEEDS);
+    let own = !banded || traces.iter().any(|t| t.2.prompts != traces[0].2.prompts);
     let mut entries: Vec<(Key, String)> = traces
         .iter()
-        .enumerate()
-        .map(|(i, (style, name, trace))| {
-            let of = if differ { prompts(trace) } else { String::new() };
-            let each = match (differ, i + 1 == traces.len(), traces.len()) {
-                (false, true, 1) => prompts(trace),
-                (false, true, _) => prompts(trace).replace(')', " each)"),
-                _ => of,
-            };
-            (Key::Line(*style, marked), format!("{name}{each}"))
+        .map(|(style, name, trace)| {
+            let prompts = if trace.prompts == 1 { "prompt" } else { "prompts" };
+            let of = if own { format!(" ({} {prompts})", trace.prompts) } else { String::new() };
+            (Key::Line(*style, marked), format!("{name}{of}"))
         })
         .collect();
-    if traces.iter().any(|t| t.2.prompts >= BAND_NEEDS) {
-        entries.push((Key::Band(Colour::hex(0x808080)), "95 % band".to_owned()));
+    if banded {
+        let over = if own { "prompts".to_owned() } else { format!("{} prompts each", traces[0].2.prompts) };
+        entries.push((Key::Band(Colour::hex(0x808080)), format!("95 % band over {over}")));
     }
     entries
 }

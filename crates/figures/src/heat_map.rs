@@ -105,7 +105,7 @@ pub fn head_heat_map(head_scores: &RecordBatch, about: &About) -> Result<Drawing
         grid.draw(canvas, (left, top), &matching, &induction, &scale, "Prefix matching", "attention weight");
     }
     let note = "Each cell is the mean over prompts. Effect: share of the answer's logit that the patch restores, (patched − corrupted) / \
-        (clean − corrupted). Prefix matching: attention to the token after the last occurrence of the current one.";
+        (clean − corrupted). Prefix matching: attention to what followed earlier occurrences of the current token.";
     Ok(page.finish(top + grid.height() + 40.0, &[note.to_owned()]))
 }
 

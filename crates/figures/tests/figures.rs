@@ -196,7 +196,8 @@ fn labels_say_what_the_table_holds() {
     for wanted in [
         "γ = 0.65",
         "repetition",
-        "ordinary text (5 prompts each)",
+        "ordinary text",
+        "95 % band over 5 prompts each",
         "bootstrap interval over prompts",
         "N = 64",
     ] {
