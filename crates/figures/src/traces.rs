@@ -107,7 +107,7 @@ impl Trace {
 /// The footnote that all figures of traces share.
 pub(crate) fn footnote(band: &str) -> String {
     format!(
-        "Line: mean over prompts. Band: {band}. Beyond step {SINGLE_STEPS}, steps are averaged within each prompt over \
+        "Line: mean over prompts. Band (from 3 prompts on): {band}. Beyond step {SINGLE_STEPS}, steps are averaged within each prompt over \
          1/8 octave. A line ends where fewer than 25 % of its prompts (or fewer than 3) still generate."
     )
 }

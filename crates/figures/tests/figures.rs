@@ -1,6 +1,8 @@
 //! What every figure promises, checked on made-up tables: nothing clipped, nothing over another text, the numbers
 //! and names of the table, one table one picture, and errors that say what is missing.
 
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
+
 mod made_up;
 
 use arrow::array::RecordBatch;
