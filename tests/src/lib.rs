@@ -1,1 +1,7 @@
-//! placeholder
+//! What the tests of the whole program share.
+
+pub mod check;
+pub mod golden;
+
+/// The result of a test that can fail before it compares anything.
+pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

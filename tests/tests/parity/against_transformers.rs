@@ -1,0 +1,85 @@
+//! Logits and what is inside, on a batch without padding.
+
+use refrain_runner::{NameFilter, Point};
+use refrain_tests::Result;
+use refrain_tests::check::Check;
+use refrain_tests::golden::{self, Golden, MODELS};
+use tch::{Kind, no_grad};
+
+#[test]
+fn logits_in_f32() -> Result {
+    let mut check = Check::new();
+    for name in MODELS {
+        let golden = Golden::load(name)?;
+        let model = golden::model(name, Kind::Float)?;
+        let ids = golden.get("input_ids")?;
+        let logits = no_grad(|| model.logits(ids))?;
+        check.holds(format!("{name}: computed in f32"), logits.kind() == Kind::Float);
+        check.close(format!("{name}: logits in f32"), &logits, golden.get("logits")?, 1e-4);
+    }
+    check.finish();
+    Ok(())
+}
+
+#[test]
+fn logits_in_f64() -> Result {
+    let mut check = Check::new();
+    for golden in Golden::all()? {
+        let name = golden.name;
+        // Without a hook attention is left to libtorch's fused kernel; with all hooks it goes through the pattern.
+        let ids = golden.get("input_ids")?;
+        let fused = no_grad(|| golden.model.logits(ids))?;
+        let (seen, _) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
+        let want = golden.double("logits_f64")?;
+        check.close(format!("{name}: logits by the fused kernel"), &fused, want, 1e-9);
+        check.close(format!("{name}: logits with every hook kept"), &seen, want, 1e-9);
+    }
+    check.finish();
+    Ok(())
+}
+
+#[test]
+fn what_is_inside_in_f64() -> Result {
+    let mut check = Check::new();
+    for golden in Golden::all()? {
+        let name = golden.name;
+        let ids = golden.get("input_ids")?;
+        let (_, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
+        for layer in 0..golden.model.architecture().n_layers {
+            for (point, key) in [
+                (Point::ResidPre, "resid_pre"),
+                (Point::Pattern, "pattern"),
+                (Point::AttnOut, "attn_out"),
+                (Point::MlpOut, "mlp_out"),
+                (Point::ResidPost, "resid_post"),
+            ] {
+                let want = golden.double(&format!("{key}.{layer}"))?;
+                check.close(format!("{name}: layer {layer} {key}"), cache.block(layer, point)?, want, 1e-9);
+            }
+        }
+        let normalized = cache.get("ln_final.hook_normalized".parse()?)?;
+        check.close(format!("{name}: final norm"), normalized, golden.double("final_norm")?, 1e-9);
+    }
+    check.finish();
+    Ok(())
+}
+
+/// A kept hook changes nothing, and which hooks are kept changes nothing either.
+#[test]
+fn keeping_an_activation_does_not_change_it() -> Result {
+    let mut check = Check::new();
+    for golden in Golden::all()? {
+        let ids = golden.get("input_ids")?;
+        let (_, all) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
+        let plain = no_grad(|| golden.model.logits(ids))?;
+        for hook in all.hooks() {
+            let (logits, one) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::hooks(&[hook])))?;
+            let name = golden.name;
+            check.holds(format!("{name}: keeping one hook keeps one"), one.len() == 1);
+            check.close(format!("{name}: {hook} alone"), one.get(hook)?, all.get(hook)?, 1e-12);
+            check.close(format!("{name}: logits with {hook} kept"), &logits, &plain, 1e-12);
+        }
+    }
+    check.finish();
+    Ok(())
+}

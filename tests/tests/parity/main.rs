@@ -1,0 +1,12 @@
+//! Refrain against `transformers`, and what must hold inside every model. The goldens and the script that made them
+//! are in `tests/goldens`. `--nocapture` shows the worst error of everything that is compared.
+
+mod against_transformers;
+mod cached_decoding;
+mod controls;
+mod generation;
+mod identities;
+mod loading;
+mod names;
+mod padding;
+mod partial_runs;
