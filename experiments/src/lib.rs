@@ -1,1 +1,9 @@
-//! placeholder
+//! What the experiment binaries share, and the experiments themselves.
+
+pub mod cli;
+pub mod disk;
+pub mod folder;
+pub mod microworld;
+pub mod progress;
+pub mod repetition_curse;
+pub mod training;

@@ -25,7 +25,9 @@ impl LogProbs {
         let p = self.0.f_exp()?;
         // p ln p is 0 where p is 0, not NaN.
         let terms = p.f_mul(&self.0)?.f_masked_fill(&p.f_eq(0.0)?, 0.0)?;
-        Ok(Vec::try_from(&terms.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_neg()?.f_to_device(tch::Device::Cpu)?)?)
+        Ok(Vec::try_from(
+            &terms.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_neg()?.f_to_device(tch::Device::Cpu)?,
+        )?)
     }
 
     /// Probability of the most probable token of each row.
@@ -60,7 +62,9 @@ impl LogProbs {
     /// [`crate::Error::Torch`].
     pub fn of(&self, tokens: &[i64]) -> Result<Vec<f64>> {
         let index = Tensor::f_from_slice(tokens)?.f_unsqueeze(1)?.f_to_device(self.0.device())?;
-        Ok(Vec::try_from(&self.0.f_gather(1, &index, false)?.f_squeeze_dim(1)?.f_to_device(tch::Device::Cpu)?)?)
+        Ok(Vec::try_from(
+            &self.0.f_gather(1, &index, false)?.f_squeeze_dim(1)?.f_to_device(tch::Device::Cpu)?,
+        )?)
     }
 }
 
@@ -85,8 +89,10 @@ mod tests {
 
     #[test]
     fn kl_by_hand() {
-        let p = LogProbs::from_logits(&Tensor::from_slice(&[0.5f64.ln(), 0.5f64.ln()]).reshape([1, 2])).unwrap();
-        let q = LogProbs::from_logits(&Tensor::from_slice(&[0.25f64.ln(), 0.75f64.ln()]).reshape([1, 2])).unwrap();
+        let p =
+            LogProbs::from_logits(&Tensor::from_slice(&[0.5f64.ln(), 0.5f64.ln()]).reshape([1, 2])).unwrap();
+        let q = LogProbs::from_logits(&Tensor::from_slice(&[0.25f64.ln(), 0.75f64.ln()]).reshape([1, 2]))
+            .unwrap();
         close(&p.kl_to_nats(&q).unwrap(), &[0.5 * 2f64.ln() + 0.5 * (2f64 / 3.0).ln()]);
         close(&p.kl_to_nats(&p).unwrap(), &[0.0]);
     }

@@ -3,9 +3,7 @@
 use arrow::datatypes::FieldRef;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{
-    Table, count, count_or_null, flag, label, label_or_null, number, number_or_null, text,
-};
+use crate::schema::{Table, count, count_or_null, flag, label, label_or_null, number, number_or_null, text};
 
 /// One generation that answers "repeat X N times".
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,7 +14,9 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
     /// A clean and a corrupted prompt, or two pairs of one sweep, differ in length.
-    #[error("pair {pair}: {found} tokens where {wanted} are needed: patching aligns positions, so all prompts of a sweep need one length")]
+    #[error(
+        "pair {pair}: {found} tokens where {wanted} are needed: patching aligns positions, so all prompts of a sweep need one length"
+    )]
     Length {
         /// Index of the offending pair.
         pair: usize,

@@ -14,5 +14,5 @@ mod task;
 
 pub use error::{Error, Result};
 pub use select::strongest;
-pub use sweep::{Swept, patch_heads, normalised_effect};
+pub use sweep::{Swept, normalised_effect, patch_heads};
 pub use task::{CopyTask, Pair, induction_pair};

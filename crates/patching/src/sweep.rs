@@ -1,10 +1,10 @@
 //! Activation patching of every head's output z.
 
 use ndarray::Array2;
+use refrain_runner::Hook;
 use refrain_runner::{
     Action, Head, Intervention, LogitPositions, Model, NameFilter, Plan, Point, Run, Steps,
 };
-use refrain_runner::Hook;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
@@ -84,7 +84,9 @@ fn patch_without_grad(
             }));
             let sources = [("clean", &clean.cache)];
             let plan = Plan::new(arch, &interventions, &sources)?;
-            let repeat = |t: &Tensor| t.f_repeat(std::iter::once(heads as i64).chain(vec![1; t.dim() - 1]).collect::<Vec<_>>());
+            let repeat = |t: &Tensor| {
+                t.f_repeat(std::iter::once(heads as i64).chain(vec![1; t.dim() - 1]).collect::<Vec<_>>())
+            };
             let (ids, resid) = (repeat(&corrupted_ids)?, repeat(resid)?);
             let output = model.run(
                 &ids,

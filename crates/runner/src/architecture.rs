@@ -5,6 +5,7 @@
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::hook::Point;
 
 /// The shape and the choices of one decoder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -153,6 +154,16 @@ impl Architecture {
         }
     }
 
+    /// Whether this model computes the activation at `point`.
+    pub fn has(&self, point: Point) -> bool {
+        match point {
+            Point::PosEmbed => self.positions == Positions::Learned,
+            Point::RotQ | Point::RotK => matches!(self.positions, Positions::Rotary { .. }),
+            Point::MlpPreLinear => matches!(self.mlp, Mlp::Gated { .. }),
+            _ => true,
+        }
+    }
+
     /// Checks what holds for every decoder, whatever its family.
     ///
     /// # Errors
@@ -180,7 +191,10 @@ impl Architecture {
             )));
         }
         if matches!(self.positions, Positions::Rotary { .. }) && !self.d_head.is_multiple_of(2) {
-            return Err(Error::Config(format!("rotary positions need an even head width, not {}", self.d_head)));
+            return Err(Error::Config(format!(
+                "rotary positions need an even head width, not {}",
+                self.d_head
+            )));
         }
         Ok(self)
     }

@@ -79,7 +79,9 @@ impl ActivationCache {
     /// [`Error::Input`] if the run did not keep it.
     pub fn get(&self, hook: Hook) -> Result<&Tensor> {
         self.tensors.get(&hook).ok_or_else(|| {
-            Error::Input(format!("`{hook}` is not in the cache: the run's name filter left it out, or this model has none"))
+            Error::Input(format!(
+                "`{hook}` is not in the cache: the run's name filter left it out, or this model has none"
+            ))
         })
     }
 

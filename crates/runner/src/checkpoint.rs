@@ -110,7 +110,9 @@ impl Checkpoint {
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
-            other => return Err(Error::weight(name, format!("is stored as {other:?}, which is not supported"))),
+            other => {
+                return Err(Error::weight(name, format!("is stored as {other:?}, which is not supported")));
+            }
         };
         let (start, end) = info.data_offsets;
         let Some(data) = shard.bytes.get(shard.data + start..shard.data + end) else {

@@ -9,10 +9,10 @@ use crate::error::{Error, Result};
 use crate::hook::{Hook, Point};
 use crate::intervention::{Plan, Steps};
 use crate::kv_cache::KvCache;
+use crate::mlp;
 use crate::norm::{self, NormHooks};
 use crate::rotary::Rotation;
 use crate::weights::Weights;
-use crate::mlp;
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
 /// product of a small model: a caller that reads one position should ask for one.
@@ -144,6 +144,12 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         }
         None => (0, embed(arch, weights, ids, &positions, &mut tap)?),
     };
+    if let Some(stop) = stop_at_layer.filter(|stop| *stop > arch.n_layers || *stop < first_layer) {
+        return Err(Error::Input(format!(
+            "cannot stop before layer {stop}: the run starts at {first_layer} and the model has {}",
+            arch.n_layers
+        )));
+    }
     let rotation = match arch.positions {
         Positions::Rotary { base } => {
             Some(Rotation::new(base, arch.d_head, &positions, weights.embed.kind(), device)?)
@@ -192,7 +198,8 @@ pub(crate) fn unembed(arch: &Architecture, weights: &Weights, resid: &Tensor) ->
 }
 
 fn finish(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Tap<'_>) -> Result<Tensor> {
-    let hooks = NormHooks { scale: Hook::top(Point::FinalScale), normalized: Hook::top(Point::FinalNormalized) };
+    let hooks =
+        NormHooks { scale: Hook::top(Point::FinalScale), normalized: Hook::top(Point::FinalNormalized) };
     let x = norm::forward(arch.norm, &weights.final_norm, resid, hooks, tap)?;
     let logits = x.f_to_kind(weights.unembed.kind())?.f_linear(&weights.unembed, None::<&Tensor>)?;
     tap.see(Hook::top(Point::Logits), logits)

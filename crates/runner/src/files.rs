@@ -55,10 +55,14 @@ impl ModelFiles {
         }
         let config = path.join("config.json");
         if !config.is_file() {
-            return Err(missing(&config, "a model folder holds config.json, model.safetensors and tokenizer.json"));
+            return Err(missing(
+                &config,
+                "a model folder holds config.json, model.safetensors and tokenizer.json",
+            ));
         }
         let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let name = absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        let name =
+            absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         Ok(ModelFiles { name, place: Place::Folder(path.to_owned()) })
     }
 
@@ -128,7 +132,9 @@ impl ModelFiles {
         let Some(bytes) = self.read(file)? else { return Ok(None) };
         match std::str::from_utf8(&bytes) {
             Ok(text) => Ok(Some(text.to_owned())),
-            Err(error) => Err(Error::Format { file: self.shown(file), what: format!("is not UTF-8: {error}") }),
+            Err(error) => {
+                Err(Error::Format { file: self.shown(file), what: format!("is not UTF-8: {error}") })
+            }
         }
     }
 

@@ -92,6 +92,12 @@ impl Model {
         if options.seeds.len() != prompts.len() {
             return Err(Error::Input(format!("{} seeds for {} prompts", options.seeds.len(), prompts.len())));
         }
+        if options.plan.is_some_and(Plan::names_rows) {
+            // Finished rows leave the batch, so a row's number does not stay.
+            return Err(Error::Input(
+                "an intervention on some rows of the batch cannot be used in generation".into(),
+            ));
+        }
         if let Some(row) = prompts.iter().position(Vec::is_empty) {
             return Err(Error::Input(format!("prompt {row} is empty")));
         }
@@ -127,8 +133,12 @@ impl Model {
             if live.len() < rows.len() {
                 logits = logits.f_index_select(0, &Tensor::f_from_slice(&at)?.f_to_device(device)?)?;
             }
-            let mut drawing: Vec<&mut ChaCha8Rng> =
-                rngs.iter_mut().enumerate().filter(|(row, _)| live.contains(row)).map(|(_, rng)| rng).collect();
+            let mut drawing: Vec<&mut ChaCha8Rng> = rngs
+                .iter_mut()
+                .enumerate()
+                .filter(|(row, _)| live.contains(row))
+                .map(|(_, rng)| rng)
+                .collect();
             let chosen = decoding.choose(&logits, &mut drawing)?;
             observe(&StepView { step, rows: &live, logits: &logits, chosen: &chosen })?;
             for (&row, &token) in live.iter().zip(&chosen) {
@@ -185,7 +195,10 @@ impl Model {
         let mut mask = Vec::with_capacity(rows.len() * length);
         for row in rows {
             let Some(pad) = length.checked_sub(row.len()) else {
-                return Err(Error::Input(format!("a row of {} tokens does not fit {length} columns", row.len())));
+                return Err(Error::Input(format!(
+                    "a row of {} tokens does not fit {length} columns",
+                    row.len()
+                )));
             };
             // Which token stands in the padding makes no difference; 0 always exists.
             ids.extend(std::iter::repeat_n(0, pad).chain(row.iter().copied()));

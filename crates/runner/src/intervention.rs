@@ -158,13 +158,24 @@ impl<'a> Plan<'a> {
         Ok(Plan { bound: bound.collect::<Result<_>>()? })
     }
 
+    /// Whether an intervention is meant for some rows of the batch only.
+    pub(crate) fn names_rows(&self) -> bool {
+        self.bound.iter().any(|bound| bound.what.rows.is_some())
+    }
+
     /// Whether something is done at `hook`.
     pub(crate) fn touches(&self, hook: Hook) -> bool {
         self.bound.iter().any(|bound| bound.hook == hook)
     }
 
     /// The activation after every intervention at `hook`. `first_column` is the batch column of position 0.
-    pub(crate) fn apply(&self, hook: Hook, value: Tensor, first_column: usize, steps: Steps) -> Result<Tensor> {
+    pub(crate) fn apply(
+        &self,
+        hook: Hook,
+        value: Tensor,
+        first_column: usize,
+        steps: Steps,
+    ) -> Result<Tensor> {
         let mut value = value;
         for bound in self.bound.iter().filter(|bound| bound.hook == hook) {
             value = bound.apply(&value, first_column, steps)?;
@@ -180,6 +191,9 @@ impl<'a> Bound<'a> {
         if hook.layer().is_some_and(|layer| layer >= arch.n_layers) {
             return wrong(format!("the model has layers 0 to {}", arch.n_layers - 1));
         }
+        if !arch.has(hook.point()) {
+            return wrong(format!("a {} model has no such activation", arch.family));
+        }
         let axes = hook.point().axes();
         let n_heads = match axes {
             Axes::Stream => 0,
@@ -191,6 +205,9 @@ impl<'a> Bound<'a> {
             Some(heads) => {
                 if let Some(head) = heads.iter().find(|head| **head >= n_heads) {
                     return wrong(format!("head {head} does not exist: it has heads 0 to {}", n_heads - 1));
+                }
+                if (1..heads.len()).any(|i| heads[..i].contains(&heads[i])) {
+                    return wrong("a head is named twice".into());
                 }
             }
             None => {}
@@ -320,7 +337,11 @@ impl<'a> Bound<'a> {
                         return Err(Error::intervention(&self.what.hook, text));
                     }
                     let axis = part.dim() as i64 - 1;
-                    part.f_narrow(axis, neuron as i64, 1)?.f_copy_(&new.f_narrow(axis, neuron as i64, 1)?)?;
+                    part.f_narrow(axis, neuron as i64, 1)?.f_copy_(&new.f_narrow(
+                        axis,
+                        neuron as i64,
+                        1,
+                    )?)?;
                 }
             }
         }

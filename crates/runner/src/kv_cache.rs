@@ -23,7 +23,13 @@ impl KvCache {
     ///
     /// # Errors
     /// [`Error::Torch`] when memory does not suffice.
-    pub fn new(arch: &Architecture, batch: usize, capacity: usize, kind: Kind, device: Device) -> Result<Self> {
+    pub fn new(
+        arch: &Architecture,
+        batch: usize,
+        capacity: usize,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
         let shape = [batch as i64, arch.n_kv_heads as i64, capacity as i64, arch.d_head as i64];
         let empty = || Tensor::f_empty(shape, (kind, device));
         let layers = (0..arch.n_layers).map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;

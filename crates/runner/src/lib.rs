@@ -11,6 +11,7 @@ mod attention;
 mod cache;
 mod checkpoint;
 mod decoder;
+mod embedded;
 mod error;
 pub mod family;
 mod files;

@@ -13,7 +13,13 @@ pub(crate) struct Rotation {
 impl Rotation {
     /// For `positions`, `[rows, pos]` i64. The angles are computed in f32, as the models were trained, and in
     /// f64 only for f64.
-    pub(crate) fn new(base: f64, d_head: usize, positions: &Tensor, kind: Kind, device: Device) -> Result<Self> {
+    pub(crate) fn new(
+        base: f64,
+        d_head: usize,
+        positions: &Tensor,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
         let wide = crate::norm::wider(kind);
         let half = (d_head / 2) as i64;
         let exponents = Tensor::f_arange(half, (wide, device))?.f_mul_scalar(2.0 / d_head as f64)?;

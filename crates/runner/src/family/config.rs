@@ -126,9 +126,8 @@ impl Config {
     /// Refuses the keys that were neither read nor known to be inert.
     pub(super) fn refuse_unread(&self) -> Result<()> {
         let read = self.read.borrow();
-        let known = |key: &String| {
-            read.contains(key) || INERT.contains(&key.as_str()) || self.allowed.contains(key)
-        };
+        let known =
+            |key: &String| read.contains(key) || INERT.contains(&key.as_str()) || self.allowed.contains(key);
         // A key that is null, false or empty switches nothing on.
         let off = |value: &Value| match value {
             Value::Null | Value::Bool(false) => true,

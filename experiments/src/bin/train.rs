@@ -1,0 +1,97 @@
+//! Trains the embedded model on the microworld.
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use refrain_experiments::training::{Progress, Settings, train};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Train the embedded model: a small Llama on the synthetic language of docs/model.md.
+///
+/// A run that was interrupted is continued when it is started again with the same settings and folder.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// What to train, as TOML.
+    #[arg(long, value_name = "FILE", default_value = "experiments/configs/train.toml")]
+    config: PathBuf,
+    /// Folder of the run: the model, the loss table, and the state to continue from.
+    #[arg(long, value_name = "DIR", default_value = "runs/train/default")]
+    out: PathBuf,
+    /// Train for so many steps instead, every phase scaled.
+    #[arg(long, value_name = "N")]
+    steps: Option<u32>,
+    /// Another seed than the configuration's.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Threads of libtorch; without it libtorch decides.
+    #[arg(long, value_name = "N")]
+    threads: Option<u16>,
+    /// Say nothing but errors.
+    #[arg(long)]
+    quiet: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut settings = Settings::read(&arguments.config)?;
+    if let Some(steps) = arguments.steps {
+        settings = settings.with_steps(steps);
+    }
+    if let Some(seed) = arguments.seed {
+        settings.seed = seed;
+    }
+    if let Some(threads) = arguments.threads {
+        tch::set_num_threads(i32::from(threads));
+    }
+    let bar = if arguments.quiet || !std::io::stderr().is_terminal() {
+        ProgressBar::hidden()
+    } else {
+        ProgressBar::new(u64::from(settings.steps()))
+    };
+    bar.set_style(ProgressStyle::with_template("{bar:30} step {pos}/{len} {msg} {elapsed}, {eta} left")?);
+    let begun = Instant::now();
+    let say = |line: String| {
+        if !arguments.quiet {
+            if bar.is_hidden() { eprintln!("{line}") } else { bar.println(line) }
+        }
+    };
+    train(&settings, &arguments.out, |progress| {
+        bar.set_position(u64::from(progress.step));
+        if let Some(line) = summary(progress) {
+            bar.set_message(line.clone());
+            say(format!("step {:5}  {line}  {:.0} s", progress.step, begun.elapsed().as_secs_f64()));
+        }
+        true
+    })
+    .with_context(|| format!("training in {} stopped", arguments.out.display()))?;
+    bar.finish_and_clear();
+    println!("{}", arguments.out.join("model").display());
+    Ok(())
+}
+
+/// One line of what a step measured; none if it measured nothing.
+fn summary(progress: &Progress<'_>) -> Option<String> {
+    let losses: Vec<String> = progress
+        .rows
+        .iter()
+        .filter(|row| row.quantity == "loss_nats")
+        .map(|row| format!("{} {:.3}", row.part, row.value))
+        .collect();
+    let mut heads: Vec<_> = progress.rows.iter().filter(|row| row.quantity == "prefix_matching").collect();
+    heads.sort_by(|a, b| b.value.total_cmp(&a.value));
+    let heads: Vec<String> =
+        heads.iter().take(3).map(|row| format!("{} {:.2}", row.part, row.value)).collect();
+    if losses.is_empty() && heads.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "{}  {}  lr {:.1e}  grad {:.2}",
+        losses.join(" "),
+        heads.join(" "),
+        progress.learning_rate,
+        progress.gradient_norm
+    ))
+}

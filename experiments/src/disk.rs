@@ -1,0 +1,80 @@
+//! Files that appear under their name whole or not at all, and tables in Parquet.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+
+/// Where a table comes from: `refrain.*` keys of the file's metadata.
+pub type Provenance = BTreeMap<String, String>;
+
+/// Writes `bytes` to a temporary file beside `path`, flushes it to the disk, and renames it. On failure nothing is left.
+///
+/// # Errors
+/// With the path and the system's reason, such as a full disk.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".part-").suffix(".tmp").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        // Temporary files are private to their owner; results are as readable as any other file.
+        #[cfg(unix)]
+        file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().with_context(|| {
+        format!("cannot write {}\nhint: check free space and permissions there, then run again: finished parts are kept", path.display())
+    })
+}
+
+/// Writes a table as Parquet, atomically. The same table and provenance give the same bytes.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_table(path: &Path, batch: &RecordBatch, provenance: &Provenance) -> Result<()> {
+    let metadata = provenance
+        .iter()
+        .map(|(key, value)| KeyValue::new(format!("refrain.{key}"), value.clone()))
+        .collect();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(Some(metadata))
+        .build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))?;
+    writer.write(batch)?;
+    writer.close()?;
+    write_atomically(path, &bytes)
+}
+
+/// Reads a whole Parquet file.
+///
+/// # Errors
+/// If it is no Parquet file or cannot be read.
+pub fn read_table(path: &Path) -> Result<RecordBatch> {
+    let read = || -> Result<RecordBatch> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+        let schema = builder.schema().clone();
+        let batches = builder.build()?.collect::<Result<Vec<_>, _>>()?;
+        Ok(concat_batches(&schema, &batches)?)
+    };
+    read().with_context(|| format!("cannot read the table {}", path.display()))
+}
+
+/// SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

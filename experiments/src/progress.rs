@@ -1,0 +1,87 @@
+//! Progress on stderr: a bar with rate and time left on a terminal, now and then a line elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a line appears where there is no terminal.
+const EVERY: Duration = Duration::from_secs(15);
+
+/// Progress over a known number of units of work.
+pub struct Progress {
+    shown: Shown,
+    total: u64,
+    done: u64,
+    /// Units that were there already; they say nothing about the rate.
+    resumed: u64,
+    begun: Instant,
+}
+
+enum Shown {
+    Bar(ProgressBar),
+    Lines(Instant),
+    Nothing,
+}
+
+impl Progress {
+    /// Progress over `total` units, of which `resumed` are done; silent if `quiet`.
+    pub fn new(total: u64, resumed: u64, quiet: bool) -> Self {
+        let begun = Instant::now();
+        let shown = if quiet {
+            Shown::Nothing
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::new(total).with_position(resumed);
+            bar.reset_eta();
+            let style = "{bar:24} {pos}/{len} {per_sec}, {eta} left  {wide_msg}";
+            // The template is constant and valid; the default style is no worse than none.
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            bar.enable_steady_tick(Duration::from_millis(200));
+            Shown::Bar(bar)
+        } else {
+            Shown::Lines(begun)
+        };
+        Progress { shown, total, done: resumed, resumed, begun }
+    }
+
+    /// Says what is being done now.
+    pub fn doing(&mut self, what: &str) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.set_message(what.to_owned());
+        }
+    }
+
+    /// Counts `units` as done.
+    pub fn advance(&mut self, units: u64) {
+        self.done += units;
+        match &mut self.shown {
+            Shown::Bar(bar) => bar.set_position(self.done),
+            Shown::Lines(last) if last.elapsed() >= EVERY => {
+                *last = Instant::now();
+                let seconds = self.begun.elapsed().as_secs_f64();
+                let rate = (self.done - self.resumed) as f64 / seconds.max(1e-9);
+                let left = (self.total - self.done) as f64 / rate.max(1e-9);
+                eprintln!("{}/{} done, {rate:.1} a second, {left:.0} s left", self.done, self.total);
+            }
+            Shown::Lines(_) | Shown::Nothing => {}
+        }
+    }
+
+    /// Says something that is to stay.
+    pub fn note(&self, text: &str) {
+        match &self.shown {
+            Shown::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Shown::Lines(_) => eprintln!("{text}"),
+            Shown::Nothing => {}
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        if let Shown::Bar(bar) = self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}

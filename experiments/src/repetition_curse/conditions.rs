@@ -1,0 +1,94 @@
+//! The conditions that everything is measured under: an intervention on a set of heads, or none.
+
+use rand::seq::SliceRandom;
+use refrain_entropy::stats::rng;
+use refrain_runner::{Action, Head, Intervention, Schedule};
+
+/// One condition.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// `none`, `log`, `linear` or `constant`.
+    pub intervention: String,
+    /// `none`, `induction`, `random_1`, ...
+    pub head_set: String,
+    /// What it does to the forward pass.
+    pub interventions: Vec<Intervention>,
+}
+
+impl Condition {
+    fn none() -> Self {
+        Condition { intervention: "none".into(), head_set: "none".into(), interventions: Vec::new() }
+    }
+
+    /// A name for files and random draws.
+    pub fn id(&self) -> String {
+        format!("{}-{}", self.intervention, self.head_set)
+    }
+
+    /// Whether the condition acts on random heads.
+    pub fn is_control(&self) -> bool {
+        self.head_set.starts_with("random")
+    }
+}
+
+/// No intervention; then each schedule on the induction heads and on `random_sets` sets of as many other heads.
+pub fn conditions(
+    heads: &[Head],
+    induction: &[Head],
+    schedules: &[(String, Schedule)],
+    random_sets: u32,
+    seed: u64,
+) -> Vec<Condition> {
+    let mut sets = vec![("induction".to_owned(), induction.to_vec())];
+    let others: Vec<Head> = heads.iter().copied().filter(|head| !induction.contains(head)).collect();
+    for set in 1..=random_sets {
+        let mut drawn = others.clone();
+        let (drawn, _) =
+            drawn.partial_shuffle(&mut rng(seed, &format!("random-heads/{set}")), induction.len());
+        drawn.sort_unstable();
+        sets.push((format!("random_{set}"), drawn.to_vec()));
+    }
+    let mut conditions = vec![Condition::none()];
+    for (name, schedule) in schedules {
+        for (head_set, heads) in &sets {
+            conditions.push(Condition {
+                intervention: name.clone(),
+                head_set: head_set.clone(),
+                interventions: Intervention::on_heads(heads, &Action::Schedule(*schedule)),
+            });
+        }
+    }
+    conditions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn controls_are_as_large_and_disjoint() {
+        let heads: Vec<Head> = (0..12).map(|head| Head { layer: head / 4, head: head % 4 }).collect();
+        let induction = [heads[3], heads[7]];
+        let schedules = [("linear".to_owned(), Schedule::Linear)];
+        let all = conditions(&heads, &induction, &schedules, 3, 1);
+        let names: Vec<String> = all.iter().map(Condition::id).collect();
+        assert_eq!(
+            names,
+            ["none-none", "linear-induction", "linear-random_1", "linear-random_2", "linear-random_3"]
+        );
+        for control in &all[2..] {
+            let touched: Vec<(String, Vec<usize>)> = control
+                .interventions
+                .iter()
+                .map(|what| (what.hook.clone(), what.heads.clone().unwrap_or_default()))
+                .collect();
+            assert_eq!(touched.iter().map(|(_, heads)| heads.len()).sum::<usize>(), 2);
+            let hits = |head: &Head| {
+                touched.iter().any(|(hook, on)| {
+                    *hook == format!("blocks.{}.attn.hook_z", head.layer) && on.contains(&head.head)
+                })
+            };
+            assert!(!induction.iter().any(hits), "{touched:?}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Which heads are induction heads: activation patching on the copy task, prefix matching beside it.
+
+use anyhow::Result;
+use refrain_entropy::stats::{bootstrap_mean, rng};
+use refrain_patching::detect::{DETECTORS, Probe, score};
+use refrain_patching::table::HeadScoreRow;
+use refrain_patching::{CopyTask, Pair, patch_heads, strongest};
+use refrain_runner::{Head, Steps};
+
+use super::settings::Settings;
+use super::subject::Subject;
+
+/// Scores every head and marks the induction heads.
+///
+/// # Errors
+/// If the vocabulary or the window is too small for the task, or the model cannot be run.
+pub fn head_scores(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>> {
+    let mut rows = patching(subject, settings)?;
+    rows.extend(detectors(subject, settings)?);
+    let heads = subject.model.heads();
+    let scores: Vec<Option<f64>> = heads.iter().map(|head| mean_effect(&rows, *head)).collect();
+    let induction = strongest(&heads, &scores, settings.induction_share, settings.induction_least);
+    for row in &mut rows {
+        row.induction = induction.contains(&head_of(row));
+    }
+    Ok(rows)
+}
+
+/// The induction heads, as the table says.
+pub fn induction_heads(rows: &[HeadScoreRow]) -> Vec<Head> {
+    let mut heads: Vec<Head> = rows.iter().filter(|row| row.induction).map(head_of).collect();
+    heads.sort_unstable();
+    heads.dedup();
+    heads
+}
+
+/// The row of `head` and `metric` that is the mean over prompts.
+pub fn mean_row<'a>(rows: &'a [HeadScoreRow], head: Head, metric: &str) -> Option<&'a HeadScoreRow> {
+    rows.iter().find(|row| row.prompt.is_none() && row.metric == metric && head_of(row) == head)
+}
+
+fn mean_effect(rows: &[HeadScoreRow], head: Head) -> Option<f64> {
+    mean_row(rows, head, "logit")?.effect
+}
+
+fn head_of(row: &HeadScoreRow) -> Head {
+    Head { layer: row.layer as usize, head: row.head as usize }
+}
+
+fn patching(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>> {
+    let task = CopyTask {
+        m: settings.copy_length,
+        candidates: &subject.plain,
+        bos: subject.model.architecture().bos,
+    };
+    let pairs: Vec<Pair> = (0..settings.trials)
+        .map(|trial| task.draw(&mut rng(settings.seed, &format!("copy-task/{trial}"))))
+        .collect::<Result<_, _>>()?;
+    let mut rows = Vec::new();
+    let heads = subject.model.heads();
+    let mut by_head: Vec<Vec<HeadScoreRow>> = vec![Vec::new(); heads.len()];
+    for (chunk, first) in pairs.chunks(settings.batch).zip((0..).step_by(settings.batch)) {
+        let swept = patch_heads(&subject.model, chunk, &[], Steps::default(), 4 * settings.batch)?;
+        for (index, head) in heads.iter().enumerate() {
+            for (pair, effect) in swept.effects(index).into_iter().enumerate() {
+                by_head[index].push(HeadScoreRow {
+                    prompt: Some(first + pair as u32),
+                    value: Some(swept.patched[[index, pair]]),
+                    clean_value: Some(swept.clean[pair]),
+                    corrupted_value: Some(swept.corrupted[pair]),
+                    effect: effect.ok(),
+                    reason: effect.err().map(str::to_owned),
+                    ..blank("activation-patching", "z", Some("denoise"), *head, "logit")
+                });
+            }
+        }
+    }
+    for (head, trials) in heads.iter().zip(by_head) {
+        let effects: Vec<f64> = trials.iter().filter_map(|row| row.effect).collect();
+        let interval = bootstrap_mean(&effects, settings.resamples, settings.seed, &format!("effect/{head}"));
+        rows.push(HeadScoreRow {
+            value: mean(trials.iter().map(|row| row.value)),
+            clean_value: mean(trials.iter().map(|row| row.clean_value)),
+            corrupted_value: mean(trials.iter().map(|row| row.corrupted_value)),
+            effect: interval.map(|interval| interval.mean),
+            ci_low: interval.map(|interval| interval.low),
+            ci_high: interval.map(|interval| interval.high),
+            reason: interval.is_none().then(|| "no trial has an effect".to_owned()),
+            ..blank("activation-patching", "z", Some("denoise"), *head, "logit")
+        });
+        rows.extend(trials);
+    }
+    Ok(rows)
+}
+
+fn detectors(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>> {
+    let probe = Probe {
+        block: settings.probe_block,
+        copies: settings.probe_copies,
+        candidates: &subject.plain,
+        bos: subject.model.architecture().bos,
+    };
+    let heads = subject.model.heads();
+    let mut scores = Vec::new();
+    for sequence in 0..settings.probes {
+        let tokens = probe.draw(&mut rng(settings.seed, &format!("probe/{sequence}")))?;
+        scores.push(score(&subject.model, &probe, &tokens)?);
+    }
+    let mut rows = Vec::new();
+    for (detector, metric) in DETECTORS.iter().enumerate() {
+        for (index, head) in heads.iter().enumerate() {
+            let values: Vec<f64> = scores.iter().map(|by_detector| by_detector[detector][index]).collect();
+            let id = format!("{metric}/{head}");
+            let interval = bootstrap_mean(&values, settings.resamples, settings.seed, &id);
+            let row = blank("detectors", "pattern", None, *head, metric);
+            rows.push(HeadScoreRow {
+                value: interval.map(|interval| interval.mean),
+                ci_low: interval.map(|interval| interval.low),
+                ci_high: interval.map(|interval| interval.high),
+                ..row.clone()
+            });
+            rows.extend(values.iter().zip(0..).map(|(value, sequence)| HeadScoreRow {
+                prompt: Some(sequence),
+                value: Some(*value),
+                ..row.clone()
+            }));
+        }
+    }
+    Ok(rows)
+}
+
+fn blank(method: &str, component: &str, direction: Option<&str>, head: Head, metric: &str) -> HeadScoreRow {
+    HeadScoreRow {
+        method: method.into(),
+        component: component.into(),
+        direction: direction.map(str::to_owned),
+        layer: head.layer as u32,
+        head: head.head as u32,
+        position: None,
+        prompt: None,
+        metric: metric.into(),
+        value: None,
+        clean_value: None,
+        corrupted_value: None,
+        effect: None,
+        ci_low: None,
+        ci_high: None,
+        induction: false,
+        reason: None,
+    }
+}
+
+fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}

@@ -1,0 +1,130 @@
+//! What is measured along the way: held-out loss by kind of document, and the prefix matching of every head.
+
+use super::settings::Settings;
+use crate::microworld::{Kind, Language, Mixture, Split, Stream};
+use anyhow::Result;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use refrain_runner::{Head, Model, NameFilter, Point};
+use tch::Tensor;
+
+/// Tokens in a held-out row.
+const ROW: usize = 256;
+/// Seed of the probe's random tokens.
+const PROBE_SEED: u64 = 2022;
+/// The probe of Olsson et al. 2022: a block of 50 random tokens, four times, five sequences.
+const BLOCK: usize = 50;
+const COPIES: usize = 4;
+const SEQUENCES: usize = 5;
+
+/// Held-out rows of the training mixture and of each kind alone.
+pub struct HeldOut {
+    parts: Vec<(&'static str, Tensor)>,
+}
+
+impl HeldOut {
+    /// Draws the rows that `settings` asks for.
+    ///
+    /// # Errors
+    /// When memory does not suffice.
+    pub fn new(language: &Language, settings: &Settings) -> Result<Self> {
+        let rows = |mixture: &Mixture| -> Result<Tensor> {
+            let stream = Stream::new(language, mixture, Split::HeldOut, settings.seed, ROW);
+            let ids = stream.rows(0, settings.held_out_rows);
+            Ok(Tensor::f_from_slice(&ids)?.f_view([settings.held_out_rows as i64, ROW as i64])?)
+        };
+        let mut parts = vec![("held_out", rows(&settings.mixture)?)];
+        for kind in Kind::ALL {
+            parts.push((kind.label(), rows(&Mixture::only(kind))?));
+        }
+        Ok(Self { parts })
+    }
+
+    /// Mean loss in nats of every part.
+    ///
+    /// # Errors
+    /// When the model cannot be run.
+    pub fn losses(&self, model: &Model) -> Result<Vec<(&'static str, f64)>> {
+        tch::no_grad(|| {
+            self.parts.iter().map(|(part, ids)| Ok((*part, loss(model, ids)?.f_double_value(&[])?))).collect()
+        })
+    }
+
+    /// Mean loss in nats of every part under token frequencies counted on `rows` training rows: what a model
+    /// reaches that knows nothing but how frequent each token is.
+    ///
+    /// # Errors
+    /// When memory does not suffice.
+    pub fn unigram(
+        &self,
+        language: &Language,
+        settings: &Settings,
+        rows: u64,
+    ) -> Result<Vec<(&'static str, f64)>> {
+        let stream = Stream::new(language, &settings.mixture, Split::Train, settings.seed, ROW);
+        let mut counts = vec![1_u64; language.size()];
+        (0..rows).flat_map(|index| stream.row(index)).for_each(|id| counts[id as usize] += 1);
+        let total: u64 = counts.iter().sum();
+        self.parts
+            .iter()
+            .map(|(part, ids)| {
+                let targets: Vec<i64> = ids.f_narrow(1, 1, ROW as i64 - 1)?.f_reshape([-1])?.try_into()?;
+                let sum: f64 =
+                    targets.iter().map(|&id| -(counts[id as usize] as f64 / total as f64).ln()).sum();
+                Ok((*part, sum / targets.len() as f64))
+            })
+            .collect()
+    }
+}
+
+/// Mean next-token loss in nats of rows of ids, `[row, pos]`, as a differentiable scalar.
+///
+/// # Errors
+/// When the model cannot be run.
+pub fn loss(model: &Model, ids: &Tensor) -> Result<Tensor> {
+    let length = ids.size()[1] - 1;
+    let logits = model.logits(&ids.f_narrow(1, 0, length)?)?;
+    let vocabulary = model.architecture().n_vocab as i64;
+    let targets = ids.f_narrow(1, 1, length)?.f_reshape([-1])?;
+    let logits = logits.f_reshape([-1, vocabulary])?.f_to_kind(tch::Kind::Float)?;
+    Ok(logits.f_cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::Mean, -100, 0.0)?)
+}
+
+/// The prefix-matching score of every head on random tokens: the attention that a query in repeats 2 to 4 pays to
+/// the tokens that followed earlier copies of its own token, summed over the copies, averaged over queries and
+/// sequences.
+///
+/// # Errors
+/// When the model cannot be run.
+pub fn prefix_matching(model: &Model, language: &Language) -> Result<Vec<(Head, f64)>> {
+    let mut rng = ChaCha8Rng::seed_from_u64(PROBE_SEED);
+    let rows: Vec<Vec<i64>> = (0..SEQUENCES)
+        .map(|_| {
+            let block: Vec<i64> = (0..BLOCK).map(|_| i64::from(rng.random_range(language.plain()))).collect();
+            let bos = i64::from(language.bos());
+            std::iter::once(bos).chain(block.repeat(COPIES)).collect()
+        })
+        .collect();
+    let length = 1 + BLOCK * COPIES;
+    let mut target = vec![0.0_f32; length * length];
+    for query in 1 + BLOCK..length {
+        for earlier in (1..COPIES).map(|copy| copy * BLOCK).take_while(|back| back < &query) {
+            target[query * length + query - earlier + 1] = 1.0;
+        }
+    }
+    let target = Tensor::f_from_slice(&target)?.f_view([length as i64, length as i64])?;
+    let queries = (BLOCK * (COPIES - 1)) as f64;
+    tch::no_grad(|| {
+        let (_, cache) = model.run_with_cache(&model.ids(&rows)?, NameFilter::points(&[Point::Pattern]))?;
+        let mut scores = Vec::new();
+        for layer in 0..model.architecture().n_layers {
+            let pattern = cache.block(layer, Point::Pattern)?;
+            let hits =
+                pattern.f_mul(&target)?.f_sum_dim_intlist([2_i64, 3].as_slice(), false, tch::Kind::Float)?;
+            let by_head: Vec<f64> = hits.f_mean_dim(0, false, tch::Kind::Double)?.try_into()?;
+            let layer_scores = by_head.into_iter().enumerate();
+            scores.extend(layer_scores.map(|(head, hits)| (Head { layer, head }, hits / queries)));
+        }
+        Ok(scores)
+    })
+}

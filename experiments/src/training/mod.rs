@@ -1,0 +1,22 @@
+//! Training of the embedded model on the microworld, through the project's own decoder.
+//!
+//! Everything that a step needs is a function of the settings and the step's number, so a run that is killed
+//! and continued ends with the same weights and the same table as one that is not.
+
+mod adamw;
+mod export;
+mod measure;
+mod run;
+mod settings;
+mod state;
+mod table;
+
+pub use adamw::AdamW;
+pub use export::{write_checkpoint, write_model};
+pub use measure::{HeldOut, prefix_matching};
+pub use run::{Progress, train};
+pub use settings::{Optimiser, Phase, Precision, Settings, Shape};
+pub use table::{LossRow, write_table};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+//! The training loop.
+
+use super::adamw::AdamW;
+use super::export::{config_json, write_checkpoint, write_model};
+use super::measure::{HeldOut, loss, prefix_matching};
+use super::settings::{Precision, Settings};
+use super::state::{State, fingerprint};
+use super::table::{LossRow, write_table};
+use crate::microworld::{Language, Split, Stream};
+use anyhow::{Context, Result};
+use refrain_runner::family::{self, Config};
+use refrain_runner::{Architecture, Model, weights};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Standard deviation of fresh matrices; those that write to the residual stream get it divided by the root of how many
+/// there are, so that the stream does not grow with depth (Radford et al. 2019).
+const INIT: f64 = 0.02;
+
+/// Tells the caller how far the run is.
+pub struct Progress<'a> {
+    /// Optimiser steps done.
+    pub step: u32,
+    /// The rows that this step added to the table.
+    pub rows: &'a [LossRow],
+    /// Learning rate of the step.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub gradient_norm: f64,
+}
+
+/// Trains as `settings` says into the folder `out`, continuing what is there, and calls `report` after every step; a
+/// `false` from it stops the run where it is, as a kill would. Returns whether the run is complete.
+///
+/// Leaves `model/` (the Hugging Face folder with `checkpoints/step-NNNNN/`), `training_loss.parquet`, `train.toml`
+/// and `state.safetensors`.
+///
+/// # Errors
+/// When `out` holds a run with other settings, a file cannot be written, or the loss is not finite.
+pub fn train(settings: &Settings, out: &Path, mut report: impl FnMut(&Progress<'_>) -> bool) -> Result<bool> {
+    settings.check()?;
+    let language = Language::new();
+    let architecture = architecture(settings, &language)?;
+    let held_out = HeldOut::new(&language, settings)?;
+    let path = out.join("state.safetensors");
+    let mut state = match State::load(&path, settings)? {
+        Some(state) => state,
+        None => fresh(settings, &architecture)?,
+    };
+    for weight in state.weights.values_mut() {
+        let _ = weight.f_requires_grad_(true)?;
+    }
+    if state.step == 0 && state.rows.is_empty() {
+        measure(settings, &architecture, &language, &held_out, &mut state)?;
+        keep(settings, &language, &state, out)?;
+    }
+    let mut window: Vec<f64> = Vec::new();
+    let mut stream = stream(&language, settings, state.step);
+    while state.step < settings.steps() {
+        let step = state.step;
+        let (row, first) = settings.rows_of(step);
+        if row != settings.rows_of(step.saturating_sub(1)).0 {
+            stream = self::stream(&language, settings, step);
+        }
+        let count = settings.tokens_per_step / row;
+        let ids = Tensor::f_from_slice(&stream.rows(first, count))?.f_view([count as i64, row as i64])?;
+        let model =
+            Model::from_tensors(architecture.clone(), working_copy(settings.precision, &state.weights)?)?;
+        let loss = loss(&model, &ids)?;
+        loss.f_backward()?;
+        window.push(loss.f_double_value(&[])?);
+        let learning_rate = settings.learning_rate(step);
+        let gradient_norm =
+            state.optimiser.step(&mut state.weights, &settings.optimiser, learning_rate, step)?;
+        state.step += 1;
+        let known = state.rows.len();
+        if state.step.is_multiple_of(settings.log_every) {
+            let mean = window.iter().sum::<f64>() / window.len() as f64;
+            push(settings, &mut state, "loss_nats", "train".into(), mean);
+            window.clear();
+        }
+        measure(settings, &architecture, &language, &held_out, &mut state)?;
+        keep(settings, &language, &state, out)?;
+        // Saved only where the averaging window is empty, so that the averages survive too.
+        if window.is_empty() && state.step.is_multiple_of(settings.save_every) {
+            state.save(&path, settings)?;
+        }
+        let progress =
+            Progress { step: state.step, rows: &state.rows[known..], learning_rate, gradient_norm };
+        if !report(&progress) {
+            return Ok(false);
+        }
+    }
+    state.save(&path, settings)?;
+    finish(settings, &language, &state, out)?;
+    Ok(true)
+}
+
+/// The description of the decoder that `settings` asks for, by way of the `config.json` that it will have.
+fn architecture(settings: &Settings, language: &Language) -> Result<Architecture> {
+    let config = config_json(&settings.model, language).to_string();
+    let config = Config::parse(config.as_bytes(), &[]).context("the model's own configuration")?;
+    Ok(family::architecture(&config)?)
+}
+
+fn fresh(settings: &Settings, architecture: &Architecture) -> Result<State> {
+    tch::manual_seed(settings.seed as i64);
+    let mut weights = weights::fresh(architecture, INIT)?;
+    let writers = 1.0 / (2.0 * settings.model.layers as f64).sqrt();
+    for (name, weight) in &mut weights {
+        if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+            let _ = weight.f_mul_scalar_(writers)?;
+        }
+    }
+    let optimiser = AdamW::new(&weights)?;
+    Ok(State { step: 0, weights, optimiser, rows: Vec::new() })
+}
+
+fn stream<'a>(language: &'a Language, settings: &Settings, step: u32) -> Stream<'a> {
+    let (row, _) = settings.rows_of(step);
+    Stream::new(language, &settings.mixture, Split::Train, settings.seed, row)
+}
+
+/// The tensors that a step computes with: the weights themselves, or 16-bit images of the matrices through which
+/// the gradient flows back to them.
+fn working_copy(
+    precision: Precision,
+    weights: &BTreeMap<String, Tensor>,
+) -> Result<BTreeMap<String, Tensor>> {
+    weights
+        .iter()
+        .map(|(name, weight)| {
+            // Rotation returns queries and keys in the residual stream's dtype, and the values must be in theirs.
+            let narrow = precision == Precision::Bf16
+                && name.ends_with("_proj.weight")
+                && !name.ends_with("v_proj.weight");
+            let kind = if narrow { Kind::BFloat16 } else { Kind::Float };
+            Ok((name.clone(), weight.f_to_kind(kind)?))
+        })
+        .collect()
+}
+
+fn push(settings: &Settings, state: &mut State, quantity: &str, part: String, value: f64) {
+    let tokens = u64::from(state.step) * settings.tokens_per_step as u64;
+    state.rows.push(LossRow { step: state.step, tokens, quantity: quantity.into(), part, value });
+}
+
+/// Adds what is due at the state's step to its table.
+fn measure(
+    settings: &Settings,
+    architecture: &Architecture,
+    language: &Language,
+    held_out: &HeldOut,
+    state: &mut State,
+) -> Result<()> {
+    let last = state.step == settings.steps();
+    let (probe, losses) = (
+        last || state.step.is_multiple_of(settings.probe_every),
+        last || state.step.is_multiple_of(settings.measure_every),
+    );
+    if !probe && !losses {
+        return Ok(());
+    }
+    let model = Model::from_tensors(architecture.clone(), working_copy(Precision::F32, &state.weights)?)?;
+    if losses {
+        for (part, value) in held_out.losses(&model)? {
+            push(settings, state, "loss_nats", part.into(), value);
+        }
+    }
+    if probe {
+        for (head, value) in prefix_matching(&model, language)? {
+            push(settings, state, "prefix_matching", head.to_string(), value);
+        }
+    }
+    Ok(())
+}
+
+/// Keeps a 16-bit copy of the weights if one is due.
+fn keep(settings: &Settings, language: &Language, state: &State, out: &Path) -> Result<()> {
+    if !settings.checkpoints.contains(&state.step) {
+        return Ok(());
+    }
+    let folder = out.join("model/checkpoints").join(format!("step-{:05}", state.step));
+    write_checkpoint(&folder, settings, language, &state.weights)
+}
+
+fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -> Result<()> {
+    write_model(&out.join("model"), settings, language, &state.weights)?;
+    let text = toml::to_string(settings)?;
+    super::state::write_atomically(&out.join("train.toml"), text.as_bytes())?;
+    let provenance = [
+        ("refrain.experiment", "train".to_string()),
+        ("refrain.version", env!("CARGO_PKG_VERSION").to_string()),
+        ("refrain.seed", settings.seed.to_string()),
+        ("refrain.settings_sha256", fingerprint(settings)?),
+    ];
+    write_table(&out.join("training_loss.parquet"), &state.rows, &provenance)
+}

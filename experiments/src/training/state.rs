@@ -1,0 +1,131 @@
+//! The state of a run on disk: weights, moments, step and the rows of the table so far, in one file.
+
+use super::adamw::AdamW;
+use super::settings::Settings;
+use super::table::LossRow;
+use anyhow::{Context, Result, bail, ensure};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Everything that a continued run needs.
+pub struct State {
+    /// Optimiser steps done.
+    pub step: u32,
+    /// The weights under Hugging Face's names.
+    pub weights: BTreeMap<String, Tensor>,
+    /// The moments.
+    pub optimiser: AdamW,
+    /// The table so far.
+    pub rows: Vec<LossRow>,
+}
+
+/// What the run would do, as a number: two runs with the same one give the same model.
+#[must_use]
+pub fn fingerprint(settings: &Settings) -> Result<String> {
+    let text = toml::to_string(settings).context("the settings cannot be written as TOML")?;
+    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+impl State {
+    /// Writes the state to `path`, complete or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path, settings: &Settings) -> Result<()> {
+        let mut bytes = BTreeMap::new();
+        for (group, tensors) in
+            [("weight", &self.weights), ("first", &self.optimiser.first), ("second", &self.optimiser.second)]
+        {
+            for (name, tensor) in tensors {
+                bytes.insert(format!("{group}/{name}"), encode(tensor, Kind::Float)?);
+            }
+        }
+        let metadata = HashMap::from([
+            ("step".to_string(), self.step.to_string()),
+            ("settings".to_string(), fingerprint(settings)?),
+            ("rows".to_string(), serde_json::to_string(&self.rows)?),
+        ]);
+        write_safetensors(path, &bytes, Dtype::F32, Some(metadata))
+    }
+
+    /// Reads the state at `path`; none if there is no such file.
+    ///
+    /// # Errors
+    /// When the file is broken or belongs to a run with other settings.
+    pub fn load(path: &Path, settings: &Settings) -> Result<Option<Self>> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let broken = || format!("{} is no saved state\nhint: delete it to start again", path.display());
+        let (_, header) = SafeTensors::read_metadata(&bytes).with_context(broken)?;
+        let metadata = header.metadata().clone().with_context(broken)?;
+        let field = |name: &str| metadata.get(name).with_context(broken);
+        ensure!(
+            *field("settings")? == fingerprint(settings)?,
+            "{} belongs to a run with other settings\nhint: choose another --out, or delete it",
+            path.display()
+        );
+        let mut groups: BTreeMap<&str, BTreeMap<String, Tensor>> = BTreeMap::new();
+        let tensors = SafeTensors::deserialize(&bytes).with_context(broken)?;
+        for (name, view) in tensors.iter() {
+            let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+            let tensor = Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?;
+            match name.split_once('/') {
+                Some((group @ "weight", name)) => {
+                    groups.entry(group).or_default().insert(name.into(), tensor)
+                }
+                Some((group @ "first", name)) => groups.entry(group).or_default().insert(name.into(), tensor),
+                Some((group @ "second", name)) => {
+                    groups.entry(group).or_default().insert(name.into(), tensor)
+                }
+                _ => bail!("{} holds {name}, which is no part of a state", path.display()),
+            };
+        }
+        let mut take = |group: &str| groups.remove(group).with_context(broken);
+        Ok(Some(Self {
+            step: field("step")?.parse().with_context(broken)?,
+            rows: serde_json::from_str(field("rows")?).with_context(broken)?,
+            weights: take("weight")?,
+            optimiser: AdamW { first: take("first")?, second: take("second")? },
+        }))
+    }
+}
+
+/// Shape and little-endian bytes of a tensor in `kind`.
+pub fn encode(tensor: &Tensor, kind: Kind) -> Result<(Vec<usize>, Vec<u8>)> {
+    let tensor = tensor.f_detach()?.f_to_kind(kind)?.f_contiguous()?;
+    let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok((tensor.size().iter().map(|&size| size as usize).collect(), bytes))
+}
+
+/// Writes encoded tensors as a safetensors file, complete or not at all.
+pub fn write_safetensors(
+    path: &Path,
+    tensors: &BTreeMap<String, (Vec<usize>, Vec<u8>)>,
+    dtype: Dtype,
+    metadata: Option<HashMap<String, String>>,
+) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(name, (shape, bytes))| Ok((name.clone(), TensorView::new(dtype, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
+    write_atomically(path, &safetensors::serialize(views, metadata)?)
+}
+
+/// Writes a file under a temporary name and renames it.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write {}", path.display());
+    let folder = path.parent().with_context(cannot)?;
+    std::fs::create_dir_all(folder).with_context(cannot)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
+    std::io::Write::write_all(&mut file, bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    file.persist(path).with_context(cannot)?;
+    Ok(())
+}
