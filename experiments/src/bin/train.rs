@@ -3,7 +3,7 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use refrain_experiments::training::{Progress, Settings, train};
+use refrain_experiments::training::{Progress, Settings, evaluate, train};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,6 +29,9 @@ struct Arguments {
     /// Threads of libtorch; without it libtorch decides.
     #[arg(long, value_name = "N")]
     threads: Option<u16>,
+    /// Train nothing; print what docs/model.md reports of the model in this folder.
+    #[arg(long, value_name = "DIR")]
+    evaluate: Option<PathBuf>,
     /// Say nothing but errors.
     #[arg(long)]
     quiet: bool,
@@ -45,6 +48,10 @@ fn main() -> Result<()> {
     }
     if let Some(threads) = arguments.threads {
         tch::set_num_threads(i32::from(threads));
+    }
+    if let Some(folder) = &arguments.evaluate {
+        print!("{}", evaluate(folder, &settings)?);
+        return Ok(());
     }
     let bar = if arguments.quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()

@@ -84,6 +84,9 @@ impl<'a> Stream<'a> {
         let weights: Vec<f64> = Kind::ALL
             .iter()
             .map(|&kind| {
+                if mixture.share(kind) == 0.0 {
+                    return 0.0;
+                }
                 let total: usize = (0..CALIBRATION)
                     .map(|index| language.document(Split::Calibration, 0, kind, index, length).ids.len())
                     .sum();

@@ -4,6 +4,7 @@
 //! and continued ends with the same weights and the same table as one that is not.
 
 mod adamw;
+mod evaluate;
 mod export;
 mod measure;
 mod run;
@@ -12,6 +13,7 @@ mod state;
 mod table;
 
 pub use adamw::AdamW;
+pub use evaluate::evaluate;
 pub use export::{write_checkpoint, write_model};
 pub use measure::{HeldOut, prefix_matching};
 pub use run::{Progress, train};
