@@ -11,6 +11,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::progress::say;
+
 /// Exit code for input that cannot be used.
 const BAD_INPUT: u8 = 2;
 
@@ -20,16 +22,34 @@ pub fn finish(result: Result<String>) -> ExitCode {
         Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
             // The reader of a pipe may have seen enough.
             Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                eprintln!("error: cannot write to stdout: {error}");
+                say(&format!("error: cannot write to stdout: {error}"));
                 ExitCode::from(BAD_INPUT)
             }
             _ => ExitCode::SUCCESS,
         },
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&message(&error));
             ExitCode::from(BAD_INPUT)
         }
     }
+}
+
+/// The whole chain of causes in one sentence, then every hint on a line of its own.
+fn message(error: &anyhow::Error) -> String {
+    let mut causes = Vec::new();
+    let mut hints = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        let (what, hint) = text.split_once("\nhint: ").unwrap_or((&text, ""));
+        // A wrapper that shows its cause repeats it.
+        if !causes.iter().any(|earlier: &String| earlier.contains(what)) {
+            causes.push(what.to_owned());
+            if !hint.is_empty() {
+                hints += &format!("\nhint: {hint}");
+            }
+        }
+    }
+    format!("error: {}{hints}", causes.join(": "))
 }
 
 /// The settings of this command line. With `--config FILE.toml` the file's values replace the defaults, and what the
@@ -58,7 +78,11 @@ where
     for (key, value) in file {
         let flag = command.get_arguments().find(|flag| flag.get_long() == Some(&key));
         let Some(flag) = flag.filter(|flag| flag.get_id() != "config") else {
-            let known: Vec<&str> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+            let known: Vec<&str> = command
+                .get_arguments()
+                .filter_map(clap::Arg::get_long)
+                .filter(|flag| *flag != "config")
+                .collect();
             return Err(anyhow!("unknown key `{key}`\nhint: the keys are {}", known.join(", ")));
         };
         if matches.value_source(flag.get_id().as_str()) != Some(ValueSource::CommandLine) {
@@ -89,6 +113,14 @@ mod tests {
     fn merged(line: &[&str], text: &str) -> Result<Sample> {
         let matches = Sample::command().try_get_matches_from(line).unwrap();
         merge(&Sample::from_arg_matches(&matches).unwrap(), &matches, text)
+    }
+
+    #[test]
+    fn hints_come_last_and_causes_once() {
+        let error = anyhow!("no space left").context("cannot write x\nhint: free some").context("counting");
+        assert_eq!(message(&error), "error: counting: cannot write x: no space left\nhint: free some");
+        let error = anyhow!("inner").context("outer: inner");
+        assert_eq!(message(&error), "error: outer: inner");
     }
 
     #[test]

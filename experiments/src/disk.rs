@@ -17,6 +17,22 @@ use parquet::file::properties::WriterProperties;
 /// Where a table comes from: `refrain.*` keys of the file's metadata.
 pub type Provenance = BTreeMap<String, String>;
 
+/// How the name of a file begins and ends while it is written.
+const UNFINISHED: (&str, &str) = (".part-", ".tmp");
+
+/// Removes the files in `folder` that a killed run left half-written. What cannot be read or removed stays; it
+/// does no harm.
+pub fn clear_unfinished(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Writes `bytes` to a temporary file beside `path`, flushes it to the disk, and renames it. On failure nothing is left.
 ///
 /// # Errors
@@ -25,7 +41,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".part-").suffix(".tmp").tempfile_in(folder)?;
+        let mut file =
+            tempfile::Builder::new().prefix(UNFINISHED.0).suffix(UNFINISHED.1).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         // Temporary files are private to their owner; results are as readable as any other file.

@@ -8,10 +8,11 @@ use arrow::array::RecordBatch;
 use refrain_entropy::schema::Table;
 use serde::Serialize;
 
-use crate::disk::{Provenance, read_table, write_atomically, write_table};
+use crate::disk::{Provenance, clear_unfinished, read_table, write_atomically, write_table};
 
 const MANIFEST: &str = "run.toml";
 const PARTS: &str = "parts";
+const FIGURES: &str = "figures";
 
 /// An open run folder. Only one process can have it open.
 #[derive(Debug)]
@@ -41,6 +42,10 @@ impl RunFolder {
         if lock.try_lock().is_err() {
             bail!("{} is in use by another run\nhint: wait for it or choose another --out", path.display());
         }
+        // Nobody else writes here now.
+        for folder in [path.to_owned(), path.join(PARTS), path.join(FIGURES)] {
+            clear_unfinished(&folder);
+        }
         let mut manifest = toml::Table::new();
         manifest.insert("experiment".into(), experiment.into());
         manifest.insert("settings".into(), toml::Table::try_from(settings)?.into());
@@ -67,12 +72,22 @@ impl RunFolder {
             }
             Err(error) => return Err(error).with_context(unusable),
         }
-        Ok(RunFolder { path: path.to_owned(), manifest, provenance, complete, _lock: lock })
+        let folder = RunFolder { path: path.to_owned(), manifest, provenance, complete, _lock: lock };
+        if complete {
+            // A run that was killed between its last two steps.
+            folder.remove_parts()?;
+        }
+        Ok(folder)
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where the figures are.
+    pub fn figures_path(&self) -> PathBuf {
+        self.path.join(FIGURES)
     }
 
     /// Whether the run is complete and its final tables are there.
@@ -92,7 +107,9 @@ impl RunFolder {
     ) -> Result<RecordBatch> {
         let path = self.part_path::<T>(unit);
         if path.exists() {
-            return read_table(&path);
+            return read_table(&path).with_context(|| {
+                format!("{} is broken\nhint: delete it to have it computed again", path.display())
+            });
         }
         let batch = T::batch(&make()?)?;
         write_table(&path, &batch, &self.provenance)?;
@@ -133,7 +150,13 @@ impl RunFolder {
     /// # Errors
     /// If it cannot be read.
     pub fn whole<T: Table>(&self) -> Result<RecordBatch> {
-        read_table(&self.table_path::<T>())
+        read_table(&self.table_path::<T>()).with_context(|| {
+            format!(
+                "{} holds a complete run without a whole {}\nhint: delete the folder to run it again, or choose another --out",
+                self.path.display(),
+                T::NAME
+            )
+        })
     }
 
     /// Marks the run complete, with what `facts` says about it, and removes the parts.
@@ -145,6 +168,10 @@ impl RunFolder {
         self.manifest.insert("facts".into(), toml::Table::try_from(facts)?.into());
         write_atomically(&self.manifest_path(), toml::to_string(&self.manifest)?.as_bytes())?;
         self.complete = true;
+        self.remove_parts()
+    }
+
+    fn remove_parts(&self) -> Result<()> {
         let parts = self.path.join(PARTS);
         if parts.exists() {
             std::fs::remove_dir_all(&parts).with_context(|| format!("cannot remove {}", parts.display()))?;

@@ -1,12 +1,17 @@
 //! Progress on stderr: a bar with rate and time left on a terminal, now and then a line elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// How often a line appears where there is no terminal.
 const EVERY: Duration = Duration::from_secs(15);
+
+/// Says something on stderr. If nobody listens there any more (a closed pipe), the work goes on.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// Progress over a known number of units of work.
 pub struct Progress {
@@ -63,7 +68,7 @@ impl Progress {
                 let seconds = self.begun.elapsed().as_secs_f64();
                 let rate = (self.done - self.resumed) as f64 / seconds.max(1e-9);
                 let left = (self.total - self.done) as f64 / rate.max(1e-9);
-                eprintln!("{}/{} done, {rate:.1} a second, {left:.0} s left", self.done, self.total);
+                say(&format!("{}/{} done, {rate:.1} a second, {left:.0} s left", self.done, self.total));
             }
             Shown::Lines(_) | Shown::Nothing => {}
         }
@@ -72,8 +77,8 @@ impl Progress {
     /// Says something that is to stay.
     pub fn note(&self, text: &str) {
         match &self.shown {
-            Shown::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            Shown::Lines(_) => eprintln!("{text}"),
+            Shown::Bar(bar) => bar.suspend(|| say(text)),
+            Shown::Lines(_) => say(text),
             Shown::Nothing => {}
         }
     }

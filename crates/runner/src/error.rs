@@ -10,12 +10,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// A file of the model folder is absent or unreadable.
-    #[error("{}: cannot read: {source}\nhint: {hint}", path.display())]
+    #[error("{}: cannot read: {cause}\nhint: {hint}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The system's reason.
-        source: std::io::Error,
+        cause: std::io::Error,
         /// What to do.
         hint: &'static str,
     },

@@ -47,7 +47,7 @@ impl ModelFiles {
     pub fn folder(path: &Path) -> Result<Self> {
         let missing = |path: &Path, hint| Error::Read {
             path: path.to_owned(),
-            source: std::io::ErrorKind::NotFound.into(),
+            cause: absent(),
             hint,
         };
         if !path.is_dir() {
@@ -93,9 +93,9 @@ impl ModelFiles {
             }
             Place::Folder(folder) => {
                 let path = folder.join(file);
-                let failed = |source| Error::Read {
+                let failed = |cause| Error::Read {
                     path: path.clone(),
-                    source,
+                    cause,
                     hint: "check that the file is readable and complete",
                 };
                 let open = match File::open(&path) {
@@ -119,7 +119,7 @@ impl ModelFiles {
     pub(crate) fn require(&self, file: &str, hint: &'static str) -> Result<Bytes> {
         self.read(file)?.ok_or_else(|| Error::Read {
             path: self.shown(file).into(),
-            source: std::io::ErrorKind::NotFound.into(),
+            cause: absent(),
             hint,
         })
     }
@@ -149,6 +149,10 @@ impl ModelFiles {
         }
         Ok(hex(&hash.finalize()))
     }
+}
+
+fn absent() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "it does not exist")
 }
 
 /// Bytes in lower-case hexadecimal.

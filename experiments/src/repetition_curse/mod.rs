@@ -28,7 +28,7 @@ pub use settings::Settings;
 
 use crate::disk::Provenance;
 use crate::folder::RunFolder;
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 use conditions::{Condition, conditions};
 use subject::{Phrase, Subject};
 use tracing::Task;
@@ -73,12 +73,12 @@ pub fn run(settings: &Settings) -> Result<String> {
     let mut folder = RunFolder::open(
         &out,
         "repetition-curse",
-        settings,
+        &settings.recorded()?,
         provenance(&subject, settings, &phrases, &texts)?,
     )?;
     let tables = if folder.is_complete() {
         if !settings.quiet {
-            eprintln!("{} holds this run already; nothing is computed again", out.display());
+            say(&format!("{} holds this run already; nothing is computed again", out.display()));
         }
         Tables {
             head_scores: folder.whole::<HeadScores>()?,
@@ -92,7 +92,7 @@ pub fn run(settings: &Settings) -> Result<String> {
     let figures = if settings.no_figures {
         Vec::new()
     } else {
-        figures::draw(&tables, &subject.name, settings, &out.join("figures"))?
+        figures::draw(&tables, &subject.name, settings, &folder.figures_path())?
     };
     if settings.quiet {
         return Ok(String::new());
@@ -136,7 +136,7 @@ fn compute(
     begun: Instant,
 ) -> Result<Tables> {
     if !settings.quiet {
-        eprintln!("{}: scoring {} heads", subject.name, subject.model.heads().len());
+        say(&format!("{}: scoring {} heads", subject.name, subject.model.heads().len()));
     }
     let head_scores = folder
         .part::<HeadScores>("all", || heads::head_scores(subject, settings))
@@ -239,7 +239,7 @@ fn provenance(
         ("dtype", "f32".to_owned()),
         ("device", "cpu".to_owned()),
         ("seed", settings.seed.to_string()),
-        ("settings_sha256", crate::disk::sha256_hex(toml::to_string(settings)?.as_bytes())),
+        ("settings_sha256", crate::disk::sha256_hex(toml::to_string(&settings.recorded()?)?.as_bytes())),
         ("prompts_sha256", crate::disk::sha256_hex(serde_json::to_string(&(prompts, texts))?.as_bytes())),
         ("metric", "logit of the answer".to_owned()),
         ("direction", "denoise".to_owned()),

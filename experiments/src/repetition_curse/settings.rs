@@ -23,15 +23,14 @@ pub struct Settings {
     pub model: Option<PathBuf>,
     /// Output folder [default: runs/repetition-curse/<model>]
     #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing)]
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
     /// Settings from a TOML file; its keys are these flags' names, and the command line wins
     #[arg(long, value_name = "FILE.toml")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
     /// Seed of every random draw
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: u64,
 
     /// Repetitions to ask for
@@ -138,8 +137,7 @@ pub struct Settings {
     pub batch: usize,
     /// Threads of libtorch [default: the machine's cores]
     #[arg(long, value_name = "N", help_heading = "Running")]
-    #[serde(skip_serializing)]
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
     /// A key of config.json that is not understood and known not to matter; may be given several times
     #[arg(long, value_name = "KEY", help_heading = "Running")]
@@ -147,12 +145,10 @@ pub struct Settings {
     pub allow_config_key: Vec<String>,
     /// Draw no figures
     #[arg(long, help_heading = "Running")]
-    #[serde(skip_serializing)]
     #[serde(default)]
     pub no_figures: bool,
     /// Say nothing but errors, and print no summary
     #[arg(long, help_heading = "Running")]
-    #[serde(skip_serializing)]
     #[serde(default)]
     pub quiet: bool,
 }
@@ -214,6 +210,18 @@ impl Settings {
         self.schedules()?;
         self.sampling().validated()?;
         Ok(())
+    }
+
+    /// What the results depend on: all but where they go and how the run is watched.
+    ///
+    /// # Errors
+    /// If a number is too large for TOML.
+    pub fn recorded(&self) -> Result<toml::Table> {
+        let mut table = toml::Table::try_from(self)?;
+        for key in ["out", "threads", "no-figures", "quiet"] {
+            table.remove(key);
+        }
+        Ok(table)
     }
 
     /// The interventions by name.

@@ -1,7 +1,7 @@
 //! The summary that a run ends with: what was found, as found, in 80 columns.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use refrain_entropy::schema::Table;
@@ -53,7 +53,8 @@ fn about_heads(text: &mut String, rows: &[HeadScoreRow], subject: &Subject) -> R
         let matching = heads::mean_row(rows, *head, "prefix_matching").and_then(|row| row.value);
         writeln!(
             text,
-            "  {head:<7} effect {} [{}, {}], prefix matching {}",
+            "  {:<7} effect {} [{}, {}], prefix matching {}",
+            head.to_string(),
             number(effect.and_then(|row| row.effect)),
             number(effect.and_then(|row| row.ci_low)),
             number(effect.and_then(|row| row.ci_high)),
@@ -215,19 +216,19 @@ fn perplexity_change(rows: &[PerplexityRow], intervention: &str, heads: &str) ->
 fn verdict(name: &str, induction: Option<Interval>, random: Option<Interval>) -> String {
     let Some(induction) = induction else { return format!("{name}: nothing to compare") };
     let effect = if induction.low > 0.0 {
-        "helps"
+        "it helps"
     } else if induction.high < 0.0 {
-        "harms"
+        "it harms"
     } else {
-        "makes no clear difference"
+        "no clear difference"
     };
     let beside = match random {
-        Some(random) if induction.low > random.high => ", more than random heads do",
-        Some(random) if induction.high < random.low => ", and random heads do better",
-        Some(_) => ", and is not clearly apart from random heads",
-        None => ", with no random heads to compare",
+        Some(random) if induction.low > random.high => "more than random heads do",
+        Some(random) if induction.high < random.low => "random heads do better",
+        Some(_) => "not clearly apart from random heads",
+        None => "no random heads to compare",
     };
-    format!("{name} descaling of the induction heads {effect}{beside}.")
+    format!("{:<10}{effect}; {beside}", format!("{name}:"))
 }
 
 fn about_files(text: &mut String, folder: &RunFolder, figures: &[PathBuf]) -> Result<()> {
@@ -249,7 +250,7 @@ fn about_files(text: &mut String, folder: &RunFolder, figures: &[PathBuf]) -> Re
             writeln!(text, "          {} (.png, .svg)", pair.join(", "))?;
         }
     }
-    writeln!(text, "Manifest  {}", Path::new(&folder.manifest_path()).display())?;
+    writeln!(text, "Manifest  {}", folder.manifest_path().display())?;
     Ok(())
 }
 
@@ -290,11 +291,11 @@ mod tests {
     #[test]
     fn a_verdict_claims_no_more_than_its_intervals() {
         let about = |induction, random| verdict("log", induction, random);
-        assert!(about(interval(0.1, 0.2), interval(-0.1, 0.05)).contains("helps, more than random heads do"));
-        assert!(about(interval(0.1, 0.2), interval(0.0, 0.15)).contains("helps, and is not clearly apart"));
+        assert!(about(interval(0.1, 0.2), interval(-0.1, 0.05)).contains("helps; more than random heads do"));
+        assert!(about(interval(0.1, 0.2), interval(0.0, 0.15)).contains("helps; not clearly apart"));
         assert!(about(interval(-0.1, 0.2), interval(0.0, 0.15)).contains("no clear difference"));
         assert!(
-            about(interval(-0.3, -0.2), interval(0.0, 0.1)).contains("harms, and random heads do better")
+            about(interval(-0.3, -0.2), interval(0.0, 0.1)).contains("harms; random heads do better")
         );
     }
 
