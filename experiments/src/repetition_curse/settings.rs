@@ -243,3 +243,33 @@ impl Settings {
         Decoding::Sample { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_configuration_states_the_defaults() {
+        let sample: toml::Table = toml::from_str(include_str!("../../configs/repetition-curse.toml")).unwrap();
+        let shown = toml::Table::try_from(Settings::parse_from(["repetition-curse"])).unwrap();
+        assert_eq!(sample, shown);
+    }
+
+    #[test]
+    fn impossible_settings_name_their_flag() {
+        let check = |line: &[&str]| Settings::parse_from([&["x"], line].concat()).check();
+        assert!(check(&[]).is_ok());
+        for (line, flag) in [
+            (["--counts", "0,4"], "--counts"),
+            (["--interventions", "lag"], "`lag`"),
+            (["--interventions", "log,log"], "twice"),
+            (["--temperature", "0"], "temperature"),
+            (["--template", "say it"], "--template"),
+            (["--pool-share", "2"], "--pool-share"),
+            (["--log-c", "nan"], "--log-c"),
+        ] {
+            let error = check(&line).unwrap_err().to_string();
+            assert!(error.contains(flag), "{line:?}: {error}");
+        }
+    }
+}
