@@ -50,8 +50,7 @@ fn main() -> Result<()> {
         tch::set_num_threads(i32::from(threads));
     }
     if let Some(folder) = &arguments.evaluate {
-        print!("{}", evaluate(folder, &settings)?);
-        return Ok(());
+        return evaluate(folder, &settings, &mut std::io::stdout().lock());
     }
     let bar = if arguments.quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()

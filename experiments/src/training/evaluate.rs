@@ -9,7 +9,7 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use refrain_runner::{Decoding, Generate, LoadOptions, Model, ModelFiles, Outcome};
-use std::fmt::Write;
+use std::io::Write;
 use std::path::Path;
 
 /// Counts that the model is asked for.
@@ -32,31 +32,35 @@ struct Answer {
     clean: bool,
 }
 
-/// Measures the model folder `folder`, trained by `settings`, and returns three Markdown tables.
+/// Measures the model folder `folder`, trained by `settings`, and writes three Markdown tables to `out`.
 ///
 /// # Errors
-/// When the model cannot be loaded or run.
-pub fn evaluate(folder: &Path, settings: &Settings) -> Result<String> {
+/// When the model cannot be loaded or run, or `out` cannot be written.
+pub fn evaluate(folder: &Path, settings: &Settings, out: &mut dyn Write) -> Result<()> {
     let language = Language::new();
     let files = ModelFiles::folder(folder)?;
     let model = Model::load(&files, &LoadOptions::default())?;
-    let mut text = String::from("| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|\n");
+    writeln!(out, "| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|")?;
     let held_out = HeldOut::new(&language, settings)?;
     let unigram = held_out.unigram(&language, settings, UNIGRAM_ROWS)?;
     for ((part, loss), (_, baseline)) in held_out.losses(&model)?.iter().zip(&unigram) {
-        writeln!(text, "| {part} | {loss:.3} | {baseline:.3} |")?;
+        writeln!(out, "| {part} | {loss:.3} | {baseline:.3} |")?;
     }
-    text.push_str("\n| head | prefix matching |\n|---|---|\n");
+    writeln!(out, "\n| head | prefix matching |\n|---|---|")?;
     for (head, score) in prefix_matching(&model, &language)? {
-        writeln!(text, "| {head} | {score:.3} |")?;
+        writeln!(out, "| {head} | {score:.3} |")?;
     }
-    text.push_str("\n| N | exact | never ends | median of those that stop | by words: exact, never ends |\n|---|---|---|---|---|\n");
+    writeln!(
+        out,
+        "\n| N | exact | never ends | median of those that stop | by words, by pool: exact, never ends |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|")?;
     let pools = pools(&files)?;
     for n in COUNTS {
         let answers = ask(&model, &language, &pools, n)?;
-        writeln!(text, "{}", count_row(n, &answers))?;
+        writeln!(out, "{}", count_row(n, &answers))?;
     }
-    Ok(text)
+    Ok(())
 }
 
 /// The most frequent 1 % of the words, all, and the least frequent 1 %, at least four each.
