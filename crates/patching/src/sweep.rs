@@ -128,7 +128,7 @@ impl Swept {
 }
 
 /// Clean and corrupted must differ by this much, in logits, for an effect to be normalised by the difference.
-pub const FLOOR: f64 = 1e-3;
+pub const FLOOR: f64 = 0.01;
 
 /// (patched - corrupted) / (clean - corrupted).
 ///
@@ -136,7 +136,7 @@ pub const FLOOR: f64 = 1e-3;
 /// The reason for a null, if clean and corrupted differ by less than [`FLOOR`].
 pub fn normalised_effect(patched: f64, clean: f64, corrupted: f64) -> Result<f64, &'static str> {
     if (clean - corrupted).abs() < FLOOR {
-        return Err("clean and corrupted differ by less than 0.001");
+        return Err("clean and corrupted differ by less than 0.01");
     }
     Ok((patched - corrupted) / (clean - corrupted))
 }

@@ -1,10 +1,10 @@
 //! Which heads are induction heads: activation patching on the copy task, prefix matching beside it.
 
-use anyhow::Result;
-use refrain_entropy::stats::{bootstrap_mean, rng};
+use anyhow::{Result, bail};
+use refrain_entropy::stats::{bootstrap_mean, bootstrap_ratio, rng};
 use refrain_patching::detect::{DETECTORS, Probe, score};
 use refrain_patching::table::HeadScoreRow;
-use refrain_patching::{CopyTask, Pair, patch_heads, strongest};
+use refrain_patching::{CopyTask, Pair, normalised_effect, patch_heads, strongest};
 use refrain_runner::{Head, Steps};
 
 use super::settings::Settings;
@@ -20,6 +20,9 @@ pub fn head_scores(subject: &Subject, settings: &Settings) -> Result<Vec<HeadSco
     let heads = subject.model.heads();
     let scores: Vec<Option<f64>> = heads.iter().map(|head| mean_effect(&rows, *head)).collect();
     let induction = strongest(&heads, &scores, settings.induction_share, settings.induction_least);
+    if induction.is_empty() {
+        bail!("no head can be scored: the model's clean and corrupted runs of the copy task do not differ");
+    }
     for row in &mut rows {
         row.induction = induction.contains(&head_of(row));
     }
@@ -76,16 +79,34 @@ fn patching(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>>
         }
     }
     for (head, trials) in heads.iter().zip(by_head) {
-        let effects: Vec<f64> = trials.iter().filter_map(|row| row.effect).collect();
-        let interval = bootstrap_mean(&effects, settings.resamples, settings.seed, &format!("effect/{head}"));
+        // Normalised after averaging: a trial whose clean and corrupted runs hardly differ says little, and dividing by
+        // that difference first would let it say most.
+        let changes: Vec<(f64, f64)> = trials
+            .iter()
+            .filter_map(|row| {
+                let corrupted = row.corrupted_value?;
+                Some((row.value? - corrupted, row.clean_value? - corrupted))
+            })
+            .collect();
+        let value = mean(trials.iter().map(|row| row.value));
+        let clean_value = mean(trials.iter().map(|row| row.clean_value));
+        let corrupted_value = mean(trials.iter().map(|row| row.corrupted_value));
+        let effect = match (value, clean_value, corrupted_value) {
+            (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted),
+            _ => Err("there is no trial"),
+        };
+        let interval = effect.and_then(|_| {
+            bootstrap_ratio(&changes, settings.resamples, settings.seed, &format!("effect/{head}"))
+                .ok_or("there is no trial")
+        });
         rows.push(HeadScoreRow {
-            value: mean(trials.iter().map(|row| row.value)),
-            clean_value: mean(trials.iter().map(|row| row.clean_value)),
-            corrupted_value: mean(trials.iter().map(|row| row.corrupted_value)),
-            effect: interval.map(|interval| interval.mean),
-            ci_low: interval.map(|interval| interval.low),
-            ci_high: interval.map(|interval| interval.high),
-            reason: interval.is_none().then(|| "no trial has an effect".to_owned()),
+            value,
+            clean_value,
+            corrupted_value,
+            effect: effect.ok(),
+            ci_low: interval.ok().map(|interval| interval.low),
+            ci_high: interval.ok().map(|interval| interval.high),
+            reason: effect.err().map(str::to_owned),
             ..blank("activation-patching", "z", Some("denoise"), *head, "logit")
         });
         rows.extend(trials);
