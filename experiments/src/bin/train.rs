@@ -26,9 +26,9 @@ struct Arguments {
     /// Another seed than the configuration's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Threads of libtorch; without it libtorch decides.
-    #[arg(long, value_name = "N")]
-    threads: Option<u16>,
+    /// Threads of libtorch. The order of summation depends on it, so another number gives other weights.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: u16,
     /// Train nothing; print what docs/model.md reports of the model in this folder.
     #[arg(long, value_name = "DIR")]
     evaluate: Option<PathBuf>,
@@ -46,9 +46,7 @@ fn main() -> Result<()> {
     if let Some(seed) = arguments.seed {
         settings.seed = seed;
     }
-    if let Some(threads) = arguments.threads {
-        tch::set_num_threads(i32::from(threads));
-    }
+    tch::set_num_threads(i32::from(arguments.threads));
     if let Some(folder) = &arguments.evaluate {
         return evaluate(folder, &settings, &mut std::io::stdout().lock());
     }

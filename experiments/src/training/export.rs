@@ -1,7 +1,8 @@
 //! The model folder in Hugging Face's Llama layout.
 
 use super::settings::{Settings, Shape};
-use super::state::{encode, write_atomically, write_safetensors};
+use super::state::{encode, write_safetensors};
+use crate::disk::write_atomically;
 use crate::microworld::{Language, Split, Stream, token_counts, tokenizer_config_json, tokenizer_json};
 use anyhow::Result;
 use safetensors::tensor::Dtype;

@@ -18,7 +18,7 @@ pub use export::{write_checkpoint, write_model};
 pub use measure::{HeldOut, prefix_matching};
 pub use run::{Progress, train};
 pub use settings::{Optimiser, Phase, Precision, Settings, Shape};
-pub use table::{LossRow, write_table};
+pub use table::{LossRow, batch};
 
 #[cfg(test)]
 mod tests;

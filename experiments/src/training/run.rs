@@ -5,11 +5,12 @@ use super::export::{config_json, write_checkpoint, write_model};
 use super::measure::{HeldOut, loss, prefix_matching};
 use super::settings::{Precision, Settings};
 use super::state::{State, fingerprint};
-use super::table::{LossRow, write_table};
+use super::table::{LossRow, batch};
+use crate::disk::{Provenance, write_atomically, write_table};
 use crate::microworld::{Language, Split, Stream};
 use anyhow::{Context, Result};
 use refrain_runner::family::{self, Config};
-use refrain_runner::{Architecture, Model, weights};
+use refrain_runner::{Architecture, Model, ModelFiles, Tokenizer, weights};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -188,12 +189,21 @@ fn keep(settings: &Settings, language: &Language, state: &State, out: &Path) -> 
 fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -> Result<()> {
     write_model(&out.join("model"), settings, language, &state.weights)?;
     let text = toml::to_string(settings)?;
-    super::state::write_atomically(&out.join("train.toml"), text.as_bytes())?;
-    let provenance = [
-        ("refrain.experiment", "train".to_string()),
-        ("refrain.version", env!("CARGO_PKG_VERSION").to_string()),
-        ("refrain.seed", settings.seed.to_string()),
-        ("refrain.settings_sha256", fingerprint(settings)?),
-    ];
-    write_table(&out.join("training_loss.parquet"), &state.rows, &provenance)
+    write_atomically(&out.join("train.toml"), text.as_bytes())?;
+    let files = ModelFiles::folder(&out.join("model"))?;
+    let tokenizer = Tokenizer::load(&files, language.size())?;
+    let provenance: Provenance = [
+        ("experiment", "train".to_owned()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("model", files.name().to_owned()),
+        ("model_sha256", files.model_sha256()?),
+        ("tokenizer_sha256", tokenizer.sha256().to_owned()),
+        ("dtype", format!("{:?}", settings.precision).to_lowercase()),
+        ("device", "cpu".to_owned()),
+        ("seed", settings.seed.to_string()),
+        ("settings_sha256", fingerprint(settings)?),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into();
+    write_table(&out.join("training_loss.parquet"), &batch(&state.rows)?, &provenance)
 }

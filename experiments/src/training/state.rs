@@ -3,9 +3,9 @@
 use super::adamw::AdamW;
 use super::settings::Settings;
 use super::table::LossRow;
+use crate::disk::{sha256_hex, write_atomically};
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -22,11 +22,12 @@ pub struct State {
     pub rows: Vec<LossRow>,
 }
 
-/// What the run would do, as a number: two runs with the same one give the same model.
-#[must_use]
+/// SHA-256 of the settings that decide the weights and the table: two runs with the same one may continue each
+/// other. How often a run is saved and which weights are kept is left out.
 pub fn fingerprint(settings: &Settings) -> Result<String> {
-    let text = toml::to_string(settings).context("the settings cannot be written as TOML")?;
-    Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    let deciding = Settings { save_every: 1, checkpoints: Vec::new(), ..settings.clone() };
+    let text = toml::to_string(&deciding).context("the settings cannot be written as TOML")?;
+    Ok(sha256_hex(text.as_bytes()))
 }
 
 impl State {
@@ -116,16 +117,4 @@ pub fn write_safetensors(
         .map(|(name, (shape, bytes))| Ok((name.clone(), TensorView::new(dtype, shape.clone(), bytes)?)))
         .collect::<Result<Vec<_>>>()?;
     write_atomically(path, &safetensors::serialize(views, metadata)?)
-}
-
-/// Writes a file under a temporary name and renames it.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let cannot = || format!("cannot write {}", path.display());
-    let folder = path.parent().with_context(cannot)?;
-    std::fs::create_dir_all(folder).with_context(cannot)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(cannot)?;
-    std::io::Write::write_all(&mut file, bytes).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    file.persist(path).with_context(cannot)?;
-    Ok(())
 }

@@ -1,15 +1,9 @@
 //! The table `training_loss` (see `docs/tables.md`).
 
-use super::state::write_atomically;
 use anyhow::Result;
 use arrow::array::{ArrayRef, DictionaryArray, Float64Array, RecordBatch, UInt32Array, UInt64Array};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::sync::Arc;
 
 /// One measurement.
@@ -40,11 +34,11 @@ mod bits {
     }
 }
 
-/// Writes the rows as Parquet, complete or not at all, with `provenance` as the file's metadata.
+/// The rows as a batch with the columns of `docs/tables.md`.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn write_table(path: &Path, rows: &[LossRow], provenance: &[(&str, String)]) -> Result<()> {
+/// When memory does not suffice.
+pub fn batch(rows: &[LossRow]) -> Result<RecordBatch> {
     let label = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     let schema = Arc::new(Schema::new(vec![
         Field::new("step", DataType::UInt32, false),
@@ -63,16 +57,5 @@ pub fn write_table(path: &Path, rows: &[LossRow], provenance: &[(&str, String)])
         labels(|row| &row.part),
         Arc::new(rows.iter().map(|row| row.value).collect::<Float64Array>()),
     ];
-    let batch = RecordBatch::try_new(schema.clone(), columns)?;
-    let metadata =
-        provenance.iter().map(|(key, value)| KeyValue::new((*key).to_string(), value.clone())).collect();
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_key_value_metadata(Some(metadata))
-        .build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, schema, Some(properties))?;
-    writer.write(&batch)?;
-    writer.close()?;
-    write_atomically(path, &bytes)
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
