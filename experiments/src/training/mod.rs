@@ -21,4 +21,6 @@ pub use settings::{Optimiser, Phase, Precision, Settings, Shape};
 pub use table::{LossRow, batch};
 
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
