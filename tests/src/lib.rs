@@ -2,6 +2,8 @@
 
 pub mod check;
 pub mod golden;
+pub mod program;
+pub mod tiny;
 
 /// The result of a test that can fail before it compares anything.
 pub type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;

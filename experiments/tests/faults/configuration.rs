@@ -1,0 +1,94 @@
+//! Command lines, TOML files and texts that cannot be used.
+
+use refrain_tests::Result;
+use refrain_tests::program::Ran;
+
+use crate::place;
+
+#[test]
+fn values_outside_their_range() -> Result {
+    let place = place()?;
+    for (arguments, words) in [
+        (&["--counts", "2,0"][..], &["--counts must be at least 1"][..]),
+        (&["--trials", "0"], &["--trials must be at least 1"]),
+        (&["--batch", "0"], &["--batch must be at least 1"]),
+        (&["--probe-copies", "1"], &["--probe-copies must be at least 2"]),
+        (&["--pool-share", "1.5"], &["--pool-share 1.5 must be between 0 and 1"]),
+        (&["--pool-share", "NaN"], &["--pool-share NaN must be between 0 and 1"]),
+        (&["--log-c=-1"], &["--log-c -1 must be between 0 and 1000"]),
+        (&["--temperature", "0"], &["temperature 0 must be positive"]),
+        (&["--top-p", "0"], &["top_p 0 must be above 0"]),
+        (&["--interventions", "log,cubic"], &["`cubic` does not exist", "log, linear and constant"]),
+        (&["--interventions", "log,log"], &["names one of them twice"]),
+        (&["--template", "say {phrase}"], &["--template must hold {phrase} and {n}"]),
+        (&["--seed", "18446744073709551615"], &["--seed", "not in 0..=9223372036854775807"]),
+        (&["--counts", "4,2,4"], &["--counts names a number twice"]),
+        (&["--resamples", "9000000000000000000"], &["--resamples 9000000000000000000 is more than"]),
+        (&["--counts", "two"], &["invalid value 'two' for '--counts"]),
+        (&["--phrazes", "2"], &["unexpected argument '--phrazes'", "--phrases"]),
+        (&["--copy-length", "90"], &["copy task needs 94 distinct tokens", "choose a smaller M"]),
+    ] {
+        place.run(arguments)?.refused(words);
+        place.no_table();
+    }
+    Ok(())
+}
+
+#[test]
+fn a_prompt_longer_than_the_window() -> Result {
+    let window = "the model's context window of 64\nhint: shorten the prompt";
+    let long = format!("{} {{phrase}} {{n}}", "word ".repeat(70));
+    for (arguments, words) in [
+        (&["--template", &long][..], &["counting to 2 under none-none", window][..]),
+        (&["--copy-length", "60"], &["scoring the heads", window]),
+        (&["--probe-block", "40"], &["scoring the heads", window]),
+        (&["--prefill", "70", "--counts", "71"], &["counting to 71 under none-none", window]),
+        (&["--prefill", "70", "--trace-count", "71"], &["following none-none.repetition", window]),
+    ] {
+        let place = place()?;
+        place.run(arguments)?.refused(words);
+        place.no_table();
+    }
+    Ok(())
+}
+
+#[test]
+fn toml_files() -> Result {
+    let place = place()?;
+    let file = place.path("run.toml");
+    for (text, words) in [
+        (
+            "phrazes = 2",
+            &["run.toml", "unknown key `phrazes`", "hint: the keys are", "phrases, phrase-words"][..],
+        ),
+        ("config = \"other.toml\"", &["run.toml", "unknown key `config`"]),
+        ("phrases = \"two\"", &["run.toml", "invalid type: string \"two\"", "phrases"]),
+        ("counts = 2", &["run.toml", "invalid type: integer `2`", "counts"]),
+        ("quiet = 1", &["run.toml", "invalid type: integer `1`", "quiet"]),
+        ("trials = -1", &["run.toml", "invalid value: integer `-1`", "trials"]),
+        ("trials = 0", &["--trials must be at least 1"]),
+        ("trials = ", &["run.toml", "line 1"]),
+        ("[phrases]\nn = 1", &["run.toml", "invalid type: map", "phrases"]),
+    ] {
+        std::fs::write(&file, text)?;
+        let ran = Ran::of(&mut place.bare(&["--model", "tiny", "--out", "out", "--config", "run.toml"]))?;
+        ran.refused(words);
+        place.no_table();
+    }
+    place.run(&["--config", "gone.toml"])?.refused(&["cannot read gone.toml"]);
+    Ok(())
+}
+
+#[test]
+fn texts() -> Result {
+    let place = place()?;
+    place.run(&["--texts", "gone.txt"])?.refused(&["cannot read gone.txt"]);
+    std::fs::write(place.path("blank.txt"), "\n \n")?;
+    let words =
+        ["no ordinary text of at least two tokens", "hint: --texts takes a file with one text a line"];
+    place.run(&["--texts", "blank.txt"])?.refused(&words);
+    std::fs::write(place.path("bytes.txt"), b"\xff\xfe\x00")?;
+    place.run(&["--texts", "bytes.txt"])?.refused(&["cannot read bytes.txt"]);
+    place.no_table();
+    Ok(())
+}

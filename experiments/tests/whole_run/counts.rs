@@ -1,0 +1,83 @@
+//! Every greedy row of `count_sweep` without intervention and with the induction heads turned down, computed anew without
+//! a cache.
+
+use std::collections::BTreeSet;
+
+use refrain_entropy::table::{CountRow, CountSweep};
+use refrain_tests::Result;
+use refrain_tests::tiny::WINDOW;
+
+use crate::slow::{Finished, best, close};
+
+#[test]
+fn greedy_counts_are_those_of_full_recomputation() -> Result {
+    let run = Finished::run(&["--phrase-words", "1,2,1", "--phrases", "3", "--counts", "4,16"])?;
+    let rows = run.rows::<CountSweep>()?;
+    // 7 conditions, 2 counts, 3 pools, 3 phrases, greedy and sampled.
+    assert_eq!(rows.len(), 7 * 2 * 3 * 3 * 2);
+    let mut outcomes = BTreeSet::new();
+    let mut repetitions = BTreeSet::new();
+    let mut compared = 0;
+    for row in rows.iter().filter(|row| row.decoding == "greedy" && !row.head_set.starts_with("random")) {
+        // Recomputation is slow: under an intervention the prefilled prompts are enough.
+        if row.intervention != "none" && row.n != 16 {
+            continue;
+        }
+        check(&run, row)?;
+        outcomes.insert(row.outcome.clone());
+        repetitions.insert(row.repetitions);
+        compared += 1;
+    }
+    println!("{compared} rows, {outcomes:?}, repetitions {repetitions:?}");
+    assert_eq!(compared, (2 + 3) * 3 * 3);
+    assert_eq!(outcomes.len(), 2, "the model should sometimes stop: {outcomes:?}");
+    assert!(repetitions.len() > 2 && repetitions.last() > Some(&8), "nothing is counted: {repetitions:?}");
+    Ok(())
+}
+
+fn check(run: &Finished, row: &CountRow) -> Result {
+    let label = format!("{} {} n {} {} {}", row.intervention, row.head_set, row.n, row.pool, row.prompt);
+    let phrase = run.tokenizer.encode(&row.phrase)?;
+    let given = if row.n > 8 { 8 } else { 0 };
+    let prompt = run.prompt(&row.phrase, row.n, given)?;
+    let mut tokens = Vec::new();
+    let outcome = loop {
+        let ids: Vec<i64> = prompt.iter().chain(&tokens).copied().collect();
+        if ids.len() == WINDOW {
+            break "out_of_window";
+        }
+        match best(&run.logits(&ids, prompt.len(), &row.intervention)?) {
+            2 => break "stopped",
+            token => tokens.push(token),
+        }
+    };
+    let response: Vec<i64> =
+        phrase.repeat(given as usize).into_iter().chain(tokens.iter().copied()).collect();
+    let mut copies = 0;
+    while response[copies * phrase.len()..].starts_with(&phrase) {
+        copies += 1;
+    }
+    let exact = outcome == "stopped" && response == phrase.repeat(row.n as usize);
+    let found = (&row.outcome[..], row.tokens as usize, row.repetitions as usize, row.exact);
+    assert_eq!(found, (outcome, tokens.len(), copies, exact), "{label}");
+    let found =
+        (row.phrase_tokens as usize, row.prefilled, row.prompt_tokens as usize, row.response_tokens as usize);
+    assert_eq!(found, (phrase.len(), given, prompt.len(), response.len()), "{label}");
+    close(&label, Some(row.overshoot), copies as f64 / f64::from(row.n), 1e-12);
+
+    let cycle = (1..=response.len() / 2).find(|size| {
+        let (before, last) = response[response.len() - 2 * size..].split_at(*size);
+        before == last
+    });
+    assert_eq!(row.trailing_cycle, cycle.map(|size| size as u32), "{label}: {response:?}");
+    match response.len() {
+        0..4 => {
+            assert_eq!((row.rep_4, row.reason.as_deref()), (None, Some("fewer than 4 tokens")), "{label}")
+        }
+        length => {
+            let grams: BTreeSet<&[i64]> = response.windows(4).collect();
+            close(&label, row.rep_4, 1.0 - grams.len() as f64 / (length - 3) as f64, 1e-12);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! docs/tables.md against the tables: names, order, types, and the labels that occur.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use refrain_experiments::disk::read_table;
+use refrain_experiments::training::{LossRow, batch};
+use refrain_tests::Result;
+use refrain_tests::program::TABLES;
+
+use crate::place;
+
+/// A column as the documentation has it.
+#[derive(Debug, PartialEq)]
+struct Column {
+    name: String,
+    kind: String,
+    meaning: String,
+}
+
+/// Labels of several tables by column, and the columns of each table.
+type Documented = (BTreeMap<String, String>, BTreeMap<String, Vec<Column>>);
+
+fn documented() -> Result<Documented> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/tables.md");
+    let text = std::fs::read_to_string(path)?;
+    let (mut labels, mut tables) = (BTreeMap::new(), BTreeMap::<String, Vec<Column>>::new());
+    let mut section = String::new();
+    for line in text.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            section = title.trim().to_owned();
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        if !line.starts_with("| `") {
+            continue;
+        }
+        let names = cells[0].split(',').map(|name| name.trim().trim_matches('`').to_owned());
+        for name in names {
+            match cells[..] {
+                [_, values] => {
+                    labels.insert(name, values.to_owned());
+                }
+                [_, kind, meaning] => {
+                    let column = Column { name, kind: kind.to_owned(), meaning: meaning.to_owned() };
+                    tables.entry(section.clone()).or_default().push(column);
+                }
+                _ => return Err(format!("what is this? {line}").into()),
+            }
+        }
+    }
+    Ok((labels, tables))
+}
+
+/// A type as the documentation writes it.
+fn shown(kind: &DataType, nullable: bool) -> String {
+    let name = match kind {
+        DataType::Dictionary(_, values) if **values == DataType::Utf8 => "label",
+        DataType::Utf8 => "utf8",
+        DataType::UInt32 => "u32",
+        DataType::UInt64 => "u64",
+        DataType::Float64 => "f64",
+        DataType::Boolean => "bool",
+        other => return format!("{other}, which the documentation has no word for"),
+    };
+    format!("{name}{}", if nullable { "?" } else { "" })
+}
+
+#[track_caller]
+fn same_columns(table: &str, schema: &SchemaRef, documented: &[Column]) {
+    let found: Vec<(String, String)> = schema
+        .fields()
+        .iter()
+        .map(|field| (field.name().clone(), shown(field.data_type(), field.is_nullable())))
+        .collect();
+    let wanted: Vec<(String, String)> =
+        documented.iter().map(|column| (column.name.clone(), column.kind.clone())).collect();
+    assert_eq!(found, wanted, "{table} (left) and docs/tables.md (right)");
+}
+
+/// Labels that are free text.
+const FREE: [&str; 2] = ["reason", "token"];
+
+#[test]
+fn tables_are_as_documented() -> Result {
+    let place = place()?;
+    place.run(&["--quiet"])?.succeeded();
+    let (labels, tables) = documented()?;
+    let known: BTreeSet<&str> = tables.keys().map(String::as_str).collect();
+    assert_eq!(known, TABLES.into_iter().chain(["training_loss"]).collect(), "tables in docs/tables.md");
+    for table in TABLES {
+        let batch = read_table(&place.path(&format!("out/{table}.parquet")))?;
+        same_columns(table, &batch.schema(), &tables[table]);
+        for column in tables[table].iter().filter(|column| column.kind.starts_with("label")) {
+            let values = cast(batch.column_by_name(&column.name).ok_or("no column")?, &DataType::Utf8)?;
+            let found: BTreeSet<&str> = values.as_string::<i32>().iter().flatten().collect();
+            assert!(!found.is_empty() || column.kind.ends_with('?'), "{table}.{} is empty", column.name);
+            if FREE.contains(&&column.name[..]) {
+                continue;
+            }
+            let meaning = labels.get(&column.name).unwrap_or(&column.meaning);
+            for label in found {
+                let said = meaning.contains(&format!("`{label}`"));
+                assert!(
+                    said,
+                    "docs/tables.md does not explain `{label}` in {table}.{}: {meaning}",
+                    column.name
+                );
+            }
+            assert!(values.null_count() == 0 || column.kind.ends_with('?'), "{table}.{}", column.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_limited_continuation_is_documented() -> Result {
+    let place = place()?;
+    place.tables("short", &["--max-new-tokens", "3"])?;
+    let batch = read_table(&place.path("short/count_sweep.parquet"))?;
+    let outcomes = cast(batch.column_by_name("outcome").ok_or("no outcome")?, &DataType::Utf8)?;
+    let (_, tables) = documented()?;
+    let column = tables["count_sweep"].iter().find(|column| column.name == "outcome").ok_or("no outcome")?;
+    let found: BTreeSet<&str> = outcomes.as_string::<i32>().iter().flatten().collect();
+    assert!(found.contains("limit"), "{found:?}");
+    for outcome in found {
+        assert!(
+            column.meaning.contains(&format!("`{outcome}`")),
+            "docs/tables.md does not explain `{outcome}`"
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn training_loss_is_as_documented() -> Result {
+    let row = LossRow { step: 1, tokens: 2, quantity: "loss_nats".into(), part: "train".into(), value: 0.5 };
+    same_columns("training_loss", &batch(&[row])?.schema(), &documented()?.1["training_loss"]);
+    Ok(())
+}

@@ -1,0 +1,124 @@
+//! `entropy_trace`: distributions and causal toxicity at every step, from full forward passes.
+
+use refrain_entropy::stats::rng;
+use refrain_entropy::table::{CountSweep, EntropyTrace, TraceRow};
+use refrain_patching::induction_pair;
+use refrain_tests::Result;
+use refrain_tests::tiny::vocabulary;
+
+use crate::slow::{Finished, best, close, log_probabilities, logits, patched};
+
+/// Repetitions asked for and steps followed.
+const ASKED: u32 = 16;
+const STEPS: usize = 16;
+
+/// The traces of one condition with their prompts.
+fn traced<'a>(
+    run: &Finished,
+    rows: &'a [TraceRow],
+    intervention: &str,
+) -> Result<Vec<(Vec<i64>, Vec<&'a TraceRow>)>> {
+    let counts = run.rows::<CountSweep>()?;
+    let of = |pool: &str| {
+        let first = counts.iter().find(|row| row.pool == pool && row.prompt == 0).ok_or("no phrase")?;
+        let head_set = if intervention == "none" { "none" } else { "induction" };
+        let own = |row: &&TraceRow| {
+            row.intervention == intervention && row.head_set == head_set && row.pool.as_deref() == Some(pool)
+        };
+        Ok((run.prompt(&first.phrase, ASKED, 8)?, rows.iter().filter(own).collect()))
+    };
+    ["top", "random", "last"].into_iter().map(of).collect()
+}
+
+fn find(rows: &[&TraceRow], quantity: &str, step: usize) -> Result<TraceRow> {
+    let mut found = rows.iter().filter(|row| row.quantity == quantity && row.step as usize == step);
+    let first = found.next().ok_or_else(|| format!("no {quantity} at step {step}"))?;
+    assert!(found.next().is_none(), "two rows of {quantity} at step {step}");
+    Ok((*first).clone())
+}
+
+#[test]
+fn distributions_are_those_of_full_forward_passes() -> Result {
+    let run = Finished::run(&[])?;
+    let rows = run.rows::<EntropyTrace>()?;
+    let mut steps = 0;
+    for intervention in ["none", "log", "linear", "constant"] {
+        for (prompt, rows) in traced(&run, &rows, intervention)? {
+            let mut ids = prompt.clone();
+            let mut last: Option<Vec<f64>> = None;
+            for step in 0..STEPS {
+                let log_p = log_probabilities(&run.logits(&ids, prompt.len(), intervention)?);
+                let expected = |f: &dyn Fn(f64) -> f64| log_p.iter().map(|l| l.exp() * f(*l)).sum::<f64>();
+                let label = format!("{intervention} {:?} step {step}", rows[0].pool);
+                let token = best(&log_p);
+                for (quantity, wanted) in [
+                    ("entropy_nats", Some(expected(&|l| -l))),
+                    ("top1_probability", Some(log_p[token as usize].exp())),
+                    (
+                        "kl_previous_nats",
+                        last.as_ref().map(|last| {
+                            let terms =
+                                log_p.iter().zip(last).map(|(now, before)| now.exp() * (now - before));
+                            terms.sum::<f64>()
+                        }),
+                    ),
+                ] {
+                    let row = find(&rows, quantity, step)?;
+                    assert_eq!((&row.token, row.n), (&vocabulary()[token as usize], Some(ASKED)), "{label}");
+                    match wanted {
+                        Some(wanted) => close(format!("{label} {quantity}"), row.value, wanted, 1e-4),
+                        None => assert_eq!((row.value, row.reason.as_deref()), (None, Some("first step"))),
+                    }
+                }
+                steps += 1;
+                if token == 2 {
+                    let after = rows.iter().filter(|row| row.step as usize > step).count();
+                    assert_eq!(after, 0, "{label}: rows after the end");
+                    break;
+                }
+                ids.push(token);
+                last = Some(log_p);
+            }
+        }
+    }
+    assert!(steps > 100, "only {steps} steps");
+    Ok(())
+}
+
+#[test]
+fn causal_toxicity_by_one_pass_a_head() -> Result {
+    let run = Finished::run(&[])?;
+    let rows = run.rows::<EntropyTrace>()?;
+    let plain: Vec<i64> = (3..vocabulary().len() as i64).collect();
+    let mut compared = 0;
+    for (prompt, rows) in traced(&run, &rows, "none")? {
+        let pool = rows[0].pool.clone().unwrap_or_default();
+        let mut ids = prompt.clone();
+        for step in 0..STEPS {
+            // Every step up to the density of 1, then the powers of two.
+            if step == 0 || step.is_power_of_two() {
+                let row = find(&rows, "toxicity_causal", step);
+                let Ok(row) = row else { break };
+                let id = format!("toxicity/repetition/{pool}/0/{step}");
+                match induction_pair(&ids, &plain, &mut rng(0, &id)) {
+                    None => assert!(row.value.is_none() && row.reason.is_some(), "{row:?}"),
+                    Some(pair) => {
+                        let base = logits(&run.model, &pair.corrupted, &[])?[pair.answer as usize];
+                        let (mut toxic, mut all) = (0.0, 0.0);
+                        for head in run.model.heads() {
+                            let value = patched(&run.model, &pair.clean, &pair.corrupted, head, pair.answer)?;
+                            all += (value - base).abs();
+                            toxic += if run.induction.contains(&head) { (value - base).abs() } else { 0.0 };
+                        }
+                        close(format!("{pool} step {step}"), row.value, toxic / all, 1e-3);
+                        compared += 1;
+                    }
+                }
+            }
+            ids.push(best(&logits(&run.model, &ids, &[])?));
+        }
+    }
+    println!("{compared} toxicities");
+    assert!(compared >= 6, "only {compared} toxicities");
+    Ok(())
+}
