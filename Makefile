@@ -26,7 +26,7 @@ build: setup ## build every binary in release mode
 	$(cargo) build --release --locked --workspace --bins
 
 demo: build ## run repetition-curse on the embedded model
-	$(cargo) run --release --locked --quiet --bin repetition-curse -- --out runs/repetition-curse/demo
+	$(cargo) run --release --locked --quiet --bin repetition-curse -- --config experiments/configs/demo.toml --out runs/repetition-curse/demo
 
 test: setup test-setup lint ## all checks: set-up, format, clippy, docs, tests
 	$(cargo) test --release --locked --workspace

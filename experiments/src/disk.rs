@@ -41,13 +41,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut file =
-            tempfile::Builder::new().prefix(UNFINISHED.0).suffix(UNFINISHED.1).tempfile_in(folder)?;
+        let mut temporary = tempfile::Builder::new();
+        temporary.prefix(UNFINISHED.0).suffix(UNFINISHED.1);
+        // Temporary files are private to their owner; results are what the user's umask makes of any file.
+        #[cfg(unix)]
+        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let mut file = temporary.tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
-        // Temporary files are private to their owner; results are as readable as any other file.
-        #[cfg(unix)]
-        file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
         file.persist(path).map_err(|error| error.error)?;
         Ok(())
     };
@@ -88,6 +89,20 @@ pub fn read_table(path: &Path) -> Result<RecordBatch> {
         Ok(concat_batches(&schema, &batches)?)
     };
     read().with_context(|| format!("cannot read the table {}", path.display()))
+}
+
+/// The provenance that a table was written with.
+///
+/// # Errors
+/// If it is no Parquet file or cannot be read.
+pub fn read_provenance(path: &Path) -> Result<Provenance> {
+    let file = File::open(path).with_context(|| format!("cannot read the table {}", path.display()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .with_context(|| format!("cannot read the table {}", path.display()))?;
+    let pairs = builder.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    Ok(pairs
+        .filter_map(|pair| Some((pair.key.strip_prefix("refrain.")?.to_owned(), pair.value.clone()?)))
+        .collect())
 }
 
 /// SHA-256 of `bytes` in lower-case hexadecimal.

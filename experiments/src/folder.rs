@@ -1,6 +1,6 @@
 //! A run's folder: one settings file, finished parts that a killed run resumes from, and the final tables.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use refrain_entropy::schema::Table;
 use serde::Serialize;
 
-use crate::disk::{Provenance, clear_unfinished, read_table, write_atomically, write_table};
+use crate::disk::{Provenance, clear_unfinished, read_provenance, read_table, write_atomically, write_table};
 
 const MANIFEST: &str = "run.toml";
 const PARTS: &str = "parts";
@@ -38,9 +38,18 @@ impl RunFolder {
     ) -> Result<Self> {
         let unusable = || format!("cannot use {} as the output folder", path.display());
         std::fs::create_dir_all(path).with_context(unusable)?;
-        let lock = File::create(path.join(".lock")).with_context(unusable)?;
-        if lock.try_lock().is_err() {
-            bail!("{} is in use by another run\nhint: wait for it or choose another --out", path.display());
+        let mut writable = OpenOptions::new();
+        let lock = writable.write(true).create(true).truncate(false).open(path.join(".lock"));
+        let lock = lock.with_context(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                bail!(
+                    "{} is in use by another run\nhint: wait for it or choose another --out",
+                    path.display()
+                )
+            }
+            Err(TryLockError::Error(error)) => return Err(error).with_context(unusable),
         }
         // Nobody else writes here now.
         for folder in [path.to_owned(), path.join(PARTS), path.join(FIGURES)] {
@@ -107,8 +116,14 @@ impl RunFolder {
     ) -> Result<RecordBatch> {
         let path = self.part_path::<T>(unit);
         if path.exists() {
-            return read_table(&path).with_context(|| {
-                format!("{} is broken\nhint: delete it to have it computed again", path.display())
+            let read = || -> Result<RecordBatch> {
+                if read_provenance(&path)? != self.provenance {
+                    bail!("it is of a run with other settings");
+                }
+                read_table(&path)
+            };
+            return read().with_context(|| {
+                format!("{} cannot be used\nhint: delete it to have it computed again", path.display())
             });
         }
         let batch = T::batch(&make()?)?;
@@ -173,9 +188,17 @@ impl RunFolder {
 
     fn remove_parts(&self) -> Result<()> {
         let parts = self.path.join(PARTS);
-        if parts.exists() {
-            std::fs::remove_dir_all(&parts).with_context(|| format!("cannot remove {}", parts.display()))?;
+        let Ok(entries) = std::fs::read_dir(&parts) else { return Ok(()) };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            // Only what this run wrote: the folder may have held something before.
+            let own = path.extension().is_some_and(|end| end == "parquet")
+                && read_provenance(&path).is_ok_and(|found| found == self.provenance);
+            if own {
+                std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
         }
+        // Not empty if somebody else's files are in it: then it stays.
+        let _ = std::fs::remove_dir(&parts);
         Ok(())
     }
 
@@ -251,6 +274,24 @@ mod tests {
         drop(open(dir.path(), 1).unwrap());
         let error = open(dir.path(), 2).unwrap_err().to_string();
         assert!(error.contains("seed: 1 there, 2 now"), "{error}");
+    }
+
+    #[test]
+    fn a_part_of_another_run_is_refused_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let with = |seed: &str| Provenance::from([("seed".to_owned(), seed.to_owned())]);
+        let mut folder = RunFolder::open(dir.path(), "sample", &Sample { seed: 1 }, with("1")).unwrap();
+        folder.part::<Perplexity>("a", || Ok(vec![row(5)])).unwrap();
+        std::fs::write(dir.path().join("parts/thesis.txt"), "mine").unwrap();
+        folder.provenance = with("2");
+        let error = format!("{:#}", folder.part::<Perplexity>("a", || Ok(vec![row(6)])).unwrap_err());
+        assert!(error.contains("other settings") && error.contains("delete it"), "{error}");
+        folder.complete(&Sample { seed: 1 }).unwrap();
+        assert!(dir.path().join("parts/perplexity.a.parquet").exists());
+        folder.provenance = with("1");
+        folder.remove_parts().unwrap();
+        assert!(!dir.path().join("parts/perplexity.a.parquet").exists());
+        assert_eq!(std::fs::read(dir.path().join("parts/thesis.txt")).unwrap(), b"mine");
     }
 
     #[test]

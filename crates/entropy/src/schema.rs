@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,10 +21,23 @@ pub trait Table {
     /// The rows as a record batch.
     ///
     /// # Errors
-    /// [`Error::Table`] if a row does not fit the columns.
+    /// [`Error::Table`] if a row does not fit the columns, or a number is NaN or infinite.
     fn batch(rows: &[Self::Row]) -> Result<RecordBatch> {
-        serde_arrow::to_record_batch(&Self::fields(), &rows)
-            .map_err(|error| Error::Table { table: Self::NAME, what: error.to_string() })
+        let wrong = |what: String| Error::Table { table: Self::NAME, what };
+        let batch =
+            serde_arrow::to_record_batch(&Self::fields(), &rows).map_err(|error| wrong(error.to_string()))?;
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { continue };
+            if let Some(row) = numbers.iter().position(|value| value.is_some_and(|value| !value.is_finite()))
+            {
+                return Err(wrong(format!(
+                    "`{}` is {} in row {row}: what was computed is no number",
+                    field.name(),
+                    numbers.value(row)
+                )));
+            }
+        }
+        Ok(batch)
     }
 
     /// The rows of a record batch.

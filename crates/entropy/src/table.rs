@@ -170,6 +170,9 @@ mod tests {
 | log          | induction |      | 7      | 1.5      | 4.5        | 4.0    |         |
 +--------------+-----------+------+--------+----------+------------+--------+---------+"
         );
-        assert_eq!(Perplexity::rows(&batch).unwrap(), [row]);
+        assert_eq!(Perplexity::rows(&batch).unwrap(), [row.clone()]);
+        let nan = PerplexityRow { ci_low: Some(f64::NAN), ..row };
+        let error = Perplexity::batch(&[nan]).unwrap_err().to_string();
+        assert_eq!(error, "table `perplexity`: `ci_low` is NaN in row 0: what was computed is no number");
     }
 }

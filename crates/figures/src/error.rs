@@ -39,7 +39,7 @@ pub enum Error {
     },
     /// The table has no rows.
     #[error(
-        "figure `{figure}`: the table `{table}` has no rows; hint: did the run that writes it finish? See its run.toml"
+        "figure `{figure}`: the table `{table}` has no rows\nhint: did the run that writes it finish? See its run.toml"
     )]
     EmptyTable {
         /// The figure, by the name of its function.
@@ -48,7 +48,7 @@ pub enum Error {
         table: &'static str,
     },
     /// The table has rows, but none that the figure shows.
-    #[error("figure `{figure}`: no row of `{table}` has {wanted}; hint: {hint}")]
+    #[error("figure `{figure}`: no row of `{table}` has {wanted}\nhint: {hint}")]
     NothingToDraw {
         /// The figure, by the name of its function.
         figure: &'static str,
@@ -61,7 +61,7 @@ pub enum Error {
     },
     /// The embedded font could not be read: the build is damaged.
     #[error(
-        "the embedded font {0} could not be read; hint: restore crates/figures/fonts from the repository",
+        "the embedded font {0} could not be read\nhint: restore crates/figures/fonts from the repository",
         text::FAMILY
     )]
     Font,

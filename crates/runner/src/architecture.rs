@@ -164,6 +164,18 @@ impl Architecture {
         }
     }
 
+    /// Size of the last axis at `point`; none where it is the number of keys, which grows with the input.
+    pub fn width(&self, point: Point) -> Option<usize> {
+        Some(match point {
+            Point::Ln1Scale | Point::Ln2Scale | Point::FinalScale => 1,
+            Point::Q | Point::K | Point::V | Point::RotQ | Point::RotK | Point::Z => self.d_head,
+            Point::AttnScores | Point::Pattern => return None,
+            Point::MlpPre | Point::MlpPreLinear | Point::MlpPost => self.d_mlp,
+            Point::Logits => self.n_vocab,
+            _ => self.d_model,
+        })
+    }
+
     /// Checks what holds for every decoder, whatever its family.
     ///
     /// # Errors
@@ -183,6 +195,10 @@ impl Architecture {
             if size == 0 || size > most {
                 return Err(Error::Config(format!("{what}: {size} is not between 1 and {most}")));
             }
+        }
+        let (Norm::Layer { eps } | Norm::Rms { eps }) = self.norm;
+        if !(eps > 0.0 && eps < 1.0) {
+            return Err(Error::Config(format!("the norm's epsilon {eps} is not between 0 and 1")));
         }
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return Err(Error::Config(format!(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tch::Tensor;
 
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Point};
 
@@ -54,6 +55,20 @@ impl NameFilter {
             }
         }
         Ok(filter)
+    }
+
+    /// Refuses hooks that the model does not have. Points meant for every layer may be absent.
+    pub(crate) fn check(&self, arch: &Architecture) -> Result<()> {
+        let missing = |hook: &&Hook| {
+            !arch.has(hook.point()) || hook.layer().is_some_and(|layer| layer >= arch.n_layers)
+        };
+        match self.hooks.iter().find(missing) {
+            None => Ok(()),
+            Some(hook) => Err(Error::Input(format!(
+                "`{hook}` cannot be kept: this {} model of {} layers has none",
+                arch.family, arch.n_layers
+            ))),
+        }
     }
 
     /// Whether `hook` is kept.

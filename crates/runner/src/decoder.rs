@@ -7,10 +7,11 @@ use crate::attention::{self, Context};
 use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Point};
-use crate::intervention::{Plan, Steps};
+use crate::intervention::Steps;
 use crate::kv_cache::KvCache;
 use crate::mlp;
 use crate::norm::{self, NormHooks};
+use crate::plan::Plan;
 use crate::rotary::Rotation;
 use crate::weights::Weights;
 
@@ -108,6 +109,21 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
     if batch == 0 || pos == 0 {
         return Err(Error::Input("there is no token to run".into()));
     }
+    if kv.is_some() && (start.is_some() || stop_at_layer.is_some()) {
+        return Err(Error::Input(
+            "a key/value cache is filled by whole runs: it cannot be used with start or stop".into(),
+        ));
+    }
+    if let Some(kv) = &kv
+        && kv.layers() != arch.n_layers
+    {
+        return Err(Error::Input(format!(
+            "the key/value cache is for {} layers, the model has {}",
+            kv.layers(),
+            arch.n_layers
+        )));
+    }
+    names.check(arch)?;
     let first_column = kv.as_ref().map_or(0, |kv| kv.columns());
     let mask = match mask {
         Some(mask) if mask.size() != size => {

@@ -49,6 +49,11 @@ pub enum Error {
     /// The input does not fit the model or the other inputs.
     #[error("{0}")]
     Input(String),
+    /// The model computed NaN or infinity.
+    #[error(
+        "the logits are not finite\nhint: an intervention that amplifies, or weights in too narrow a dtype, can do that"
+    )]
+    NotFinite,
     /// The prompt and what is to follow do not fit the context window.
     #[error(
         "{tokens} tokens do not fit the model's context window of {window}\nhint: shorten the prompt or ask for fewer tokens"

@@ -45,11 +45,7 @@ impl ModelFiles {
     /// # Errors
     /// [`Error::Read`] if there is no such folder or no `config.json` in it.
     pub fn folder(path: &Path) -> Result<Self> {
-        let missing = |path: &Path, hint| Error::Read {
-            path: path.to_owned(),
-            cause: absent(),
-            hint,
-        };
+        let missing = |path: &Path, hint| Error::Read { path: path.to_owned(), cause: absent(), hint };
         if !path.is_dir() {
             return Err(missing(path, "--model takes a local folder in Hugging Face's layout"));
         }
@@ -117,11 +113,7 @@ impl ModelFiles {
 
     /// The contents of a small file that must exist.
     pub(crate) fn require(&self, file: &str, hint: &'static str) -> Result<Bytes> {
-        self.read(file)?.ok_or_else(|| Error::Read {
-            path: self.shown(file).into(),
-            cause: absent(),
-            hint,
-        })
+        self.read(file)?.ok_or_else(|| Error::Read { path: self.shown(file).into(), cause: absent(), hint })
     }
 
     /// The text of a file beside the model that is not one of Hugging Face's, none if there is none.

@@ -6,9 +6,10 @@ use tch::{Kind, Tensor};
 
 use crate::decoder::{LogitPositions, Run};
 use crate::error::{Error, Result};
-use crate::intervention::{Plan, Steps};
+use crate::intervention::Steps;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
+use crate::plan::Plan;
 use crate::sample::Decoding;
 
 /// How to continue some prompts.
@@ -139,6 +140,9 @@ impl Model {
                 .filter(|(row, _)| live.contains(row))
                 .map(|(_, rng)| rng)
                 .collect();
+            if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Err(Error::NotFinite);
+            }
             let chosen = decoding.choose(&logits, &mut drawing)?;
             observe(&StepView { step, rows: &live, logits: &logits, chosen: &chosen })?;
             for (&row, &token) in live.iter().zip(&chosen) {

@@ -42,9 +42,9 @@ impl KvCache {
         self.columns
     }
 
-    /// Bytes of keys and values that `batch` rows of `capacity` columns take.
-    pub fn bytes(arch: &Architecture, batch: usize, capacity: usize, kind: Kind) -> usize {
-        2 * arch.n_layers * batch * arch.n_kv_heads * capacity * arch.d_head * kind.elt_size_in_bytes()
+    /// Layers of the model it was made for.
+    pub(crate) fn layers(&self) -> usize {
+        self.layers.len()
     }
 
     /// The position that the next token of each row gets, `[batch]`.

@@ -38,6 +38,11 @@ impl Model {
         Model::from_source(architecture, &mut tensors)
     }
 
+    /// The same model for another thread (tensors can be sent but not shared). The weights are not copied.
+    pub fn shallow_clone(&self) -> Self {
+        Model { architecture: self.architecture.clone(), weights: self.weights.shallow_clone() }
+    }
+
     /// The description of the model.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture

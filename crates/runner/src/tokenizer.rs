@@ -20,8 +20,10 @@ impl Tokenizer {
     pub fn load(files: &ModelFiles, n_vocab: usize) -> Result<Self> {
         let bytes = files.require(FILE, "this needs a tokenizer in the model folder")?;
         let wrong = |what: String| Error::Tokenizer(format!("{}: {what}", files.shown(FILE)));
-        let mut inner =
-            tokenizers::Tokenizer::from_bytes(&bytes[..]).map_err(|error| wrong(error.to_string()))?;
+        // Some broken files make the library panic instead of returning an error.
+        let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&bytes[..]));
+        let read = read.map_err(|_| wrong("is no tokenizer that can be read".into()))?;
+        let mut inner = read.map_err(|error| wrong(error.to_string()))?;
         // Settings of a training pipeline that would silently change a text.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|error| wrong(error.to_string()))?;

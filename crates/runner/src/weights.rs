@@ -23,6 +23,42 @@ pub struct Weights {
     pub unembed: Tensor,
 }
 
+impl Weights {
+    /// The same weights for another thread: tensors can be sent but not shared. Nothing is copied.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        let norm = |norm: &NormWeights| NormWeights {
+            weight: norm.weight.shallow_clone(),
+            bias: norm.bias.as_ref().map(Tensor::shallow_clone),
+        };
+        let linear = |linear: &Linear| Linear {
+            weight: linear.weight.shallow_clone(),
+            bias: linear.bias.as_ref().map(Tensor::shallow_clone),
+        };
+        let block = |block: &Block| Block {
+            ln1: norm(&block.ln1),
+            attention: Attention {
+                q: linear(&block.attention.q),
+                k: linear(&block.attention.k),
+                v: linear(&block.attention.v),
+                out: linear(&block.attention.out),
+            },
+            ln2: norm(&block.ln2),
+            mlp: MlpWeights {
+                gate: block.mlp.gate.as_ref().map(linear),
+                input: linear(&block.mlp.input),
+                output: linear(&block.mlp.output),
+            },
+        };
+        Weights {
+            embed: self.embed.shallow_clone(),
+            positions: self.positions.as_ref().map(Tensor::shallow_clone),
+            blocks: self.blocks.iter().map(block).collect(),
+            final_norm: norm(&self.final_norm),
+            unembed: self.unembed.shallow_clone(),
+        }
+    }
+}
+
 /// The weights of one block.
 #[derive(Debug)]
 pub struct Block {

@@ -1,5 +1,6 @@
 //! The conditions that everything is measured under: an intervention on a set of heads, or none.
 
+use anyhow::{Result, bail};
 use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
 use refrain_runner::{Action, Head, Intervention, Schedule};
@@ -11,13 +12,20 @@ pub struct Condition {
     pub intervention: String,
     /// `none`, `induction`, `random_1`, ...
     pub head_set: String,
+    /// The heads it acts on.
+    pub heads: Vec<Head>,
     /// What it does to the forward pass.
     pub interventions: Vec<Intervention>,
 }
 
 impl Condition {
     fn none() -> Self {
-        Condition { intervention: "none".into(), head_set: "none".into(), interventions: Vec::new() }
+        Condition {
+            intervention: "none".into(),
+            head_set: "none".into(),
+            heads: Vec::new(),
+            interventions: Vec::new(),
+        }
     }
 
     /// A name for files and random draws.
@@ -32,15 +40,26 @@ impl Condition {
 }
 
 /// No intervention; then each schedule on the induction heads and on `random_sets` sets of as many other heads.
+///
+/// # Errors
+/// If there are fewer other heads than induction heads.
 pub fn conditions(
     heads: &[Head],
     induction: &[Head],
     schedules: &[(String, Schedule)],
     random_sets: u32,
     seed: u64,
-) -> Vec<Condition> {
+) -> Result<Vec<Condition>> {
     let mut sets = vec![("induction".to_owned(), induction.to_vec())];
     let others: Vec<Head> = heads.iter().copied().filter(|head| !induction.contains(head)).collect();
+    if random_sets > 0 && others.len() < induction.len() {
+        bail!(
+            "{} of {} heads are induction heads: there are not as many others to compare with\n\
+             hint: choose a smaller --induction-share, or --random-sets 0",
+            induction.len(),
+            heads.len()
+        );
+    }
     for set in 1..=random_sets {
         let mut drawn = others.clone();
         let (drawn, _) =
@@ -54,11 +73,12 @@ pub fn conditions(
             conditions.push(Condition {
                 intervention: name.clone(),
                 head_set: head_set.clone(),
+                heads: heads.clone(),
                 interventions: Intervention::on_heads(heads, &Action::Schedule(*schedule)),
             });
         }
     }
-    conditions
+    Ok(conditions)
 }
 
 #[cfg(test)]
@@ -70,7 +90,8 @@ mod tests {
         let heads: Vec<Head> = (0..12).map(|head| Head { layer: head / 4, head: head % 4 }).collect();
         let induction = [heads[3], heads[7]];
         let schedules = [("linear".to_owned(), Schedule::Linear)];
-        let all = conditions(&heads, &induction, &schedules, 3, 1);
+        let all = conditions(&heads, &induction, &schedules, 3, 1).unwrap();
+        assert!(conditions(&heads, &heads[..7], &schedules, 1, 1).is_err());
         let names: Vec<String> = all.iter().map(Condition::id).collect();
         assert_eq!(
             names,

@@ -122,7 +122,7 @@ mod tests {
     fn row(given: u32, tokens: &[i64], outcome: Outcome) -> CountRow {
         let phrase = Phrase { pool: "top", prompt: 0, text: "a b".into(), ids: vec![1, 2] };
         let asked = Asked { phrase: &phrase, n: 3, given, decoding: "greedy", draw: 0, prompt_tokens: 9 };
-        let condition = &super::super::conditions::conditions(&[], &[], &[], 0, 0)[0];
+        let condition = &super::super::conditions::conditions(&[], &[], &[], 0, 0).unwrap()[0];
         asked.row(condition, &Generated { tokens: tokens.to_vec(), outcome })
     }
 

@@ -32,16 +32,27 @@ pub fn draw(tables: &Tables, model: &str, settings: &Settings, folder: &Path) ->
             Box::new(|| refrain_figures::entropy_under_intervention(entropy_trace, &about)),
         ),
     ];
-    let write = |(name, draw): &(&str, Draw<'_>)| -> Result<PathBuf> {
+    let write = |(name, draw): &(&str, Draw<'_>)| -> Result<Option<PathBuf>> {
         let drawn = || -> Result<(String, Vec<u8>), Error> {
             let drawing = draw()?;
             Ok((drawing.svg()?, drawing.png()?))
         };
-        let (svg, png) = drawn().with_context(|| format!("cannot draw {name}"))?;
+        let (svg, png) = match drawn() {
+            Ok(drawn) => drawn,
+            // A run without interventions, say, has nothing to show in some figures.
+            Err(error @ Error::NothingToDraw { .. }) => {
+                if !settings.quiet {
+                    eprintln!("no figure {name}: {error}");
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot draw {name}")),
+        };
         write_atomically(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
         let path = folder.join(format!("{name}.png"));
         write_atomically(&path, &png)?;
-        Ok(path)
+        Ok(Some(path))
     };
-    figures.par_iter().map(write).collect()
+    let drawn: Vec<Option<PathBuf>> = figures.par_iter().map(write).collect::<Result<_>>()?;
+    Ok(drawn.into_iter().flatten().collect())
 }

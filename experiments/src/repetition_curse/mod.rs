@@ -13,11 +13,12 @@ mod settings;
 mod subject;
 mod summary;
 mod tracing;
+mod units;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use arrow::array::RecordBatch;
 use refrain_entropy::schema::Table;
 use refrain_entropy::table::{CountSweep, EntropyTrace, Perplexity};
@@ -28,10 +29,11 @@ pub use settings::Settings;
 
 use crate::disk::Provenance;
 use crate::folder::RunFolder;
-use crate::progress::{Progress, say};
-use conditions::{Condition, conditions};
+use crate::progress::say;
+use conditions::conditions;
 use subject::{Phrase, Subject};
 use tracing::Task;
+use units::{Inputs, Unit};
 
 /// The four tables of a run.
 struct Tables {
@@ -46,10 +48,10 @@ struct Tables {
 struct Facts {
     wall_s: f64,
     resumed_parts: usize,
-    threads: i32,
+    threads: usize,
     frequency_source: String,
     template: String,
-    induction_heads: Vec<String>,
+    head_sets: std::collections::BTreeMap<String, Vec<String>>,
     rows: std::collections::BTreeMap<String, usize>,
 }
 
@@ -100,33 +102,6 @@ pub fn run(settings: &Settings) -> Result<String> {
     summary::summary(&tables, &subject, settings, &folder, &figures)
 }
 
-/// One part of the work.
-enum Unit<'a> {
-    Count(&'a Condition, u32),
-    Trace(&'a Condition, Task<'a>),
-    Likelihood(&'a Condition),
-}
-
-impl Unit<'_> {
-    fn name(&self) -> String {
-        match self {
-            Unit::Count(condition, n) => format!("{}.n{n:04}", condition.id()),
-            Unit::Trace(condition, Task::Repetition(_)) => format!("{}.repetition", condition.id()),
-            Unit::Trace(condition, Task::Ordinary(_)) => format!("{}.ordinary", condition.id()),
-            Unit::Likelihood(condition) => condition.id(),
-        }
-    }
-
-    fn is_done(&self, folder: &RunFolder) -> bool {
-        let name = self.name();
-        match self {
-            Unit::Count(..) => folder.has_part::<CountSweep>(&name),
-            Unit::Trace(..) => folder.has_part::<EntropyTrace>(&name),
-            Unit::Likelihood(..) => folder.has_part::<Perplexity>(&name),
-        }
-    }
-}
-
 fn compute(
     settings: &Settings,
     subject: &Subject,
@@ -144,7 +119,7 @@ fn compute(
     let induction = heads::induction_heads(&HeadScores::rows(&head_scores)?);
     let all_heads = subject.model.heads();
     let conditions =
-        conditions(&all_heads, &induction, &settings.schedules()?, settings.random_sets, settings.seed);
+        conditions(&all_heads, &induction, &settings.schedules()?, settings.random_sets, settings.seed)?;
     let followed = tracing::followed(phrases, settings);
 
     let mut units = Vec::new();
@@ -159,40 +134,19 @@ fn compute(
     }
     units.extend(conditions.iter().map(Unit::Likelihood));
 
-    let resumed = units.iter().filter(|unit| unit.is_done(folder)).count();
-    let mut progress = Progress::new(units.len() as u64, resumed as u64, settings.quiet);
-    if resumed > 0 {
-        progress.note(&format!("resuming: {resumed} of {} parts are there", units.len()));
-    }
+    let workers = settings.threads.map_or_else(|| tch::get_num_threads().max(1) as usize, usize::from);
+    let inputs = Inputs { settings, phrases, texts, induction: &induction };
+    let resumed = units::run_all(&units, subject, &inputs, folder, workers)?;
     let (mut counts, mut traces, mut likelihoods) = (Vec::new(), Vec::new(), Vec::new());
     for unit in &units {
-        let (name, new) = (unit.name(), !unit.is_done(folder));
-        progress.doing(&name);
+        let name = unit.name();
+        let absent = || anyhow!("the part {name} has gone from {}", folder.path().display());
         match unit {
-            Unit::Count(condition, n) => counts.push(
-                folder
-                    .part::<CountSweep>(&name, || counting::count(subject, settings, phrases, condition, *n))
-                    .with_context(|| format!("counting to {n} under {}", condition.id()))?,
-            ),
-            Unit::Trace(condition, task) => {
-                // The control sets tell nothing about the toxicity of the induction heads.
-                let measured = (!condition.is_control()).then_some(&induction[..]);
-                let make = || tracing::trace(subject, settings, condition, *task, measured);
-                traces.push(
-                    folder.part::<EntropyTrace>(&name, make).with_context(|| format!("following {name}"))?,
-                );
-            }
-            Unit::Likelihood(condition) => likelihoods.push(
-                folder
-                    .part::<Perplexity>(&name, || likelihood::likelihood(subject, settings, texts, condition))
-                    .with_context(|| format!("perplexity under {}", condition.id()))?,
-            ),
-        }
-        if new {
-            progress.advance(1);
+            Unit::Count(..) => counts.push(folder.part::<CountSweep>(&name, || Err(absent()))?),
+            Unit::Trace(..) => traces.push(folder.part::<EntropyTrace>(&name, || Err(absent()))?),
+            Unit::Likelihood(..) => likelihoods.push(folder.part::<Perplexity>(&name, || Err(absent()))?),
         }
     }
-    progress.finish();
     let tables = Tables {
         head_scores: folder.write_whole::<HeadScores>(&[head_scores])?,
         count_sweep: folder.write_whole::<CountSweep>(&counts)?,
@@ -208,10 +162,17 @@ fn compute(
     folder.complete(&Facts {
         wall_s: begun.elapsed().as_secs_f64(),
         resumed_parts: resumed,
-        threads: tch::get_num_threads(),
+        threads: workers,
         frequency_source: subject.frequency_source.to_owned(),
         template: subject.template(settings).to_owned(),
-        induction_heads: induction.iter().map(ToString::to_string).collect(),
+        head_sets: conditions
+            .iter()
+            .filter(|condition| !condition.heads.is_empty())
+            .map(|condition| {
+                let heads = condition.heads.iter().map(ToString::to_string).collect();
+                (condition.head_set.clone(), heads)
+            })
+            .collect(),
         rows: rows.iter().map(|(name, batch)| ((*name).to_owned(), batch.num_rows())).collect(),
     })?;
     Ok(tables)

@@ -135,7 +135,7 @@ pub struct Settings {
     /// Sequences that run at once
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Running")]
     pub batch: usize,
-    /// Threads of libtorch [default: the machine's cores]
+    /// Parts of the work that run side by side, each on one core [default: the machine's cores]
     #[arg(long, value_name = "N", help_heading = "Running")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
@@ -152,6 +152,9 @@ pub struct Settings {
     #[serde(default)]
     pub quiet: bool,
 }
+
+/// No setting needs a larger number, and products of two of these still fit memory addresses.
+const MOST: usize = 1_000_000;
 
 impl Settings {
     /// Refuses what cannot be run.
@@ -180,6 +183,27 @@ impl Settings {
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             bail!("--{flag} must be at least 1");
         }
+        if let Some((flag, value)) = positive.iter().find(|(_, value)| *value > MOST) {
+            bail!("--{flag} {value} is more than {MOST}");
+        }
+        let bounded = [
+            ("counts", self.counts.iter().copied().max().unwrap_or(0) as usize),
+            ("prefill", self.prefill as usize),
+            ("draws", self.draws as usize),
+            ("copy-length", self.copy_length),
+            ("probe-copies", self.probe_copies),
+            ("random-sets", self.random_sets as usize),
+            ("text-tokens", self.text_tokens),
+        ];
+        if let Some((flag, value)) = bounded.iter().find(|(_, value)| *value > MOST) {
+            bail!("--{flag} {value} is more than {MOST}");
+        }
+        let mut counts = self.counts.clone();
+        counts.sort_unstable();
+        counts.dedup();
+        if counts.len() < self.counts.len() {
+            bail!("--counts names a number twice");
+        }
         if self.text_tokens < 2 {
             bail!("--text-tokens must be at least 2");
         }
@@ -192,8 +216,8 @@ impl Settings {
             }
         }
         for (flag, value) in [("log-c", self.log_c), ("constant-factor", self.constant_factor)] {
-            if !value.is_finite() || value < 0.0 {
-                bail!("--{flag} {value} must be a number from 0");
+            if !(0.0..=1000.0).contains(&value) {
+                bail!("--{flag} {value} must be between 0 and 1000");
             }
         }
         if let Some(template) = &self.template
@@ -218,7 +242,8 @@ impl Settings {
     /// If a number is too large for TOML.
     pub fn recorded(&self) -> Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
-        for key in ["out", "threads", "no-figures", "quiet"] {
+        // Model and texts are recorded by their contents, wherever they are.
+        for key in ["model", "texts", "out", "threads", "no-figures", "quiet"] {
             table.remove(key);
         }
         Ok(table)
@@ -250,7 +275,8 @@ mod tests {
 
     #[test]
     fn the_sample_configuration_states_the_defaults() {
-        let sample: toml::Table = toml::from_str(include_str!("../../configs/repetition-curse.toml")).unwrap();
+        let sample: toml::Table =
+            toml::from_str(include_str!("../../configs/repetition-curse.toml")).unwrap();
         let shown = toml::Table::try_from(Settings::parse_from(["repetition-curse"])).unwrap();
         assert_eq!(sample, shown);
     }
@@ -261,6 +287,8 @@ mod tests {
         assert!(check(&[]).is_ok());
         for (line, flag) in [
             (["--counts", "0,4"], "--counts"),
+            (["--counts", "4,4"], "twice"),
+            (["--resamples", "9000000000000000000"], "--resamples"),
             (["--interventions", "lag"], "`lag`"),
             (["--interventions", "log,log"], "twice"),
             (["--temperature", "0"], "temperature"),

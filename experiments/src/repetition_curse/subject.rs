@@ -109,6 +109,21 @@ impl Subject {
         })
     }
 
+    /// The same subject for another thread. The weights are not copied.
+    pub fn shallow_clone(&self) -> Self {
+        Subject {
+            model: self.model.shallow_clone(),
+            tokenizer: self.tokenizer.clone(),
+            name: self.name.clone(),
+            sha256: self.sha256.clone(),
+            plain: self.plain.clone(),
+            words: self.words.clone(),
+            frequency_source: self.frequency_source,
+            lead: self.lead,
+            microworld: self.microworld,
+        }
+    }
+
     /// The instruction's template.
     pub fn template<'a>(&self, settings: &'a Settings) -> &'a str {
         match &settings.template {
@@ -137,6 +152,7 @@ impl Subject {
                 self.words.len()
             );
         }
+        let specials = self.tokenizer.specials();
         let mut phrases = Vec::new();
         for pool in POOLS {
             let words = match pool {
@@ -151,6 +167,12 @@ impl Subject {
                     .partial_shuffle(&mut rng(settings.seed, &format!("phrase/{pool}/{prompt}")), length);
                 let text = drawn.join(" ");
                 let ids = self.tokenizer.encode(&format!("{}{text}", self.lead))?;
+                if ids.is_empty() || ids.iter().any(|id| specials.contains(id)) {
+                    bail!(
+                        "the tokenizer does not know the phrase {text:?} (pool `{pool}`, from {})",
+                        self.frequency_source
+                    );
+                }
                 phrases.push(Phrase { pool, prompt, text, ids });
             }
         }

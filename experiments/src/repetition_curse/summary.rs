@@ -223,8 +223,8 @@ fn verdict(name: &str, induction: Option<Interval>, random: Option<Interval>) ->
         "no clear difference"
     };
     let beside = match random {
-        Some(random) if induction.low > random.high => "more than random heads do",
-        Some(random) if induction.high < random.low => "random heads do better",
+        Some(random) if induction.low > random.high => "better than with random heads",
+        Some(random) if induction.high < random.low => "worse than with random heads",
         Some(_) => "not clearly apart from random heads",
         None => "no random heads to compare",
     };
@@ -291,11 +291,13 @@ mod tests {
     #[test]
     fn a_verdict_claims_no_more_than_its_intervals() {
         let about = |induction, random| verdict("log", induction, random);
-        assert!(about(interval(0.1, 0.2), interval(-0.1, 0.05)).contains("helps; more than random heads do"));
+        assert!(
+            about(interval(0.1, 0.2), interval(-0.1, 0.05)).contains("helps; better than with random heads")
+        );
         assert!(about(interval(0.1, 0.2), interval(0.0, 0.15)).contains("helps; not clearly apart"));
         assert!(about(interval(-0.1, 0.2), interval(0.0, 0.15)).contains("no clear difference"));
         assert!(
-            about(interval(-0.3, -0.2), interval(0.0, 0.1)).contains("harms; random heads do better")
+            about(interval(-0.3, -0.2), interval(0.0, 0.1)).contains("harms; worse than with random heads")
         );
     }
 

@@ -116,7 +116,7 @@ pub fn trace(
         Ok(())
     })?;
     // By trace, then step, whatever the order of execution.
-    rows.sort_by_key(|row| (row.pool.clone(), row.prompt, row.step));
+    rows.sort_by_cached_key(|row| (row.pool.clone(), row.prompt, row.step));
 
     let Some(induction) = induction else { return Ok(rows) };
     for (traced, chosen) in traced.iter().zip(&chosen) {

@@ -5,5 +5,5 @@ mod correlation;
 mod random;
 
 pub use bootstrap::{Interval, bootstrap_mean, bootstrap_ratio};
-pub use correlation::{pearson, spearman};
+pub use correlation::pearson;
 pub use random::{rng, seed};
