@@ -56,6 +56,15 @@ fn patch_without_grad(
             }
         }
     }
+    for what in base {
+        // The corrupted stream that a patched run starts from has been through this hook already.
+        if what.hook.ends_with("hook_resid_pre") {
+            return Err(Error::Input(format!(
+                "an intervention on `{}` cannot be combined with patching",
+                what.hook
+            )));
+        }
+    }
     let arch = model.architecture();
     let answers: Vec<i64> = pairs.iter().map(|pair| pair.answer).collect();
     let ids = |of: &dyn Fn(&Pair) -> Vec<i64>| model.ids(&pairs.iter().map(of).collect::<Vec<_>>());

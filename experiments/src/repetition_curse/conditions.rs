@@ -5,6 +5,9 @@ use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
 use refrain_runner::{Action, Head, Intervention, Schedule};
 
+/// How often a random set is drawn again before an equal one is accepted.
+const REDRAWS: usize = 100;
+
 /// One condition.
 #[derive(Debug, Clone)]
 pub struct Condition {
@@ -61,11 +64,19 @@ pub fn conditions(
         );
     }
     for set in 1..=random_sets {
-        let mut drawn = others.clone();
-        let (drawn, _) =
-            drawn.partial_shuffle(&mut rng(seed, &format!("random-heads/{set}")), induction.len());
-        drawn.sort_unstable();
-        sets.push((format!("random_{set}"), drawn.to_vec()));
+        // Different sets where there are that many; a set that came before says nothing new.
+        let mut rng = rng(seed, &format!("random-heads/{set}"));
+        let mut heads = Vec::new();
+        for _ in 0..REDRAWS {
+            let mut drawn = others.clone();
+            let (drawn, _) = drawn.partial_shuffle(&mut rng, induction.len());
+            drawn.sort_unstable();
+            heads = drawn.to_vec();
+            if sets.iter().all(|(_, earlier)| *earlier != heads) {
+                break;
+            }
+        }
+        sets.push((format!("random_{set}"), heads));
     }
     let mut conditions = vec![Condition::none()];
     for (name, schedule) in schedules {

@@ -4,6 +4,7 @@
 //! The work is a list of parts with stable names. A part is computed once and written before the next begins; its
 //! random draws depend on its name and the seed only. So a killed run resumes, and ends with the same tables.
 
+mod comparison;
 mod conditions;
 mod counting;
 mod figures;

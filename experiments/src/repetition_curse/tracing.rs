@@ -5,7 +5,7 @@ use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::stats::{rng, seed};
 use refrain_entropy::table::TraceRow;
 use refrain_entropy::toxicity;
-use refrain_patching::{induction_pair, patch_heads};
+use refrain_patching::{induction_pair, normalised_effect, patch_heads};
 use refrain_runner::{
     Decoding, Generate, Head, LogitPositions, NameFilter, Plan, Point, Run, StepView, Steps,
 };
@@ -159,7 +159,9 @@ fn toxicities(
         None => Err("the last token is new to the context"),
         Some(pair) => {
             let swept = patch_heads(model, &[pair], &condition.interventions, steps, settings.batch)?;
-            toxicity::causal(&swept.changes(&model.heads(), 0), induction).ok_or("no head has an effect")
+            normalised_effect(swept.clean[0], swept.clean[0], swept.corrupted[0]).and_then(|_| {
+                toxicity::causal(&swept.changes(&model.heads(), 0), induction).ok_or("no head has an effect")
+            })
         }
     };
     rows.push(TraceRow {

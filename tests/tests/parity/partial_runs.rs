@@ -1,6 +1,6 @@
 //! Runs that start or stop inside, and runs with an intervention that does nothing.
 
-use refrain_runner::intervention::{Action, Intervention, Plan};
+use refrain_runner::{Action, Intervention, Plan};
 use refrain_runner::{NameFilter, Point, Run};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
