@@ -170,7 +170,7 @@ mod tests {
 | log          | induction |      | 7      | 1.5      | 4.5        | 4.0    |         |
 +--------------+-----------+------+--------+----------+------------+--------+---------+"
         );
-        assert_eq!(Perplexity::rows(&batch).unwrap(), [row.clone()]);
+        assert_eq!(Perplexity::rows(&batch).unwrap(), std::slice::from_ref(&row));
         let nan = PerplexityRow { ci_low: Some(f64::NAN), ..row };
         let error = Perplexity::batch(&[nan]).unwrap_err().to_string();
         assert_eq!(error, "table `perplexity`: `ci_low` is NaN in row 0: what was computed is no number");
