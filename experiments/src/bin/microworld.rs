@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
+use refrain_experiments::cli;
 use refrain_experiments::microworld::{Kind, Language, Mixture, Split, Stream, token_counts, tokenizer_json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Print documents of the synthetic language that the embedded model is trained on.
 #[derive(Parser)]
@@ -57,7 +59,11 @@ enum Command {
     Tokenizer,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    cli::finish(run())
+}
+
+fn run() -> Result<String> {
     let arguments = Arguments::parse();
     let language = Language::new();
     let split = if arguments.held_out { Split::HeldOut } else { Split::Train };
@@ -69,7 +75,7 @@ fn main() -> Result<()> {
         }
         None => Mixture::default(),
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = Vec::new();
     match arguments.command {
         Command::Documents { count, limit } => {
             for kind in Kind::ALL {
@@ -96,5 +102,5 @@ fn main() -> Result<()> {
         }
         Command::Tokenizer => writeln!(out, "{}", serde_json::to_string_pretty(&tokenizer_json(&language))?)?,
     }
-    Ok(())
+    Ok(String::from_utf8(out)?)
 }

@@ -3,9 +3,13 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
+use refrain_experiments::cli;
+use refrain_experiments::disk::{read_table, write_atomically};
 use refrain_experiments::training::{Progress, Settings, evaluate, train};
+use refrain_figures::About;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Instant;
 
 /// Train the embedded model: a small Llama on the synthetic language of docs/model.md.
@@ -37,7 +41,11 @@ struct Arguments {
     quiet: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    cli::finish(run())
+}
+
+fn run() -> Result<String> {
     let arguments = Arguments::parse();
     let mut settings = Settings::read(&arguments.config)?;
     if let Some(steps) = arguments.steps {
@@ -48,7 +56,9 @@ fn main() -> Result<()> {
     }
     tch::set_num_threads(i32::from(arguments.threads));
     if let Some(folder) = &arguments.evaluate {
-        return evaluate(folder, &settings, &mut std::io::stdout().lock());
+        let mut text = Vec::new();
+        evaluate(folder, &settings, &mut text)?;
+        return Ok(String::from_utf8(text)?);
     }
     let bar = if arguments.quiet || !std::io::stderr().is_terminal() {
         ProgressBar::hidden()
@@ -72,8 +82,17 @@ fn main() -> Result<()> {
     })
     .with_context(|| format!("training in {} stopped", arguments.out.display()))?;
     bar.finish_and_clear();
-    println!("{}", arguments.out.join("model").display());
-    Ok(())
+    draw(&arguments.out, settings.seed)?;
+    Ok(format!("{}\n", arguments.out.join("model").display()))
+}
+
+/// Draws the loss table of the run in `out`.
+fn draw(out: &Path, seed: u64) -> Result<()> {
+    let table = read_table(&out.join("training_loss.parquet"))?;
+    let about = About { model: "microworld".into(), seed: Some(seed), ..About::default() };
+    let drawing = refrain_figures::training(&table, &about)?;
+    write_atomically(&out.join("figures/training.svg"), drawing.svg()?.as_bytes())?;
+    write_atomically(&out.join("figures/training.png"), &drawing.png()?)
 }
 
 /// One line of what a step measured; none if it measured nothing.

@@ -21,7 +21,7 @@ pub struct Settings {
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<PathBuf>,
-    /// Output folder [default: runs/repetition-curse/<model>]
+    /// Output folder [default: runs/repetition-curse/NAME-OF-MODEL]
     #[arg(long, value_name = "DIR")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out: Option<PathBuf>,
