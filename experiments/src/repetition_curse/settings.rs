@@ -132,7 +132,7 @@ pub struct Settings {
     /// Resamples of every bootstrap interval
     #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Running")]
     pub resamples: usize,
-    /// Sequences that run at once
+    /// Sequences that run at once in a part of the work (four times as many while heads are scored)
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Running")]
     pub batch: usize,
     /// Parts of the work that run side by side, each on one core [default: the machine's cores]

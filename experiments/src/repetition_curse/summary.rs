@@ -35,6 +35,9 @@ pub fn summary(
     writeln!(text, "repetition-curse on {}, seed {}\n", subject.name, settings.seed)?;
     about_heads(&mut text, &head_rows, subject)?;
     let window = subject.model.architecture().n_ctx;
+    if subject.stop().is_empty() {
+        writeln!(text, "config.json names no end token: no run can end by itself\n")?;
+    }
     about_counts(&mut text, &counts, settings, window)?;
     about_entropy(&mut text, &traces)?;
     comparison::about_interventions(&mut text, &counts, &perplexities, settings, window)?;
