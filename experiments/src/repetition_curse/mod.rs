@@ -166,13 +166,10 @@ fn compute(
         threads: workers,
         frequency_source: subject.frequency_source.to_owned(),
         template: subject.template(settings).to_owned(),
-        head_sets: conditions
-            .iter()
-            .filter(|condition| !condition.heads.is_empty())
-            .map(|condition| {
-                let heads = condition.heads.iter().map(ToString::to_string).collect();
-                (condition.head_set.clone(), heads)
-            })
+        head_sets: std::iter::once(("induction", &induction))
+            .chain(conditions.iter().map(|condition| (condition.head_set.as_str(), &condition.heads)))
+            .filter(|(_, heads)| !heads.is_empty())
+            .map(|(set, heads)| (set.to_owned(), heads.iter().map(ToString::to_string).collect()))
             .collect(),
         rows: rows.iter().map(|(name, batch)| ((*name).to_owned(), batch.num_rows())).collect(),
     })?;

@@ -27,7 +27,7 @@ impl Finished {
         place.run(arguments)?.succeeded();
         let (model, tokenizer) = place.tiny.load()?;
         let manifest: toml::Table = toml::from_str(&std::fs::read_to_string(place.path("out/run.toml"))?)?;
-        let names = manifest["facts"]["induction_heads"].as_array().ok_or("no list")?;
+        let names = manifest["facts"]["head_sets"]["induction"].as_array().ok_or("no list")?;
         let induction = names
             .iter()
             .map(|name| Ok(name.as_str().ok_or("no name")?.parse()?))
