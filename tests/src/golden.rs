@@ -8,17 +8,15 @@ use tch::{Kind, Tensor};
 
 use crate::Result;
 
-/// The models that have a `golden.safetensors`.
-pub const MODELS: [&str; 8] = [
-    "gpt2-tied",
-    "gpt2-untied",
-    "gpt2-odd",
-    "llama-mha-tied",
-    "llama-mha-untied",
-    "llama-gqa",
-    "llama-mqa",
-    "llama-bias",
-];
+/// The models that have a `golden.safetensors`, as `index.json` lists them: name and family.
+pub fn models() -> Result<Vec<(String, String)>> {
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(folder("index.json"))?)?;
+    let text = |entry: &serde_json::Value, key: &str| Some(entry.get(key)?.as_str()?.to_owned());
+    let entries = index.as_array().ok_or("index.json is no list")?.iter();
+    entries
+        .map(|entry| Ok((text(entry, "name").ok_or("no name")?, text(entry, "family").ok_or("no family")?)))
+        .collect()
+}
 
 /// The folder of the model `name`.
 pub fn folder(name: &str) -> PathBuf {
@@ -35,7 +33,7 @@ pub fn model(name: &str, kind: Kind) -> Result<Model> {
 #[derive(Debug)]
 pub struct Golden {
     /// The model's folder.
-    pub name: &'static str,
+    pub name: String,
     /// The model.
     pub model: Model,
     tensors: BTreeMap<String, Tensor>,
@@ -44,13 +42,17 @@ pub struct Golden {
 impl Golden {
     /// Every golden model.
     pub fn all() -> Result<Vec<Golden>> {
-        MODELS.into_iter().map(Golden::load).collect()
+        models()?.into_iter().map(|(name, _)| Golden::load(&name)).collect()
     }
 
     /// The model `name` and its golden tensors.
-    pub fn load(name: &'static str) -> Result<Golden> {
+    pub fn load(name: &str) -> Result<Golden> {
         let tensors = Tensor::read_safetensors(folder(name).join("golden.safetensors"))?;
-        Ok(Golden { name, model: model(name, Kind::Double)?, tensors: tensors.into_iter().collect() })
+        Ok(Golden {
+            name: name.to_owned(),
+            model: model(name, Kind::Double)?,
+            tensors: tensors.into_iter().collect(),
+        })
     }
 
     /// The golden tensor `key`.

@@ -30,27 +30,29 @@ pub fn predicted(tau: f64, t: usize, c: f64) -> f64 {
 }
 
 /// Norm-share toxicity at the last position: ||sum of the induction heads' direct logits|| / (that + ||sum of
-/// the others'||), with the final norm's scale frozen. `cache` must hold z of every layer (all positions) and the final
-/// norm's scale (last position) of a run of one row. None if every head's output is zero.
+/// the others'||), with the final norm's scale frozen. `cache` must hold z of every layer, the scales of norms after
+/// attention, where the model has them, and the final norm's, of a run of one row. None if every head's output is zero.
 ///
 /// # Errors
 /// [`crate::Error::Runner`] if the cache lacks them.
 pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) -> Result<Option<f64>> {
     let arch = model.architecture();
-    let (heads, d_head) = (arch.n_heads as i64, arch.d_head as i64);
     let chosen: HashSet<&Head> = induction.iter().collect();
     let mut sums: Option<[Tensor; 2]> = None;
     for (layer, block) in model.weights().blocks.iter().enumerate() {
         let z = cache.block(layer, Point::Z)?;
-        let last = z.f_select(1, z.size()[1] - 1)?.f_select(0, 0)?;
+        let last = last_of(z)?;
         let out = &block.attention.out.weight;
+        let post = Hook::block(layer, Point::Ln1PostScale);
+        let scale = if arch.has(post) { Some(last_of(cache.get(post)?)?) } else { None };
         let by_set = |inside: bool| -> Result<Tensor> {
             let weights: Vec<f64> = (0..arch.n_heads)
                 .map(|head| f64::from(chosen.contains(&Head { layer, head }) == inside))
                 .collect();
             let mask = Tensor::f_from_slice(&weights)?.f_to_kind(last.kind())?.f_to_device(last.device())?;
-            let kept = last.f_mul(&mask.f_unsqueeze(1)?)?.f_reshape([1, heads * d_head])?;
-            Ok(kept.f_to_kind(out.kind())?.f_linear(out, None::<&Tensor>)?)
+            let kept = last.f_mul(&mask.f_unsqueeze(1)?)?.f_reshape([1, -1])?;
+            let output = kept.f_to_kind(out.kind())?.f_linear(out, None::<&Tensor>)?;
+            Ok(model.attention_to_stream(layer, &output, scale.as_ref())?)
         };
         let (inside, others) = (by_set(true)?, by_set(false)?);
         sums = Some(match sums {
@@ -59,14 +61,19 @@ pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) ->
         });
     }
     let Some([inside, others]) = sums else { return Ok(None) };
-    let scale = cache.get(Hook::top(Point::FinalScale))?;
-    let scale = scale.f_select(1, scale.size()[1] - 1)?.f_select(0, 0)?;
+    let last = Hook::top(Point::FinalScale);
+    let scale = if arch.has(last) { last_of(cache.get(last)?)? } else { inside.f_ones_like()? };
     let norm = |contribution: &Tensor| -> Result<f64> {
         let logits = model.direct_logits(contribution, &scale)?.f_to_kind(Kind::Double)?;
         Ok(logits.f_norm()?.f_double_value(&[])?)
     };
     let (inside, others) = (norm(&inside)?, norm(&others)?);
     Ok((inside + others > 0.0).then(|| inside / (inside + others)))
+}
+
+/// The last position of the only row.
+fn last_of(activation: &Tensor) -> Result<Tensor> {
+    Ok(activation.f_select(1, activation.size()[1] - 1)?.f_select(0, 0)?)
 }
 
 /// Entropy in nats of the logit lens at the last position after each layer (nostalgebraist 2020): the final norm

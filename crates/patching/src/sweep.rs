@@ -82,7 +82,9 @@ fn patch_without_grad(
     let at_once = (rows / n_pairs).clamp(1, arch.n_heads);
     let mut patched = Array2::zeros((arch.n_layers * arch.n_heads, n_pairs));
     for layer in 0..arch.n_layers {
-        let resid = corrupted.cache.block(layer, Point::ResidPre)?;
+        // Where a layer above uses keys from below, a patched run starts there.
+        let first = arch.restart_layer(layer);
+        let resid = corrupted.cache.block(first, Point::ResidPre)?;
         for start in (0..arch.n_heads).step_by(at_once) {
             let heads = at_once.min(arch.n_heads - start);
             let mut interventions = base.to_vec();
@@ -101,7 +103,7 @@ fn patch_without_grad(
                 &ids,
                 Run {
                     plan: Some(&plan),
-                    start: Some((layer, &resid)),
+                    start: Some((first, &resid)),
                     steps,
                     logits: LogitPositions::Last,
                     ..Run::default()

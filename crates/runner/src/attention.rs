@@ -3,86 +3,170 @@
 
 use tch::{Kind, Tensor};
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Keys, Norm, QkNorm};
+use crate::context::Mask;
 use crate::decoder::Tap;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hook::{Hook, Point};
 use crate::kv_cache::KvCache;
+use crate::norm::plain;
 use crate::rotary::Rotation;
-use crate::weights::Attention;
+use crate::weights::{Attention, Linear, NormWeights};
 
-/// What attention needs beside its input; the same for every layer of a run.
-pub(crate) struct Context {
-    pub(crate) rotation: Option<Rotation>,
-    /// `[batch or 1, 1, query, key]` bool, true where a query may look.
-    pub(crate) mask: Option<Tensor>,
-    /// The mask is the plain causal one (or all true for a single query) and can be left to the kernel.
-    pub(crate) plain: bool,
+/// Keys and values, each `[batch, kv_head, key pos, d_head]`, as a layer leaves them to those above it.
+pub(crate) type KeysValues = (Tensor, Tensor);
+
+/// What attention needs beside its input.
+pub(crate) struct Context<'a> {
+    pub(crate) rotation: Option<&'a Rotation>,
+    pub(crate) mask: &'a Mask,
+    /// Keys and values of the layer that this one takes them from.
+    pub(crate) taken: Option<&'a KeysValues>,
+    pub(crate) kv: Option<&'a mut KvCache>,
 }
 
-/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape.
+/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape and the keys and values used.
 pub(crate) fn forward(
     arch: &Architecture,
     weights: &Attention,
     x: &Tensor,
     layer: usize,
-    context: &Context,
-    kv: Option<&mut KvCache>,
+    context: Context<'_>,
     tap: &mut Tap<'_>,
-) -> Result<Tensor> {
+) -> Result<(Tensor, KeysValues)> {
     let at = |point| Hook::block(layer, point);
+    let shape = &arch.layers[layer];
     let (batch, pos) = (x.size()[0], x.size()[1]);
-    let (n_heads, n_kv, d_head) = (arch.n_heads as i64, arch.n_kv_heads as i64, arch.d_head as i64);
+    let (n_heads, n_kv, d_head) = (arch.n_heads as i64, shape.n_kv_heads as i64, shape.d_head as i64);
     let split = |t: Tensor, heads: i64| t.f_reshape([batch, pos, heads, d_head]);
 
     // [batch, pos, head, d_head]
-    let mut q = tap.see(at(Point::Q), split(weights.q.forward(x)?, n_heads)?)?;
-    let mut k = tap.see(at(Point::K), split(weights.k.forward(x)?, n_kv)?)?;
-    let v = tap.see(at(Point::V), split(weights.v.forward(x)?, n_kv)?)?;
-    if let Some(rotation) = &context.rotation {
+    let q = tap.see(at(Point::Q), split(weights.q.forward(x)?, n_heads)?)?;
+    let mut q = conditioned(arch, weights.q_norm.as_ref(), q)?;
+    if let Some(rotation) = context.rotation {
         q = tap.see(at(Point::RotQ), rotation.apply(&q)?)?;
-        k = tap.see(at(Point::RotK), rotation.apply(&k)?)?;
     }
     let q = q.f_transpose(1, 2)?;
-    let (mut k, mut v) = (k.f_transpose(1, 2)?, v.f_transpose(1, 2)?);
-    if let Some(kv) = kv {
-        (k, v) = kv.append(layer, &k, &v)?;
-    }
-    // [batch, head, key pos, d_head]: each key/value head serves n_heads / n_kv query heads in a row.
-    let (k, v) = (spread(&k, n_heads / n_kv)?, spread(&v, n_heads / n_kv)?);
-
-    let factor = arch.attention_factor(layer);
-    let looked_at = tap.wants(at(Point::AttnScores)) || tap.wants(at(Point::Pattern));
-    let mixed = if looked_at {
-        let scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(factor)?;
-        let scores = match &context.mask {
-            Some(mask) => scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
-            None => scores,
-        };
-        let scores = tap.see(at(Point::AttnScores), scores)?;
-        let wide = scores.f_to_kind(crate::norm::wider(scores.kind()))?;
-        let pattern = wide.f_softmax(-1, None::<Kind>)?.f_to_kind(scores.kind())?;
-        let pattern = tap.see(at(Point::Pattern), pattern)?;
-        pattern.f_matmul(&v)?
-    } else {
-        let causal = context.plain && pos > 1;
-        let mask = if context.plain { None } else { context.mask.as_ref() };
-        Tensor::f_scaled_dot_product_attention(&q, &k, &v, mask, 0.0, causal, factor, false)?
+    let (k, v) = match (shape.keys, context.taken) {
+        (Keys::OfLayer(_), Some((k, v))) => (k.shallow_clone(), v.shallow_clone()),
+        (Keys::OfLayer(source), None) => {
+            return Err(Error::Input(format!(
+                "layer {layer} needs the keys of layer {source}, which was not run"
+            )));
+        }
+        _ => {
+            let missing = || Error::weight(format!("blocks.{layer}.attn"), "has no keys");
+            let projected = weights.k.as_ref().ok_or_else(missing)?.forward(x)?;
+            let v = match &weights.v {
+                Some(v) => v.forward(x)?,
+                None => projected.shallow_clone(),
+            };
+            let k = tap.see(at(Point::K), split(projected, n_kv)?)?;
+            let mut k = conditioned(arch, weights.k_norm.as_ref(), k)?;
+            if let Some(rotation) = context.rotation {
+                k = tap.see(at(Point::RotK), rotation.apply(&k)?)?;
+            }
+            let mut v = clipped(arch, split(v, n_kv)?)?;
+            if arch.v_norm {
+                v = plain(Norm::Rms { eps: arch.norm.eps() }, &NormWeights::default(), &v)?;
+            }
+            let v = tap.see(at(Point::V), v)?;
+            let (k, v) = (k.f_transpose(1, 2)?, v.f_transpose(1, 2)?);
+            match context.kv {
+                Some(kv) => kv.append(layer, &k, &v)?,
+                None => (k, v),
+            }
+        }
     };
+    let mixed = mix(arch, layer, &q, (&k, &v), context.mask, tap)?;
     let z = tap.see(at(Point::Z), mixed.f_transpose(1, 2)?)?;
+    let out = if tap.wants(at(Point::Result)) {
+        by_head(&weights.out, &z, at(Point::Result), tap)?
+    } else {
+        weights.out.forward(&z.f_reshape([batch, pos, n_heads * d_head])?)?
+    };
+    Ok((out, (k, v)))
+}
 
-    if tap.wants(at(Point::Result)) {
-        // W_O by head: [head, d_head, d_model]
-        let out = weights.out.weight.f_reshape([-1, n_heads, d_head])?.f_permute([1, 2, 0])?;
-        let each = z.f_to_kind(out.kind())?.f_unsqueeze(3)?.f_matmul(&out)?.f_squeeze_dim(3)?;
-        let each = tap.see(at(Point::Result), each)?;
-        let sum = each.f_sum_dim_intlist(2, false, None::<Kind>)?;
-        return Ok(match &weights.out.bias {
-            Some(bias) => sum.f_add(bias)?,
-            None => sum,
-        });
+/// The values mixed by each head's pattern, `[batch, head, query pos, d_head]`.
+fn mix(
+    arch: &Architecture,
+    layer: usize,
+    q: &Tensor,
+    (k, v): (&Tensor, &Tensor),
+    mask: &Mask,
+    tap: &mut Tap<'_>,
+) -> Result<Tensor> {
+    let at = |point| Hook::block(layer, point);
+    let shape = &arch.layers[layer];
+    let looked_at = tap.wants(at(Point::AttnScores)) || tap.wants(at(Point::Pattern));
+    // A single query past its window reads the last columns only.
+    let (k, v, mask, plain) = match mask.last {
+        Some(last) if !looked_at => {
+            let cut = |t: &Tensor| t.f_narrow(2, t.size()[2] - last, last);
+            (cut(k)?, cut(v)?, None, true)
+        }
+        _ => (k.shallow_clone(), v.shallow_clone(), mask.allowed.as_ref(), mask.plain),
+    };
+    // [batch, head, key pos, d_head]: each key/value head serves n_heads / n_kv query heads in a row.
+    let times = (arch.n_heads / shape.n_kv_heads) as i64;
+    let (k, v) = (spread(&k, times)?, spread(&v, times)?);
+    let factor = shape.score_factor;
+    if !looked_at && arch.attention_softcap.is_none() {
+        let causal = plain && q.size()[2] > 1;
+        let mask = if plain { None } else { mask };
+        return Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, mask, 0.0, causal, factor, false)?);
     }
-    weights.out.forward(&z.f_reshape([batch, pos, n_heads * d_head])?)
+    let scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(factor)?;
+    let scores = capped(arch.attention_softcap, scores)?;
+    let scores = match mask {
+        Some(mask) => scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
+        None => scores,
+    };
+    let scores = tap.see(at(Point::AttnScores), scores)?;
+    let wide = scores.f_to_kind(crate::norm::wider(scores.kind()))?;
+    let pattern = wide.f_softmax(-1, None::<Kind>)?.f_to_kind(scores.kind())?;
+    Ok(tap.see(at(Point::Pattern), pattern)?.f_matmul(&v)?)
+}
+
+/// The output as a sum over heads, each of which is passed through `hook` as `[batch, pos, head, d_model]`.
+fn by_head(out: &Linear, z: &Tensor, hook: Hook, tap: &mut Tap<'_>) -> Result<Tensor> {
+    let (n_heads, d_head) = (z.size()[2], z.size()[3]);
+    // W_O by head: [head, d_head, d_model]
+    let weight = out.weight.f_reshape([-1, n_heads, d_head])?.f_permute([1, 2, 0])?;
+    let each = z.f_to_kind(weight.kind())?.f_unsqueeze(3)?.f_matmul(&weight)?.f_squeeze_dim(3)?;
+    let sum = tap.see(hook, each)?.f_sum_dim_intlist(2, false, None::<Kind>)?;
+    Ok(match &out.bias {
+        Some(bias) => sum.f_add(bias)?,
+        None => sum,
+    })
+}
+
+/// Queries or keys, `[batch, pos, head, d_head]`, normalised and clipped as the architecture says.
+fn conditioned(arch: &Architecture, weights: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
+    let normalised = match (arch.qk_norm, weights) {
+        (Some(QkNorm::AllHeads), Some(weights)) => {
+            plain(arch.norm, weights, &x.f_flatten(2, 3)?)?.f_reshape(x.size())?
+        }
+        (Some(QkNorm::Head | QkNorm::EachHead), Some(weights)) => plain(arch.norm, weights, &x)?,
+        _ => x,
+    };
+    clipped(arch, normalised)
+}
+
+fn clipped(arch: &Architecture, x: Tensor) -> Result<Tensor> {
+    Ok(match arch.qkv_clip {
+        Some(most) => x.f_clamp(-most, most)?,
+        None => x,
+    })
+}
+
+/// c tanh(x / c).
+pub(crate) fn capped(cap: Option<f64>, x: Tensor) -> Result<Tensor> {
+    Ok(match cap {
+        Some(cap) => x.f_div_scalar(cap)?.f_tanh()?.f_mul_scalar(cap)?,
+        None => x,
+    })
 }
 
 /// Repeats each key/value head `times` in a row along axis 1.

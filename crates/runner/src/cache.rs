@@ -59,9 +59,7 @@ impl NameFilter {
 
     /// Refuses hooks that the model does not have. Points meant for every layer may be absent.
     pub(crate) fn check(&self, arch: &Architecture) -> Result<()> {
-        let missing = |hook: &&Hook| {
-            !arch.has(hook.point()) || hook.layer().is_some_and(|layer| layer >= arch.n_layers)
-        };
+        let missing = |hook: &&Hook| !arch.has(**hook);
         match self.hooks.iter().find(missing) {
             None => Ok(()),
             Some(hook) => Err(Error::Input(format!(

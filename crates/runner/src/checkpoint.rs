@@ -15,7 +15,8 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 
 /// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
-const NO_WEIGHTS: [&str; 4] = [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias"];
+const NO_WEIGHTS: [&str; 5] =
+    [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
 
 /// Open safetensors files as a [`Source`] of weights in one dtype on one device.
 pub(crate) struct Checkpoint {
@@ -133,7 +134,7 @@ impl Checkpoint {
                 continue;
             }
             match tied {
-                Some(embed) if name == "lm_head.weight" => {
+                Some(embed) if name == "lm_head.weight" || name == "embed_out.weight" => {
                     let head = self.load(name)?;
                     if head.size() != embed.size() || !head.f_equal(embed)? {
                         return Err(Error::weight(
@@ -169,5 +170,9 @@ impl Source for Checkpoint {
         let tensor = self.load(name)?;
         self.taken.insert(name.to_owned());
         Ok(tensor)
+    }
+
+    fn skip(&mut self, name: &str) {
+        self.taken.insert(name.to_owned());
     }
 }

@@ -2,17 +2,19 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::architecture::{Architecture, Positions};
-use crate::attention::{self, Context};
+use crate::architecture::{Architecture, Keys};
+use crate::attention::{self, Context, KeysValues};
+use crate::block;
 use crate::cache::{ActivationCache, NameFilter};
+use crate::context::Contexts;
+use crate::embedding::{embed, per_layer_inputs, positioned};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, Point};
 use crate::intervention::Steps;
 use crate::kv_cache::KvCache;
-use crate::mlp;
 use crate::norm::{self, NormHooks};
 use crate::plan::Plan;
-use crate::rotary::Rotation;
+use crate::rotary::Rotary;
 use crate::weights::Weights;
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
@@ -139,6 +141,7 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         return Err(Error::Window { tokens: last_position + 1, window: arch.n_ctx });
     }
     if let Some(kv) = kv.as_deref_mut() {
+        check_switch(arch, kv, &positions)?;
         kv.extend(pos as usize, mask.as_ref())?;
     }
     let real = match &kv {
@@ -156,9 +159,19 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
                     resid.size()
                 )));
             }
+            if arch.restart_layer(layer) != layer {
+                return Err(Error::Input(format!(
+                    "cannot start at layer {layer}: a layer above it uses keys from below\n\
+                     hint: start at layer {}",
+                    arch.restart_layer(layer)
+                )));
+            }
             (layer, resid.shallow_clone())
         }
-        None => (0, embed(arch, weights, ids, &positions, &mut tap)?),
+        None => {
+            let embedded = embed(arch, weights, ids, &mut tap)?;
+            (0, positioned(weights, embedded, &positions, &mut tap)?)
+        }
     };
     if let Some(stop) = stop_at_layer.filter(|stop| *stop > arch.n_layers || *stop < first_layer) {
         return Err(Error::Input(format!(
@@ -166,33 +179,35 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
             arch.n_layers
         )));
     }
-    let rotation = match arch.positions {
-        Positions::Rotary { base } => {
-            Some(Rotation::new(base, arch.d_head, &positions, weights.embed.kind(), device)?)
+    let inputs = match &weights.per_layer {
+        None => None,
+        // A run that starts inside has not passed the embedding, with what may be changed there.
+        Some(per_layer) if start.is_some() => {
+            let mut unseen = Tap { plan, first_column, steps, ..Tap::default() };
+            let embedded = embed(arch, weights, ids, &mut unseen)?;
+            Some(per_layer_inputs(arch, per_layer, ids, &embedded)?)
         }
-        Positions::Learned => None,
+        Some(per_layer) => Some(per_layer_inputs(arch, per_layer, ids, &resid)?),
     };
-    let context = context(rotation, real.as_ref(), first_column as i64, pos, device)?;
-
-    for (layer, block) in weights.blocks.iter().enumerate().skip(first_layer) {
-        if stop_at_layer == Some(layer) {
-            return Ok(Output { logits: None, resid, cache: tap.cache });
+    let kind = weights.embed.kind();
+    let mut contexts = Contexts::new(positions, real, first_column as i64, pos, kind);
+    let mut taken: Vec<Option<KeysValues>> = (0..arch.n_layers).map(|_| None).collect();
+    let last = stop_at_layer.unwrap_or(arch.n_layers);
+    for layer in first_layer..last {
+        let device = weights.blocks[layer].attention.q.weight.device();
+        let (rotation, mask) = contexts.of(&arch.layers[layer], device)?;
+        let source = match arch.layers[layer].keys {
+            Keys::OfLayer(source) => taken[source].as_ref(),
+            _ => None,
+        };
+        let context = Context { rotation, mask, taken: source, kv: kv.as_deref_mut() };
+        let input = inputs.as_ref().map(|all| all.f_select(2, layer as i64)).transpose()?;
+        let stream = resid.f_to_device(device)?;
+        let (after, used) = block::forward(arch, weights, layer, stream, input.as_ref(), context, &mut tap)?;
+        resid = after;
+        if arch.layers.iter().any(|above| above.keys == Keys::OfLayer(layer)) {
+            taken[layer] = Some(used);
         }
-        let at = |point| Hook::block(layer, point);
-        resid = tap.see(at(Point::ResidPre), resid)?;
-        let x = tap.see(at(Point::AttnIn), resid.shallow_clone())?;
-        let hooks = NormHooks::block(layer, Point::Ln1Scale, Point::Ln1Normalized);
-        let x = norm::forward(arch.norm, &block.ln1, &x, hooks, &mut tap)?;
-        let out =
-            attention::forward(arch, &block.attention, &x, layer, &context, kv.as_deref_mut(), &mut tap)?;
-        let out = tap.see(at(Point::AttnOut), out)?;
-        resid = tap.see(at(Point::ResidMid), resid.f_add(&out)?)?;
-        let x = tap.see(at(Point::MlpIn), resid.shallow_clone())?;
-        let hooks = NormHooks::block(layer, Point::Ln2Scale, Point::Ln2Normalized);
-        let x = norm::forward(arch.norm, &block.ln2, &x, hooks, &mut tap)?;
-        let out = mlp::forward(arch.mlp, &block.mlp, &x, layer, &mut tap)?;
-        let out = tap.see(at(Point::MlpOut), out)?;
-        resid = tap.see(at(Point::ResidPost), resid.f_add(&out)?)?;
     }
     if stop_at_layer.is_some() {
         return Ok(Output { logits: None, resid, cache: tap.cache });
@@ -214,10 +229,22 @@ pub(crate) fn unembed(arch: &Architecture, weights: &Weights, resid: &Tensor) ->
 }
 
 fn finish(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Tap<'_>) -> Result<Tensor> {
-    let hooks =
-        NormHooks { scale: Hook::top(Point::FinalScale), normalized: Hook::top(Point::FinalNormalized) };
-    let x = norm::forward(arch.norm, &weights.final_norm, resid, hooks, tap)?;
-    let logits = x.f_to_kind(weights.unembed.kind())?.f_linear(&weights.unembed, None::<&Tensor>)?;
+    let resid = resid.f_to_device(weights.unembed.weight.device())?;
+    let x = match &weights.final_norm {
+        Some(final_norm) => {
+            let hooks = NormHooks {
+                scale: Hook::top(Point::FinalScale),
+                normalized: Hook::top(Point::FinalNormalized),
+            };
+            norm::forward(arch.norm, final_norm, &resid, hooks, tap)?
+        }
+        None => resid,
+    };
+    let x = match &weights.unembed_in {
+        Some(projection) => projection.forward(&x)?,
+        None => x,
+    };
+    let logits = attention::capped(arch.logit_softcap, weights.unembed.forward(&x)?)?;
     tap.see(Hook::top(Point::Logits), logits)
 }
 
@@ -244,57 +271,20 @@ fn positions(
     }
 }
 
-fn embed(
-    arch: &Architecture,
-    weights: &Weights,
-    ids: &Tensor,
-    positions: &Tensor,
-    tap: &mut Tap<'_>,
-) -> Result<Tensor> {
-    let device = weights.embed.device();
-    let ids = ids.f_to_device(device)?;
-    let (low, high) = (ids.f_min()?.f_int64_value(&[])?, ids.f_max()?.f_int64_value(&[])?);
-    if low < 0 || high >= arch.n_vocab as i64 {
-        let id = if low < 0 { low } else { high };
-        return Err(Error::Input(format!("token id {id} is outside the vocabulary of {}", arch.n_vocab)));
-    }
-    let embedded = Tensor::f_embedding(&weights.embed, &ids, -1, false, false)?;
-    let embedded = tap.see(Hook::top(Point::Embed), embedded)?;
-    match &weights.positions {
-        Some(table) => {
-            let at = Tensor::f_embedding(table, positions, -1, false, false)?;
-            let at = tap.see(Hook::top(Point::PosEmbed), at.f_expand_as(&embedded)?)?;
-            Ok(embedded.f_add(&at)?)
+/// Refuses to go on from kept keys that were rotated for shorter rows.
+fn check_switch(arch: &Architecture, kv: &KvCache, positions: &Tensor) -> Result<()> {
+    let switches = arch.layers.iter().filter_map(|layer| layer.rotary.as_ref().and_then(Rotary::switches_at));
+    for original in switches.take(1) {
+        let before = kv.next_position();
+        let after = positions.f_amax([1i64], false)?.f_add_scalar(1)?;
+        let crossed = (before.f_gt(0)?.f_logical_and(&before.f_le(original as i64)?)?)
+            .f_logical_and(&after.f_gt(original as i64)?)?;
+        if crossed.f_any()?.f_int64_value(&[])? != 0 {
+            return Err(Error::Input(format!(
+                "a row grows past {original} tokens, beyond which this {} model rotates every position otherwise\n                 hint: run the whole row again with an empty key/value cache",
+                arch.family
+            )));
         }
-        None => Ok(embedded),
     }
-}
-
-/// Who may look at whom: query column `first + i` at key columns up to itself that are real, and at itself even
-/// if it is padding, so that no row of the softmax is empty.
-fn context(
-    rotation: Option<Rotation>,
-    real: Option<&Tensor>,
-    first: i64,
-    pos: i64,
-    device: Device,
-) -> Result<Context> {
-    let plain = real.is_none() && (first == 0 || pos == 1);
-    let all_seen = real.is_none() && pos == 1;
-    let mask = if all_seen {
-        None
-    } else {
-        let keys = Tensor::f_arange(first + pos, (Kind::Int64, device))?.f_unsqueeze(0)?;
-        let queries = Tensor::f_arange_start(first, first + pos, (Kind::Int64, device))?.f_unsqueeze(1)?;
-        let causal = keys.f_le_tensor(&queries)?.f_unsqueeze(0)?.f_unsqueeze(0)?;
-        Some(match real {
-            Some(real) => {
-                let own = keys.f_eq_tensor(&queries)?;
-                let real = real.f_unsqueeze(1)?.f_unsqueeze(1)?;
-                causal.f_logical_and(&real.f_logical_or(&own)?)?
-            }
-            None => causal,
-        })
-    };
-    Ok(Context { rotation, mask, plain })
+    Ok(())
 }

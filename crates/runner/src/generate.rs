@@ -110,8 +110,8 @@ impl Model {
         // The shortest prompt may run longest; its padding takes columns too.
         let most_new = options.max_new.unwrap_or(window).min(window - shortest);
         let capacity = longest + most_new;
-        let (kind, device) = (self.kind(), self.device());
-        let mut kv = KvCache::new(self.architecture(), prompts.len(), capacity, kind, device)?;
+        let device = self.device();
+        let mut kv = KvCache::new(self.architecture(), prompts.len(), capacity, device)?;
 
         let mut results: Vec<Generated> =
             prompts.iter().map(|_| Generated { tokens: Vec::new(), outcome: Outcome::Limit }).collect();

@@ -43,7 +43,7 @@ macro_rules! points {
 }
 
 points! {
-    /// Token embedding.
+    /// Token embedding, scaled and projected to the stream's width where a family does so.
     Embed "hook_embed" false Stream;
     /// Learned position embedding (families that have one).
     PosEmbed "hook_pos_embed" false Stream;
@@ -55,17 +55,17 @@ points! {
     Ln1Scale "ln1.hook_scale" true Stream;
     /// Normalised input of attention, the norm's weight and bias applied.
     Ln1Normalized "ln1.hook_normalized" true Stream;
-    /// Queries, before rotation.
+    /// Queries as projected: before clipping, norm and rotation.
     Q "attn.hook_q" true Heads;
-    /// Keys, before rotation.
+    /// Keys as projected: before clipping, norm and rotation.
     K "attn.hook_k" true KvHeads;
-    /// Values.
+    /// Values as they are mixed.
     V "attn.hook_v" true KvHeads;
-    /// Rotated queries (rotary families).
+    /// Rotated queries, which scores are made of (rotary families).
     RotQ "attn.hook_rot_q" true Heads;
-    /// Rotated keys (rotary families).
+    /// Rotated keys, which scores are made of (rotary families).
     RotK "attn.hook_rot_k" true KvHeads;
-    /// Scaled and masked scores, -inf where masked.
+    /// Scaled, capped and masked scores, -inf where masked.
     AttnScores "attn.hook_attn_scores" true Pairs;
     /// Attention weights; rows sum to 1.
     Pattern "attn.hook_pattern" true Pairs;
@@ -73,9 +73,13 @@ points! {
     Z "attn.hook_z" true Heads;
     /// Each head's contribution to the residual stream, without b_O: `[batch, pos, head, d_model]`.
     Result "attn.hook_result" true Heads;
+    /// What the norm after attention divides by (families that have one), `[batch, pos, 1]`.
+    Ln1PostScale "ln1_post.hook_scale" true Stream;
+    /// Attention's output normalised, the norm's weight applied.
+    Ln1PostNormalized "ln1_post.hook_normalized" true Stream;
     /// Attention's contribution to the residual stream.
     AttnOut "hook_attn_out" true Stream;
-    /// Residual stream between attention and MLP.
+    /// Residual stream between attention and MLP (none where they are parallel).
     ResidMid "hook_resid_mid" true Stream;
     /// What the MLP reads of it, before the norm.
     MlpIn "hook_mlp_in" true Stream;
@@ -89,8 +93,21 @@ points! {
     MlpPreLinear "mlp.hook_pre_linear" true Stream;
     /// Neurons: what W_out reads.
     MlpPost "mlp.hook_post" true Stream;
-    /// The MLP's contribution to the residual stream.
+    /// The router's logit for each expert, `[batch, pos, expert]`.
+    Router "mlp.hook_router" true Stream;
+    /// The weight that each expert's output is given, 0 for those not chosen, `[batch, pos, expert]`.
+    /// (TransformerLens's `hook_expert_weights` is the softmax over all experts instead.)
+    ExpertWeights "mlp.hook_expert_weights" true Stream;
+    /// What the norm after the MLP divides by (families that have one), `[batch, pos, 1]`.
+    Ln2PostScale "ln2_post.hook_scale" true Stream;
+    /// The MLP's output normalised, the norm's weight applied.
+    Ln2PostNormalized "ln2_post.hook_normalized" true Stream;
+    /// The contribution of MLP and experts to the residual stream.
     MlpOut "hook_mlp_out" true Stream;
+    /// What the token brings to this layer beside the stream, `[batch, pos, per_layer]` (Gemma 4).
+    PerLayerInput "hook_per_layer_input" true Stream;
+    /// Its contribution to the residual stream.
+    PerLayerOut "hook_per_layer_out" true Stream;
     /// Residual stream that leaves the block.
     ResidPost "hook_resid_post" true Stream;
     /// What the final norm divides by, `[batch, pos, 1]`.

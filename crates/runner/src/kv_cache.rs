@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 /// Keys (rotated) and values of every layer, and which columns are padding.
 #[derive(Debug)]
 pub struct KvCache {
-    /// Per layer, keys and values, each `[batch, kv_heads, capacity, d_head]`.
-    layers: Vec<(Tensor, Tensor)>,
+    /// Per layer, keys and values, each `[batch, kv_heads, capacity, d_head]`; none before its first use.
+    layers: Vec<Option<(Tensor, Tensor)>>,
     /// `[batch, capacity]` bool, true for real tokens; none if no row is padded.
     real: Option<Tensor>,
     /// Real tokens of each row so far, `[batch]` i64: the next position.
@@ -19,20 +19,13 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for `capacity` columns of `batch` rows.
+    /// Room for `capacity` columns of `batch` rows of a model that starts on `device`. Memory is taken by the first run,
+    /// for each layer where it stands.
     ///
     /// # Errors
     /// [`Error::Torch`] when memory does not suffice.
-    pub fn new(
-        arch: &Architecture,
-        batch: usize,
-        capacity: usize,
-        kind: Kind,
-        device: Device,
-    ) -> Result<Self> {
-        let shape = [batch as i64, arch.n_kv_heads as i64, capacity as i64, arch.d_head as i64];
-        let empty = || Tensor::f_empty(shape, (kind, device));
-        let layers = (0..arch.n_layers).map(|_| Ok((empty()?, empty()?))).collect::<Result<_>>()?;
+    pub fn new(arch: &Architecture, batch: usize, capacity: usize, device: Device) -> Result<Self> {
+        let layers = (0..arch.n_layers).map(|_| None).collect();
         let next_position = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
         Ok(KvCache { layers, real: None, next_position, columns: 0, capacity })
     }
@@ -81,7 +74,17 @@ impl KvCache {
     /// Stores the newest columns of `layer` and returns all of them. `k`, `v`: `[batch, kv_heads, new, d_head]`.
     pub(crate) fn append(&mut self, layer: usize, k: &Tensor, v: &Tensor) -> Result<(Tensor, Tensor)> {
         let new = k.size()[2];
-        let (keys, values) = &self.layers[layer];
+        let (keys, values) = match &mut self.layers[layer] {
+            Some(kept) => kept,
+            empty => {
+                let room = |t: &Tensor| -> Result<Tensor> {
+                    let size = t.size();
+                    let shape = [size[0], size[1], self.capacity as i64, size[3]];
+                    Ok(Tensor::f_empty(shape, (t.kind(), t.device()))?)
+                };
+                empty.insert((room(k)?, room(v)?))
+            }
+        };
         let start = self.columns as i64 - new;
         keys.f_narrow(2, start, new)?.f_copy_(k)?;
         values.f_narrow(2, start, new)?.f_copy_(v)?;
@@ -95,9 +98,9 @@ impl KvCache {
     /// [`Error::Torch`] if a row does not exist.
     pub fn keep_rows(&mut self, rows: &[i64]) -> Result<()> {
         let index = Tensor::f_from_slice(rows)?.f_to_device(self.next_position.device())?;
-        for (k, v) in &mut self.layers {
-            *k = k.f_index_select(0, &index)?;
-            *v = v.f_index_select(0, &index)?;
+        for (k, v) in self.layers.iter_mut().flatten() {
+            *k = k.f_index_select(0, &index.f_to_device(k.device())?)?;
+            *v = v.f_index_select(0, &index.f_to_device(v.device())?)?;
         }
         if let Some(real) = &mut self.real {
             *real = real.f_index_select(0, &index)?;

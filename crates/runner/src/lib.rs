@@ -8,10 +8,13 @@
 
 pub mod architecture;
 mod attention;
+mod block;
 mod cache;
 mod checkpoint;
+mod context;
 mod decoder;
 mod embedded;
+mod embedding;
 mod error;
 pub mod family;
 mod files;
@@ -24,7 +27,7 @@ mod mlp;
 mod model;
 mod norm;
 mod plan;
-mod rotary;
+pub mod rotary;
 mod sample;
 mod tokenizer;
 pub mod weights;

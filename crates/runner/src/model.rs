@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::architecture::{Architecture, Norm};
+use crate::architecture::{Architecture, NormPlace};
 use crate::cache::{ActivationCache, NameFilter};
 use crate::decoder::{self, Output, Run};
 use crate::error::{Error, Result};
 use crate::family;
 use crate::hook::Head;
-use crate::weights::{Source, Weights};
+use crate::weights::{ShallowClone, Source, Weights};
 
 /// A model that can be run.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Model {
 
     /// The same model for another thread (tensors can be sent but not shared). The weights are not copied.
     pub fn shallow_clone(&self) -> Self {
-        Model { architecture: self.architecture.clone(), weights: self.weights.shallow_clone() }
+        Model { architecture: self.architecture.clone(), weights: self.weights.shallow() }
     }
 
     /// The description of the model.
@@ -109,18 +109,69 @@ impl Model {
 
     /// What `contribution`, `[..., d_model]`, part of a residual stream, adds to the logits `[..., vocab]` when the final
     /// norm divides by `scale` (`ln_final.hook_scale`, broadcast against it). Linear: the parts of a
-    /// stream sum to its logits, but for the norm's bias.
+    /// stream sum to its logits before a soft cap, but for the biases of norm and unembedding. A model without a final
+    /// norm does not look at `scale`.
     ///
     /// # Errors
     /// [`Error::Torch`] if the shapes do not fit.
     pub fn direct_logits(&self, contribution: &Tensor, scale: &Tensor) -> Result<Tensor> {
-        let centred = match self.architecture.norm {
-            Norm::Layer { .. } => contribution.f_sub(&contribution.f_mean_dim(-1, true, None)?)?,
-            Norm::Rms { .. } => contribution.shallow_clone(),
+        let mut read = match &self.weights.final_norm {
+            Some(norm) => {
+                let centred = match self.architecture.norm.centres() {
+                    true => contribution.f_sub(&contribution.f_mean_dim(-1, true, None)?)?,
+                    false => contribution.shallow_clone(),
+                };
+                let unit = centred.f_div(scale)?;
+                match &norm.weight {
+                    Some(weight) => unit.f_mul(weight)?,
+                    None => unit,
+                }
+            }
+            None => contribution.shallow_clone(),
         };
-        let normalized = centred.f_div(scale)?.f_mul(&self.weights.final_norm.weight)?;
-        let unembed = &self.weights.unembed;
-        Ok(normalized.f_to_kind(unembed.kind())?.f_linear(unembed, None::<&Tensor>)?)
+        if let Some(projection) = &self.weights.unembed_in {
+            read = projection.forward(&read)?;
+        }
+        let unembed = &self.weights.unembed.weight;
+        Ok(read.f_to_kind(unembed.kind())?.f_linear(unembed, None::<&Tensor>)?)
+    }
+
+    /// What `output`, `[..., d_model]`, part of the output of attention in `layer` (heads' results), adds to the stream that
+    /// leaves the last block, directly. Linear: a norm after attention divides by `scale`
+    /// (`blocks.L.ln1_post.hook_scale`, broadcast against it; not looked at where the model has no such norm).
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the scale is missing where it is needed, and for a model that normalises the stream itself: there nothing
+    /// goes through it unchanged.
+    pub fn attention_to_stream(
+        &self,
+        layer: usize,
+        output: &Tensor,
+        scale: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        if self.architecture.norm_place == NormPlace::Stream {
+            return Err(Error::Input(format!(
+                "this {} model normalises the stream in every block: no head adds to the logits directly",
+                self.architecture.family
+            )));
+        }
+        let mut added = output.shallow_clone();
+        if let Some(norm) = &self.weights.blocks[layer].ln1_post {
+            let missing = || Error::Input(format!("the scale of blocks.{layer}.ln1_post is needed"));
+            if self.architecture.norm.centres() {
+                added = added.f_sub(&added.f_mean_dim(-1, true, None)?)?;
+            }
+            added = added.f_div(scale.ok_or_else(missing)?)?;
+            if let Some(weight) = &norm.weight {
+                added = added.f_mul(weight)?;
+            }
+        }
+        for block in &self.weights.blocks[layer..] {
+            if let Some(scale) = &block.layer_scale {
+                added = added.f_mul(&scale.f_to_device(added.device())?)?;
+            }
+        }
+        Ok(added)
     }
 
     /// Rows of token ids of one length as a `[batch, pos]` tensor on the model's device.

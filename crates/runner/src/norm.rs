@@ -30,22 +30,45 @@ pub(crate) fn forward(
     hooks: NormHooks,
     tap: &mut Tap<'_>,
 ) -> Result<Tensor> {
-    let kind = x.kind();
-    let wide = x.f_to_kind(wider(kind))?;
-    let (centred, eps) = match norm {
-        Norm::Layer { eps } => (wide.f_sub(&wide.f_mean_dim(-1, true, None)?)?, eps),
-        Norm::Rms { eps } => (wide, eps),
+    let normalized = if tap.wants(hooks.scale) {
+        let kind = x.kind();
+        let (centred, scale) = centred_and_scale(norm, x)?;
+        let scale = tap.see(hooks.scale, scale)?;
+        affine(weights, &centred.f_div(&scale)?, kind)?
+    } else {
+        plain(norm, weights, x)?
     };
-    // [batch, pos, 1]
-    let scale = centred.f_square()?.f_mean_dim(-1, true, None)?.f_add_scalar(eps)?.f_sqrt()?;
-    let scale = tap.see(hooks.scale, scale)?;
-    let unit = centred.f_div(&scale)?.f_to_kind(kind)?;
-    let scaled = unit.f_mul(&weights.weight)?;
-    let normalized = match &weights.bias {
+    tap.see(hooks.normalized, normalized)
+}
+
+/// The same without hooks.
+pub(crate) fn plain(norm: Norm, weights: &NormWeights, x: &Tensor) -> Result<Tensor> {
+    let (centred, scale) = centred_and_scale(norm, x)?;
+    affine(weights, &centred.f_div(&scale)?, x.kind())
+}
+
+/// `x` in wide arithmetic, less its mean if the norm centres, and what it is to be divided by, `[..., 1]`.
+fn centred_and_scale(norm: Norm, x: &Tensor) -> Result<(Tensor, Tensor)> {
+    let wide = x.f_to_kind(wider(x.kind()))?;
+    let centred = if norm.centres() { wide.f_sub(&wide.f_mean_dim(-1, true, None)?)? } else { wide };
+    let scale = centred.f_square()?.f_mean_dim(-1, true, None)?.f_add_scalar(norm.eps())?.f_sqrt()?;
+    Ok((centred, scale))
+}
+
+/// Weight and bias on `unit`, which is wide; the result is `kind`. A weight in wide arithmetic is applied before the
+/// rounding to `kind`, any other after it: families differ in that, and their loaders choose.
+fn affine(weights: &NormWeights, unit: &Tensor, kind: Kind) -> Result<Tensor> {
+    let Some(weight) = &weights.weight else { return Ok(unit.f_to_kind(kind)?) };
+    let scaled = if weight.kind() == unit.kind() {
+        unit.f_mul(weight)?
+    } else {
+        unit.f_to_kind(kind)?.f_mul(weight)?
+    };
+    let shifted = match &weights.bias {
         Some(bias) => scaled.f_add(bias)?,
         None => scaled,
     };
-    tap.see(hooks.normalized, normalized)
+    Ok(shifted.f_to_kind(kind)?)
 }
 
 /// The dtype for sums over many terms: f64 stays, everything else becomes f32.

@@ -72,18 +72,13 @@ impl<'a> Bound<'a> {
         if hook.layer().is_some_and(|layer| layer >= arch.n_layers) {
             return wrong(format!("the model has layers 0 to {}", arch.n_layers - 1));
         }
-        if !arch.has(hook.point()) {
+        if !arch.has(hook) {
             return wrong(format!("a {} model has no such activation", arch.family));
         }
-        let axes = hook.point().axes();
-        let n_heads = match axes {
-            Axes::Stream => 0,
-            Axes::KvHeads => arch.n_kv_heads,
-            Axes::Heads | Axes::Pairs => arch.n_heads,
-        };
-        match &what.heads {
-            Some(_) if axes == Axes::Stream => return wrong("this hook has no head axis".into()),
-            Some(heads) => {
+        let n_heads = arch.heads(hook);
+        match (&what.heads, n_heads) {
+            (Some(_), None) => return wrong("this hook has no head axis".into()),
+            (Some(heads), Some(n_heads)) => {
                 if let Some(head) = heads.iter().find(|head| **head >= n_heads) {
                     return wrong(format!("head {head} does not exist: it has heads 0 to {}", n_heads - 1));
                 }
@@ -91,7 +86,7 @@ impl<'a> Bound<'a> {
                     return wrong("a head is named twice".into());
                 }
             }
-            None => {}
+            (None, _) => {}
         }
         let empty = |list: &Option<Vec<usize>>| list.as_ref().is_some_and(Vec::is_empty);
         if empty(&what.heads) || empty(&what.neurons) || empty(&what.positions) {
@@ -102,7 +97,7 @@ impl<'a> Bound<'a> {
         {
             return wrong("a range is empty".into());
         }
-        if let Some(width) = arch.width(hook.point()) {
+        if let Some(width) = arch.width(hook) {
             if let Some(neuron) = what.neurons.iter().flatten().find(|neuron| **neuron >= width) {
                 return wrong(format!("entry {neuron} does not exist: there are {width}"));
             }

@@ -11,72 +11,96 @@ use crate::family;
 /// All weights of a decoder.
 #[derive(Debug)]
 pub struct Weights {
-    /// Token embedding W_E, `[vocab, d_model]`.
+    /// Token embedding W_E, `[vocab, d_model]` (or `[vocab, embed_width]`).
     pub embed: Tensor,
+    /// From the embedding to the stream, where their widths differ, `[d_model, embed_width]`.
+    pub embed_in: Option<Linear>,
     /// Learned positions W_pos, `[n_ctx, d_model]`.
     pub positions: Option<Tensor>,
+    /// What every token brings to every layer beside the stream.
+    pub per_layer: Option<PerLayerInputs>,
     /// The blocks, from the input up.
     pub blocks: Vec<Block>,
     /// The norm before the unembedding.
-    pub final_norm: NormWeights,
-    /// Unembedding, `[vocab, d_model]`; shares memory with `embed` in a tied model.
-    pub unembed: Tensor,
+    pub final_norm: Option<NormWeights>,
+    /// From the stream back to the embedding's width, `[embed_width, d_model]`.
+    pub unembed_in: Option<Linear>,
+    /// Unembedding, `[vocab, d_model]` (or `[vocab, embed_width]`); shares memory with `embed` in a tied model.
+    pub unembed: Linear,
 }
 
 impl Weights {
-    /// The same weights for another thread: tensors can be sent but not shared. Nothing is copied.
-    pub(crate) fn shallow_clone(&self) -> Self {
-        let norm = |norm: &NormWeights| NormWeights {
-            weight: norm.weight.shallow_clone(),
-            bias: norm.bias.as_ref().map(Tensor::shallow_clone),
-        };
-        let linear = |linear: &Linear| Linear {
-            weight: linear.weight.shallow_clone(),
-            bias: linear.bias.as_ref().map(Tensor::shallow_clone),
-        };
-        let block = |block: &Block| Block {
-            ln1: norm(&block.ln1),
-            attention: Attention {
-                q: linear(&block.attention.q),
-                k: linear(&block.attention.k),
-                v: linear(&block.attention.v),
-                out: linear(&block.attention.out),
-            },
-            ln2: norm(&block.ln2),
-            mlp: MlpWeights {
-                gate: block.mlp.gate.as_ref().map(linear),
-                input: linear(&block.mlp.input),
-                output: linear(&block.mlp.output),
-            },
-        };
+    /// Weights of nothing but embedding and unembedding.
+    pub(crate) fn new(embed: Tensor, unembed: Linear) -> Self {
         Weights {
-            embed: self.embed.shallow_clone(),
-            positions: self.positions.as_ref().map(Tensor::shallow_clone),
-            blocks: self.blocks.iter().map(block).collect(),
-            final_norm: norm(&self.final_norm),
-            unembed: self.unembed.shallow_clone(),
+            embed,
+            embed_in: None,
+            positions: None,
+            per_layer: None,
+            blocks: Vec::new(),
+            final_norm: None,
+            unembed_in: None,
+            unembed,
         }
     }
+}
+
+/// Gemma 4's per-layer inputs: a second embedding, plus a projection of the first one.
+#[derive(Debug)]
+pub struct PerLayerInputs {
+    /// `[vocab, layers * width]`.
+    pub embed: Tensor,
+    /// `[layers * width, d_model]`.
+    pub projection: Linear,
+    /// `[width]`, over each layer's part of the projection.
+    pub norm: NormWeights,
 }
 
 /// The weights of one block.
 #[derive(Debug)]
 pub struct Block {
-    /// Norm before attention.
-    pub ln1: NormWeights,
+    /// Norm before attention, or after its addition to the stream.
+    pub ln1: Option<NormWeights>,
+    /// Norm of attention's output.
+    pub ln1_post: Option<NormWeights>,
     /// Attention.
     pub attention: Attention,
-    /// Norm before the MLP.
-    pub ln2: NormWeights,
-    /// MLP.
-    pub mlp: MlpWeights,
+    /// Norm before the MLP, or after its addition to the stream.
+    pub ln2: Option<NormWeights>,
+    /// Norm of the MLP's output.
+    pub ln2_post: Option<NormWeights>,
+    /// The dense MLP, or the shared expert.
+    pub mlp: Option<MlpWeights>,
+    /// The mixture of experts.
+    pub experts: Option<ExpertWeights>,
+    /// What the per-layer input goes through.
+    pub per_layer: Option<PerLayerWeights>,
+    /// Multiplies the stream at the end of the block, `[1]`.
+    pub layer_scale: Option<Tensor>,
 }
 
-/// A norm's weights, each `[d_model]`.
-#[derive(Debug)]
+impl Block {
+    /// A block of nothing but attention.
+    pub(crate) fn new(attention: Attention) -> Self {
+        Block {
+            ln1: None,
+            ln1_post: None,
+            attention,
+            ln2: None,
+            ln2_post: None,
+            mlp: None,
+            experts: None,
+            per_layer: None,
+            layer_scale: None,
+        }
+    }
+}
+
+/// A norm's weights, each as wide as what is normalised.
+#[derive(Debug, Default)]
 pub struct NormWeights {
-    /// Multiplies the normalised input.
-    pub weight: Tensor,
+    /// Multiplies the normalised input; none: 1.
+    pub weight: Option<Tensor>,
     /// Is added to it; LayerNorm only.
     pub bias: Option<Tensor>,
 }
@@ -86,10 +110,14 @@ pub struct NormWeights {
 pub struct Attention {
     /// Queries, `[heads * d_head, d_model]`.
     pub q: Linear,
-    /// Keys, `[kv_heads * d_head, d_model]`.
-    pub k: Linear,
-    /// Values, `[kv_heads * d_head, d_model]`.
-    pub v: Linear,
+    /// Keys, `[kv_heads * d_head, d_model]`; none in a layer that uses those of another.
+    pub k: Option<Linear>,
+    /// Values, `[kv_heads * d_head, d_model]`; none where the keys' projection serves for both.
+    pub v: Option<Linear>,
+    /// Norm of the queries, `[d_head]`, `[heads, d_head]` or `[heads * d_head]` (see [`crate::architecture::QkNorm`]).
+    pub q_norm: Option<NormWeights>,
+    /// Norm of the keys, alike.
+    pub k_norm: Option<NormWeights>,
     /// W_O, `[d_model, heads * d_head]`.
     pub out: Linear,
 }
@@ -103,6 +131,45 @@ pub struct MlpWeights {
     pub input: Linear,
     /// W_out, `[d_model, d_mlp]`.
     pub output: Linear,
+}
+
+/// A mixture of experts.
+#[derive(Debug)]
+pub struct ExpertWeights {
+    /// `[experts, d_model]`.
+    pub router: Linear,
+    /// The experts.
+    pub experts: Vec<MlpWeights>,
+    /// The shared expert's gate, `[1, d_model]`.
+    pub shared_gate: Option<Linear>,
+    /// What Gemma 4 adds.
+    pub own_norms: Option<OwnNorms>,
+}
+
+/// The norms around Gemma 4's experts and the dense MLP beside them.
+#[derive(Debug)]
+pub struct OwnNorms {
+    /// Of what the router reads, its scale and 1/sqrt(d_model) included.
+    pub router: NormWeights,
+    /// Of what the experts read.
+    pub input: NormWeights,
+    /// Of what the experts give.
+    pub output: NormWeights,
+    /// Of what the dense MLP gives.
+    pub dense_output: NormWeights,
+    /// Multiplies each expert's weight, `[experts]`.
+    pub expert_scale: Tensor,
+}
+
+/// What a per-layer input goes through: `norm(W_out (act(W_gate x) * input))`.
+#[derive(Debug)]
+pub struct PerLayerWeights {
+    /// `[width, d_model]`.
+    pub gate: Linear,
+    /// `[d_model, width]`.
+    pub output: Linear,
+    /// `[d_model]`.
+    pub norm: NormWeights,
 }
 
 /// `y = W x + b`.
@@ -121,6 +188,52 @@ impl Linear {
     }
 }
 
+/// The same weights for another thread: tensors can be sent but not shared. Nothing is copied.
+pub(crate) trait ShallowClone {
+    fn shallow(&self) -> Self;
+}
+
+impl ShallowClone for Tensor {
+    fn shallow(&self) -> Self {
+        self.shallow_clone()
+    }
+}
+
+impl<T: ShallowClone> ShallowClone for Option<T> {
+    fn shallow(&self) -> Self {
+        self.as_ref().map(T::shallow)
+    }
+}
+
+impl<T: ShallowClone> ShallowClone for Vec<T> {
+    fn shallow(&self) -> Self {
+        self.iter().map(T::shallow).collect()
+    }
+}
+
+macro_rules! shallow_clone {
+    ($($name:ident { $($field:ident),* })*) => {
+        $(impl ShallowClone for $name {
+            fn shallow(&self) -> Self {
+                $name { $($field: self.$field.shallow()),* }
+            }
+        })*
+    };
+}
+
+shallow_clone! {
+    Weights { embed, embed_in, positions, per_layer, blocks, final_norm, unembed_in, unembed }
+    PerLayerInputs { embed, projection, norm }
+    Block { ln1, ln1_post, attention, ln2, ln2_post, mlp, experts, per_layer, layer_scale }
+    NormWeights { weight, bias }
+    Attention { q, k, v, q_norm, k_norm, out }
+    MlpWeights { gate, input, output }
+    ExpertWeights { router, experts, shared_gate, own_norms }
+    OwnNorms { router, input, output, dense_output, expert_scale }
+    PerLayerWeights { gate, output, norm }
+    Linear { weight, bias }
+}
+
 /// Gives tensors by name; whoever asks states the shape that it must have.
 pub trait Source {
     /// Whether there is a tensor of that name.
@@ -130,6 +243,21 @@ pub trait Source {
     /// # Errors
     /// [`Error::Weight`] if it is missing, of another shape, or not finite.
     fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor>;
+    /// Says that the tensor `name`, if there is one, has no part in the computation.
+    fn skip(&mut self, _name: &str) {}
+    /// Says that what is taken from now on belongs to this part of the model, which may have a device of its own.
+    fn enter(&mut self, _part: Part) {}
+}
+
+/// A part of a model that stands on one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Embedding and positions.
+    Embed,
+    /// A block.
+    Block(usize),
+    /// Final norm and unembedding.
+    Head,
 }
 
 /// A [`Source`] over tensors in memory, for training and for tests. Differentiable: the tensors are not copied.

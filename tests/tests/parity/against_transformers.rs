@@ -3,15 +3,15 @@
 use refrain_runner::{NameFilter, Point};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
-use refrain_tests::golden::{self, Golden, MODELS};
+use refrain_tests::golden::{self, Golden};
 use tch::{Kind, no_grad};
 
 #[test]
 fn logits_in_f32() -> Result {
     let mut check = Check::new();
-    for name in MODELS {
-        let golden = Golden::load(name)?;
-        let model = golden::model(name, Kind::Float)?;
+    for (name, _) in golden::models()? {
+        let golden = Golden::load(&name)?;
+        let model = golden::model(&name, Kind::Float)?;
         let ids = golden.get("input_ids")?;
         let logits = no_grad(|| model.logits(ids))?;
         check.holds(format!("{name}: computed in f32"), logits.kind() == Kind::Float);
@@ -25,7 +25,7 @@ fn logits_in_f32() -> Result {
 fn logits_in_f64() -> Result {
     let mut check = Check::new();
     for golden in Golden::all()? {
-        let name = golden.name;
+        let name = &golden.name;
         // Without a hook attention is left to libtorch's fused kernel; with all hooks it goes through the pattern.
         let ids = golden.get("input_ids")?;
         let fused = no_grad(|| golden.model.logits(ids))?;
@@ -42,7 +42,7 @@ fn logits_in_f64() -> Result {
 fn what_is_inside_in_f64() -> Result {
     let mut check = Check::new();
     for golden in Golden::all()? {
-        let name = golden.name;
+        let name = &golden.name;
         let ids = golden.get("input_ids")?;
         let (_, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
         for layer in 0..golden.model.architecture().n_layers {
@@ -57,8 +57,12 @@ fn what_is_inside_in_f64() -> Result {
                 check.close(format!("{name}: layer {layer} {key}"), cache.block(layer, point)?, want, 1e-9);
             }
         }
-        let normalized = cache.get("ln_final.hook_normalized".parse()?)?;
-        check.close(format!("{name}: final norm"), normalized, golden.double("final_norm")?, 1e-9);
+        let architecture = golden.model.architecture();
+        let last = match architecture.final_norm {
+            true => cache.get("ln_final.hook_normalized".parse()?)?,
+            false => cache.block(architecture.n_layers - 1, Point::ResidPost)?,
+        };
+        check.close(format!("{name}: final norm"), last, golden.double("final_norm")?, 1e-9);
     }
     check.finish();
     Ok(())
@@ -74,7 +78,7 @@ fn keeping_an_activation_does_not_change_it() -> Result {
         let plain = no_grad(|| golden.model.logits(ids))?;
         for hook in all.hooks() {
             let (logits, one) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::hooks(&[hook])))?;
-            let name = golden.name;
+            let name = &golden.name;
             check.holds(format!("{name}: keeping one hook keeps one"), one.len() == 1);
             check.close(format!("{name}: {hook} alone"), one.get(hook)?, all.get(hook)?, 1e-12);
             check.close(format!("{name}: logits with {hook} kept"), &logits, &plain, 1e-12);

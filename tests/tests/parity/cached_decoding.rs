@@ -8,7 +8,7 @@ use tch::{Kind, Tensor, no_grad};
 
 fn room(golden: &Golden, batch: i64, columns: i64) -> Result<KvCache> {
     let (arch, device) = (golden.model.architecture(), golden.model.device());
-    Ok(KvCache::new(arch, batch as usize, columns as usize, Kind::Double, device)?)
+    Ok(KvCache::new(arch, batch as usize, columns as usize, device)?)
 }
 
 /// Runs `ids` after what is in `kv` and gives the logits of all of its columns.

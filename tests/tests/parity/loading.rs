@@ -6,7 +6,7 @@ use refrain_tests::check::Check;
 use refrain_tests::golden::{Golden, folder, model};
 use tch::{Kind, no_grad};
 
-fn same_model(one: &'static str, other: &str) -> Result {
+fn same_model(one: &str, other: &str) -> Result {
     let mut check = Check::new();
     let golden = Golden::load(one)?;
     let other = model(other, Kind::Double)?;
@@ -34,13 +34,6 @@ fn a_sharded_checkpoint_is_the_same_model() -> Result {
 #[test]
 fn a_checkpoint_in_the_layout_of_the_hubs_gpt2_is_the_same_model() -> Result {
     same_model("gpt2-tied", "gpt2-hub")
-}
-
-/// Another computation than the plain rotation: not to be run as if it were that one.
-#[test]
-fn scaled_rotary_positions_are_refused() {
-    let error = model("llama-rope3", Kind::Float).unwrap_err().to_string();
-    assert!(error.starts_with("config.json: `rope_scaling."), "{error}");
 }
 
 #[test]

@@ -5,7 +5,6 @@ mod against_transformers;
 mod cached_decoding;
 mod controls;
 mod generation;
-mod identities;
 mod loading;
 mod names;
 mod padding;

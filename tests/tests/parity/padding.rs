@@ -52,7 +52,7 @@ fn a_mask_of_ones_changes_nothing() -> Result {
     for golden in Golden::all()? {
         let ids = golden.get("input_ids")?;
         let masked = logits(&golden, ids, &ids.ones_like(), NameFilter::none())?;
-        check.close(golden.name, &masked, &no_grad(|| golden.model.logits(ids))?, 1e-12);
+        check.close(&golden.name, &masked, &no_grad(|| golden.model.logits(ids))?, 1e-12);
     }
     check.finish();
     Ok(())
@@ -101,7 +101,7 @@ fn the_last_logits_alone() -> Result {
         let run = Run { mask: Some(mask), logits: LogitPositions::Last, ..Run::default() };
         let output = no_grad(|| golden.model.run(ids, run))?;
         let want = golden.double("left.logits_f64")?.narrow(1, ids.size()[1] - 1, 1);
-        check.close(golden.name, output.logits()?, &want, 1e-9);
+        check.close(&golden.name, output.logits()?, &want, 1e-9);
     }
     check.finish();
     Ok(())

@@ -17,7 +17,7 @@ fn stopping_at_a_layer_gives_its_input() -> Result {
         for layer in 0..layers {
             let run = Run { stop_at_layer: Some(layer), names: NameFilter::all(), ..Run::default() };
             let output = no_grad(|| golden.model.run(ids, run))?;
-            let name = golden.name;
+            let name = &golden.name;
             check.holds(format!("{name}: no logits"), output.logits.is_none() && output.logits().is_err());
             check.holds(
                 format!("{name}: nothing kept of layer {layer}"),
@@ -66,7 +66,7 @@ fn no_intervention_is_no_change() -> Result {
         let ids = golden.get("input_ids")?;
         let plan = Plan::new(golden.model.architecture(), &[], &[])?;
         let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
-        check.same(golden.name, output.logits()?, &no_grad(|| golden.model.logits(ids))?);
+        check.same(&golden.name, output.logits()?, &no_grad(|| golden.model.logits(ids))?);
     }
     check.finish();
     Ok(())

@@ -11,30 +11,42 @@ use crate::error::{Error, Result};
 const INERT: &[&str] = &[
     "_attn_implementation_autoset",
     "_name_or_path",
+    "activation_dropout",
     "architectures",
     "attention_dropout",
     "attn_pdrop",
     "auto_map",
     "bos_token_id",
+    "classifier_dropout",
+    "dropout",
     "dtype",
     "embd_pdrop",
+    "embed_dropout",
     "eos_token_id",
     "finetuning_task",
     "gradient_checkpointing",
+    "hidden_dropout",
     "id2label",
+    "init_std",
     "initializer_range",
     "is_decoder",
     "is_encoder_decoder",
     "label2id",
+    "layerdrop",
     "mlp_dropout",
     "model_type",
     "output_attentions",
     "output_hidden_states",
     "output_past",
+    "output_router_logits",
     "pad_token_id",
+    "prefix",
     "problem_type",
+    "resid_dropout",
     "resid_pdrop",
     "return_dict",
+    "router_aux_loss_coef",
+    "router_jitter_noise",
     "summary_activation",
     "summary_first_dropout",
     "summary_proj_to_labels",
@@ -106,12 +118,53 @@ impl Config {
 
     /// A number, or `default`.
     pub(super) fn number_or(&self, key: &str, default: f64) -> Result<f64> {
-        Ok(self.typed(key, "a number", Value::as_f64)?.unwrap_or(default))
+        Ok(self.number_if(key)?.unwrap_or(default))
     }
 
     /// A truth value, or `default`.
     pub(super) fn flag_or(&self, key: &str, default: bool) -> Result<bool> {
         Ok(self.typed(key, "true or false", Value::as_bool)?.unwrap_or(default))
+    }
+
+    /// A list of strings, if it is there.
+    pub(super) fn strings(&self, key: &str) -> Result<Option<Vec<String>>> {
+        let list =
+            |value: &Value| value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect();
+        self.typed(key, "a list of strings", list)
+    }
+
+    /// A list of non-negative whole numbers, empty if it is not there.
+    pub(super) fn sizes(&self, key: &str) -> Result<Vec<usize>> {
+        let list = |value: &Value| {
+            let whole = |item: &Value| item.as_u64().and_then(|n| usize::try_from(n).ok());
+            value.as_array()?.iter().map(whole).collect()
+        };
+        Ok(self.typed(key, "a list of whole numbers", list)?.unwrap_or_default())
+    }
+
+    /// An object, if it is there.
+    pub(super) fn object(&self, key: &str) -> Result<Option<Config>> {
+        let inner = self.typed(key, "an object", |value| value.as_object().cloned())?;
+        Ok(inner.map(|object| Config { object, read: RefCell::default(), allowed: self.allowed.clone() }))
+    }
+
+    /// A number, if it is there.
+    pub(super) fn number_if(&self, key: &str) -> Result<Option<f64>> {
+        self.typed(key, "a number", Value::as_f64)
+    }
+
+    /// A list of numbers that must be there.
+    pub(super) fn numbers(&self, key: &str) -> Result<Vec<f64>> {
+        let list = |value: &Value| value.as_array()?.iter().map(Value::as_f64).collect();
+        required(key, self.typed(key, "a list of numbers", list)?)
+    }
+
+    /// Refuses a flag that is set.
+    pub(super) fn refuse_flag(&self, key: &str, why: &str) -> Result<()> {
+        match self.get(key) {
+            None | Some(Value::Bool(false)) => Ok(()),
+            Some(value) => Err(Error::Config(format!("`{key}` is {}: {why}", shown(value)))),
+        }
     }
 
     /// One token id or a list of them.

@@ -3,8 +3,29 @@
 //! A family is one file with two functions, `architecture` and `weights`, and nothing of the forward pass.
 
 mod config;
+mod gemma;
+mod gemma2;
+mod gemma3;
+mod gemma4;
 mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod gptj;
 mod llama;
+mod mistral;
+mod mixtral;
+mod olmo;
+mod olmo2;
+mod olmoe;
+mod opt;
+mod parts;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod qwen_moe;
+mod rope;
+mod shape;
+mod stablelm;
 
 pub use config::Config;
 
@@ -12,23 +33,64 @@ use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::weights::{Source, Weights};
 
-/// The values of `model_type` that [`architecture`] understands.
-pub const SUPPORTED: [&str; 2] = ["gpt2", "llama"];
+/// What a family is: its `model_type`, and how its files are read.
+struct Family {
+    name: &'static str,
+    architecture: fn(&Config) -> Result<Architecture>,
+    weights: fn(&Architecture, &mut dyn Source) -> Result<Weights>,
+}
+
+macro_rules! families {
+    ($($name:literal: $architecture:path, $weights:path;)*) => {
+        const FAMILIES: &[Family] = &[
+            $(Family { name: $name, architecture: $architecture, weights: $weights }),*
+        ];
+
+        /// The values of `model_type` that [`architecture`] understands.
+        pub const SUPPORTED: &[&str] = &[$($name),*];
+    };
+}
+
+families! {
+    "gemma": gemma::architecture, gemma::weights;
+    "gemma2": gemma2::architecture, gemma2::weights;
+    "gemma3_text": gemma3::architecture, gemma2::weights;
+    "gemma4_text": gemma4::architecture, gemma4::weights;
+    "gpt2": gpt2::architecture, gpt2::weights;
+    "gpt_neo": gpt_neo::architecture, gpt_neo::weights;
+    "gpt_neox": gpt_neox::architecture, gpt_neox::weights;
+    "gptj": gptj::architecture, gptj::weights;
+    "llama": llama::architecture, llama::weights;
+    "mistral": mistral::architecture, llama::weights;
+    "mixtral": mixtral::architecture, mixtral::weights;
+    "olmo": olmo::architecture, llama::weights;
+    "olmo2": olmo2::architecture, olmo2::weights;
+    "olmoe": olmoe::architecture, llama::weights;
+    "opt": opt::architecture, opt::weights;
+    "phi3": phi3::architecture, phi3::weights;
+    "qwen2": qwen2::architecture, llama::weights;
+    "qwen2_moe": qwen_moe::qwen2, llama::weights;
+    "qwen3": qwen3::architecture, llama::weights;
+    "qwen3_moe": qwen_moe::qwen3, llama::weights;
+    "stablelm": stablelm::architecture, stablelm::weights;
+}
+
+fn family(name: &str) -> Result<&'static Family> {
+    FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
+        Error::Config(format!(
+            "model_type `{name}` is not supported\nhint: supported families are {}",
+            SUPPORTED.join(", ")
+        ))
+    })
+}
 
 /// Reads `config.json`.
 ///
 /// # Errors
 /// [`Error::Config`] for a family or a key that is not understood, naming it.
 pub fn architecture(config: &Config) -> Result<Architecture> {
-    let family = config.string("model_type")?;
-    let architecture = match family.as_str() {
-        "gpt2" => gpt2::architecture(config),
-        "llama" => llama::architecture(config),
-        other => Err(Error::Config(format!(
-            "model_type `{other}` is not supported\nhint: supported families are {}",
-            SUPPORTED.join(", ")
-        ))),
-    }?;
+    let family = family(&config.string("model_type")?)?;
+    let architecture = (family.architecture)(config)?;
     config.refuse_unread()?;
     architecture.validated()
 }
@@ -38,9 +100,5 @@ pub fn architecture(config: &Config) -> Result<Architecture> {
 /// # Errors
 /// [`Error::Weight`] for a tensor that is missing or does not fit, and whatever `source` finds wrong.
 pub fn weights(architecture: &Architecture, source: &mut dyn Source) -> Result<Weights> {
-    match architecture.family.as_str() {
-        "gpt2" => gpt2::weights(architecture, source),
-        "llama" => llama::weights(architecture, source),
-        other => Err(Error::Config(format!("model_type `{other}` is not supported"))),
-    }
+    (family(&architecture.family)?.weights)(architecture, source)
 }

@@ -1,0 +1,82 @@
+//! One block: attention and MLP with the norms around them, added to the residual stream.
+
+use tch::Tensor;
+
+use crate::architecture::{Architecture, NormPlace};
+use crate::attention::{self, Context, KeysValues};
+use crate::decoder::Tap;
+use crate::error::Result;
+use crate::hook::{Hook, Point};
+use crate::mlp;
+use crate::norm::{self, NormHooks};
+use crate::weights::{NormWeights, Weights};
+
+/// Takes the stream `resid`, `[batch, pos, d_model]`, through block `layer`. `input` is the layer's own input beside
+/// the stream, `[batch, pos, width]`, where the model has one. Also gives the keys and values that attention used.
+pub(crate) fn forward(
+    arch: &Architecture,
+    weights: &Weights,
+    layer: usize,
+    resid: Tensor,
+    input: Option<&Tensor>,
+    context: Context<'_>,
+    tap: &mut Tap<'_>,
+) -> Result<(Tensor, KeysValues)> {
+    let block = &weights.blocks[layer];
+    let at = |point| Hook::block(layer, point);
+    let before = arch.norm_place != NormPlace::Stream;
+    let normed =
+        |weights: &Option<NormWeights>, x: Tensor, hooks: [Point; 2], tap: &mut Tap<'_>| match weights {
+            Some(weights) => {
+                let hooks = NormHooks::block(layer, hooks[0], hooks[1]);
+                norm::forward(arch.norm, weights, &x, hooks, tap)
+            }
+            None => Ok(x),
+        };
+    let ln1 = [Point::Ln1Scale, Point::Ln1Normalized];
+    let ln2 = [Point::Ln2Scale, Point::Ln2Normalized];
+
+    let resid_pre = tap.see(at(Point::ResidPre), resid)?;
+    let mut x = tap.see(at(Point::AttnIn), resid_pre.shallow_clone())?;
+    if before {
+        x = normed(&block.ln1, x, ln1, tap)?;
+    }
+    let (out, used) = attention::forward(arch, &block.attention, &x, layer, context, tap)?;
+    let out = normed(&block.ln1_post, out, [Point::Ln1PostScale, Point::Ln1PostNormalized], tap)?;
+    let attn_out = tap.see(at(Point::AttnOut), out)?;
+
+    let resid_mid = if arch.parallel {
+        resid_pre.shallow_clone()
+    } else {
+        let mut sum = resid_pre.f_add(&attn_out)?;
+        if !before {
+            sum = normed(&block.ln1, sum, ln1, tap)?;
+        }
+        tap.see(at(Point::ResidMid), sum)?
+    };
+    let stream = tap.see(at(Point::MlpIn), resid_mid.shallow_clone())?;
+    let x = match before {
+        true => normed(&block.ln2, stream.shallow_clone(), ln2, tap)?,
+        false => stream.shallow_clone(),
+    };
+    let out = mlp::forward(arch, block, &x, &stream, layer, tap)?;
+    let out = normed(&block.ln2_post, out, [Point::Ln2PostScale, Point::Ln2PostNormalized], tap)?;
+    let mlp_out = tap.see(at(Point::MlpOut), out)?;
+
+    let mut resid = resid_mid.f_add(&mlp_out)?;
+    if arch.parallel {
+        resid = resid.f_add(&attn_out)?;
+    }
+    if !before {
+        resid = normed(&block.ln2, resid, ln2, tap)?;
+    }
+    if let (Some(weights), Some(input)) = (&block.per_layer, input) {
+        let input = tap.see(at(Point::PerLayerInput), input.f_to_device(resid.device())?)?;
+        let out = mlp::per_layer(arch.mlp, arch.norm, weights, &resid, &input)?;
+        resid = resid.f_add(&tap.see(at(Point::PerLayerOut), out)?)?;
+    }
+    if let Some(scale) = &block.layer_scale {
+        resid = resid.f_mul(scale)?;
+    }
+    Ok((tap.see(at(Point::ResidPost), resid)?, used))
+}

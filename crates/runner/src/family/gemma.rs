@@ -1,0 +1,57 @@
+//! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and GELU in
+//! the gate.
+
+use super::{Config, parts, shape};
+use crate::architecture::{Activation, Architecture, Mlp, Norm};
+use crate::error::Result;
+use crate::norm::wider;
+use crate::weights::{Block, NormWeights, Source, Weights};
+
+pub(super) fn architecture(config: &Config) -> Result<Architecture> {
+    let mut arch = common(config)?;
+    super::rope::everywhere(config, &mut arch, 1.0)?;
+    Ok(arch)
+}
+
+/// What all Gemmas have in common.
+pub(super) fn common(config: &Config) -> Result<Architecture> {
+    let sizes = shape::llama_sizes(config)?;
+    let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", 1e-6)? };
+    // Gemma 1 was published with `hidden_act` "gelu", which its authors take to mean the tanh approximation;
+    // `hidden_activation` wins if it is there.
+    let named = config.string_or("hidden_act", "gelu_pytorch_tanh")?;
+    let named = config.string_or("hidden_activation", &named)?;
+    let activation = match named.as_str() {
+        "gelu" => Activation::GeluTanh,
+        other => Activation::from_name(other)?,
+    };
+    let mut arch = shape::plain(config, sizes, norm, Mlp::Gated { activation })?;
+    let bias = config.flag_or("attention_bias", false)?;
+    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
+    arch.embed_scale = Some((arch.d_model as f64).sqrt());
+    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    config.refuse_flag("use_bidirectional_attention", "only causal attention is supported")?;
+    Ok(arch)
+}
+
+pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+    let mut weights = parts::llama_weights(arch, source, block)?;
+    weights.final_norm = weights.final_norm.map(plus_one).transpose()?;
+    Ok(weights)
+}
+
+fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+    let mut block = parts::llama_block(arch, source, layer)?;
+    for norm in [&mut block.ln1, &mut block.ln2] {
+        *norm = norm.take().map(plus_one).transpose()?;
+    }
+    Ok(block)
+}
+
+/// 1 + weight, in wide arithmetic: these norms are applied before the result is rounded to the model's dtype.
+pub(super) fn plus_one(norm: NormWeights) -> Result<NormWeights> {
+    let add = |weight: tch::Tensor| -> Result<tch::Tensor> {
+        Ok(weight.f_to_kind(wider(weight.kind()))?.f_add_scalar(1.0)?)
+    };
+    Ok(NormWeights { weight: norm.weight.map(add).transpose()?, bias: norm.bias })
+}

@@ -1,0 +1,79 @@
+//! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the stream
+//! itself and has a narrower embedding.
+
+use super::shape::{self, Sizes};
+use super::{Config, parts};
+use crate::architecture::{Activation, Architecture, Mlp, Norm, NormPlace};
+use crate::error::Result;
+use crate::weights::{Block, Part, Source, Weights};
+
+/// Rows of the table of positions before that of position 0.
+const OFFSET: usize = 2;
+
+pub(super) fn architecture(config: &Config) -> Result<Architecture> {
+    let d_model = config.size("hidden_size")?;
+    let n_heads = config.size("num_attention_heads")?;
+    let sizes = Sizes {
+        n_layers: config.size("num_hidden_layers")?,
+        n_heads,
+        n_kv_heads: n_heads,
+        d_model,
+        d_head: shape::even_heads(d_model, n_heads)?,
+        d_mlp: config.size("ffn_dim")?,
+        n_vocab: config.size("vocab_size")?,
+        n_ctx: config.size("max_position_embeddings")?,
+    };
+    let activation = Activation::from_name(&config.string_or("activation_function", "relu")?)?;
+    // The epsilon is PyTorch's default, not in the file.
+    let mut arch = shape::plain(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Plain { activation })?;
+    let before = config.flag_or("do_layer_norm_before", true)?;
+    let removed = config.flag_or("_remove_final_layer_norm", false)?;
+    arch.norm_place = if before { NormPlace::Before } else { NormPlace::Stream };
+    arch.final_norm = before && !removed;
+    arch.norm_affine = config.flag_or("layer_norm_elementwise_affine", true)?;
+    let bias = config.flag_or("enable_bias", true)?;
+    (arch.qkv_bias, arch.attention_out_bias, arch.mlp_bias) = (bias, bias, bias);
+    arch.learned_positions = true;
+    arch.embed_width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != d_model);
+    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    Ok(arch)
+}
+
+pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+    let d = arch.d_model;
+    let width = arch.embed_width.unwrap_or(d);
+    // Checkpoints of the bare OPTModel lack the prefix.
+    let prefix = if source.has("decoder.embed_tokens.weight") { "decoder" } else { "model.decoder" };
+    source.enter(Part::Embed);
+    let embed =
+        source.take(&format!("{prefix}.embed_tokens.weight"), &[arch.n_vocab as i64, width as i64])?;
+    let table = [(arch.n_ctx + OFFSET) as i64, d as i64];
+    let positions = source.take(&format!("{prefix}.embed_positions.weight"), &table)?;
+    let positions = positions.f_narrow(0, OFFSET as i64, arch.n_ctx as i64)?;
+    let projection = |source: &mut dyn Source, name: &str, shape: [usize; 2]| match arch.embed_width {
+        Some(_) => parts::linear(source, &format!("{prefix}.{name}"), shape, false).map(Some),
+        None => Ok(None),
+    };
+    let embed_in = projection(source, "project_in", [d, width])?;
+    let blocks = parts::blocks(arch, source, |arch, source, layer| {
+        block(arch, source, layer, &format!("{prefix}.layers.{layer}"))
+    })?;
+    source.enter(Part::Head);
+    let final_norm = match arch.final_norm {
+        true => Some(parts::norm(arch, source, &format!("{prefix}.final_layer_norm"), d)?),
+        false => None,
+    };
+    let unembed_in = projection(source, "project_out", [width, d])?;
+    let unembed = parts::unembedding(arch, source, "lm_head", &embed, width)?;
+    let positions = Some(positions);
+    Ok(Weights { embed_in, positions, blocks, final_norm, unembed_in, ..Weights::new(embed, unembed) })
+}
+
+fn block(arch: &Architecture, source: &mut dyn Source, layer: usize, at: &str) -> Result<Block> {
+    Ok(Block {
+        ln1: Some(parts::norm(arch, source, &format!("{at}.self_attn_layer_norm"), arch.d_model)?),
+        ln2: Some(parts::norm(arch, source, &format!("{at}.final_layer_norm"), arch.d_model)?),
+        mlp: parts::plain_mlp(arch, source, layer, at, ["fc1", "fc2"])?,
+        ..Block::new(parts::attention(arch, source, layer, &format!("{at}.self_attn"), "out_proj")?)
+    })
+}

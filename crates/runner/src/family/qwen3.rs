@@ -1,0 +1,14 @@
+//! Qwen 3 (Yang et al. 2025, arXiv 2505.09388): Qwen 2 without biases and with a norm of each query and key.
+
+use super::{Config, qwen2, shape};
+use crate::architecture::{Architecture, QkNorm};
+use crate::error::Result;
+
+pub(super) fn architecture(config: &Config) -> Result<Architecture> {
+    let mut arch = shape::llama_like(config)?;
+    let bias = config.flag_or("attention_bias", false)?;
+    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
+    arch.qk_norm = Some(QkNorm::Head);
+    qwen2::windows(config, &mut arch)?;
+    Ok(arch)
+}
