@@ -25,6 +25,7 @@ def rewrite_config(folder, extra):
         hub_gemma4(config)
     elif family == "gemma3_text":
         rope = config.pop("rope_parameters")
+        del config["_sliding_window_pattern"]
         config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
         scaled = rope["full_attention"]
         config["rope_theta"] = scaled.pop("rope_theta")
@@ -57,7 +58,7 @@ def hub_gemma4(config):
 
 def rewrite_weights(folder, config):
     """Names and constants that checkpoints of the family on the hub have: masks (and Pythia's frequencies) among the weights, GPT-2 without
-    `transformer.` before the names, OPT without `model.`."""
+    `transformer.` before the names, OPT without `model.`, keys and values of Gemma 4's layers that share those of others."""
     path = folder / "model.safetensors"
     weights = load_file(path)
     window = config.max_position_embeddings
@@ -68,6 +69,12 @@ def rewrite_weights(folder, config):
         weights |= {f"h.{layer}.attn.bias": mask.clone() for layer in layers}
     elif config.model_type == "opt":
         weights = {name.removeprefix("model."): w for name, w in weights.items()}
+    elif config.model_type == "gemma4_text":
+        for layer, mode in enumerate(config.kv_sharing_modes):
+            if mode == "reuse":  # takes its keys and values from an earlier layer; its own are stored and not used
+                module, donor = f"model.layers.{layer}.self_attn", config.layer_types.index(config.layer_types[layer])
+                for part in ("k_proj", "v_proj", "k_norm"):
+                    weights[f"{module}.{part}.weight"] = -weights[f"model.layers.{donor}.self_attn.{part}.weight"]
     else:
         place = {"gpt_neo": "transformer.h.{}.attn.attention", "gptj": "transformer.h.{}.attn", "gpt_neox": "gpt_neox.layers.{}.attention"}
         for layer in layers:

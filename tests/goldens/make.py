@@ -1,5 +1,5 @@
-"""Writes the golden models and outputs with `transformers`: see README.md. Run `make goldens`, or this file within the versions of requirements.txt;
-followed by names of folders, it makes those anew and leaves the others."""
+"""Writes the golden models and outputs with `transformers`: see README.md. Run `make goldens`, or this file within the versions of
+requirements.txt. Followed by names of folders, it makes those anew and leaves the others."""
 
 import json
 import shutil

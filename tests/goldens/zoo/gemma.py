@@ -88,7 +88,7 @@ MODELS = {
         use_double_wide_mlp=True,
         num_key_value_heads=1,
         final_logit_softcapping=5.0,
-        how=HUB,
+        how=HUB | dict(hub_weights=True),
     ),
     "gemma4-keqv": gemma4(1, [SLIDING, FULL], 0.5, attention_k_eq_v=True, num_key_value_heads=2, num_global_key_value_heads=1, how=HUB),
     "gemma4-moe": gemma4(

@@ -61,7 +61,7 @@ MODELS = {
         intermediate_size=None,
         how=dict(hub_config=True, hub_weights=True),
     ),
-    "gpt-neox-pythia": gpt_neox(1, rope_parameters=rope(0.25), how=dict(hub_config=True, hub_weights=True)),
+    "gpt-neox-pythia": gpt_neox(30, hidden_size=32, rope_parameters=rope(0.25), how=dict(hub_config=True, hub_weights=True)),
     "gpt-neox-serial": gpt_neox(
         3,
         rope_parameters=rope(1.0),
@@ -75,7 +75,7 @@ MODELS = {
     ),
     "gpt-neox-nobias": gpt_neox(1, rope_parameters=rope(0.5), attention_bias=False, hidden_act="gelu_new", layer_norm_eps=1e-2),
     "gptj-odd": gptj(9, rotary_dim=4),
-    "gptj-hub": gptj(19, rotary_dim=2, n_inner=None, n_embd=16, n_head=2, how=dict(hub_config=True, hub_weights=True)),
+    "gptj-hub": gptj(2, rotary_dim=6, n_inner=None, n_embd=16, n_head=2, how=dict(hub_config=True, hub_weights=True)),
     "opt-pre": opt(2),
     "opt-350m": opt(4, do_layer_norm_before=False, word_embed_proj_dim=12, num_attention_heads=2, how=dict(hub_config=True, hub_weights=True)),
     "opt-nofinal": opt(4, _remove_final_layer_norm=True, activation_function="gelu", num_attention_heads=2),

@@ -22,11 +22,20 @@ def longrope(original):
 
 
 HUB = dict(hub_config=True)
+NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=1))  # a window that `use_sliding_window` false turns off
 QUIET = dict(quiet=True)
 
 MODELS = {
     "mistral-window": model(MistralConfig, 1, sliding_window=4, head_dim=6, how=HUB),
-    "mistral-full": model(MistralConfig, 13, sliding_window=None, num_attention_heads=2, num_key_value_heads=1, tie_word_embeddings=True, rope_parameters=rope(1e6)),
+    "mistral-full": model(
+        MistralConfig,
+        13,
+        sliding_window=None,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+        rope_parameters=rope(1e6),
+    ),
     "qwen2-window": model(
         Qwen2Config, 2, num_hidden_layers=3, use_sliding_window=True, sliding_window=4, max_window_layers=1, how=HUB
     ),
@@ -38,9 +47,9 @@ MODELS = {
         1,
         num_attention_heads=2,
         rope_parameters=rope(10.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=16),
-        how=HUB,
+        how=NO_WINDOW,
     ),
-    "qwen3-tied": model(Qwen3Config, 1, head_dim=8, tie_word_embeddings=True, how=HUB | QUIET),
+    "qwen3-tied": model(Qwen3Config, 1, head_dim=8, tie_word_embeddings=True, how=NO_WINDOW | QUIET),
     "qwen3-window": model(
         Qwen3Config,
         2,
@@ -74,14 +83,22 @@ MODELS = {
     "olmo-plain": model(OlmoConfig, 2, attention_bias=True),
     "olmo2-gqa": model(Olmo2Config, 3, attention_bias=True),
     "olmo2-mha": model(Olmo2Config, 4, num_attention_heads=2, num_key_value_heads=2, rms_norm_eps=1e-2, how=HUB),
-    "stablelm-parallel": model(StableLmConfig, 3, use_parallel_residual=True, qk_layernorm=True, rope_parameters=rope(10000.0, 0.5)),
+    "stablelm-parallel": model(
+        StableLmConfig,
+        2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        use_parallel_residual=True,
+        qk_layernorm=True,
+        rope_parameters=rope(10000.0, 0.5),
+    ),
     "stablelm-serial": model(
         StableLmConfig,
         1,
         num_attention_heads=2,
         use_qkv_bias=True,
         tie_word_embeddings=True,
-        rope_parameters=rope(100.0, 0.25),
+        rope_parameters=rope(100.0, 0.75),
         how=HUB | QUIET,
     ),
 }

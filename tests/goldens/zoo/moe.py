@@ -13,13 +13,14 @@ def model(config, seed, sharpness=1.5, how={}, **kw):
 
 
 HUB = dict(hub_config=True)
+NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=2))  # a window that `use_sliding_window` false turns off
 QUIET = dict(quiet=True)
 
 MODELS = {
     "mixtral-full": model(MixtralConfig, 1, how=HUB),
     "mixtral-window": model(MixtralConfig, 1, sliding_window=4, head_dim=6, num_attention_heads=2, num_key_value_heads=1),
     "qwen2-moe-shared": model(
-        Qwen2MoeConfig, 10, moe_intermediate_size=12, shared_expert_intermediate_size=20, norm_topk_prob=False, how=HUB
+        Qwen2MoeConfig, 10, moe_intermediate_size=12, shared_expert_intermediate_size=20, norm_topk_prob=False, how=NO_WINDOW
     ),
     "qwen2-moe-step": model(
         Qwen2MoeConfig,
