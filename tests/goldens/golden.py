@@ -5,7 +5,7 @@ from transformers import AutoModelForCausalLM
 
 from checks import check_inside, check_routing, check_same, check_worth
 from inside import pop_routing, run
-from widen import double_model, stock_class
+from widen import check_angles, double_model, stock_class
 from zoo import PAD
 
 BATCH, POS, NEW = 2, 10, 20
@@ -80,6 +80,7 @@ def golden(name, spec, model, folder):
     half_inside = run(half, ids)
     gold["logits_bf16"] = half_inside["logits"].float()
     check_inside(name, config, wide, gold)
+    check_angles(wide)
     for i in range(BATCH):
         check_same(name, run(wide, ids[i : i + 1])["logits"], gold["logits_f64"][i : i + 1])
 

@@ -101,8 +101,15 @@ def double_model(config):
     module = widened(module_name(config.model_type), MODULES[config.model_type][2])
     with float64_everywhere():
         model = getattr(module, MODULES[config.model_type][1])(config).double().eval()
-    for name, buffer in model.named_buffers():
-        if name.endswith("inv_freq") or name.endswith("embed_positions"):
-            assert buffer.dtype == torch.float64, name
-            assert buffer.numel() == 1 or not torch.equal(buffer, buffer.float().double()), f"{name} was computed in float32"
+    check_angles(model)
     return model
+
+
+def check_angles(model):
+    """What rotary angles are made of was computed in float64. Of a single frequency nothing can be said: it is 1."""
+    for name, module in model.named_modules():
+        tables = dict(module.named_buffers(recurse=False)) | vars(module)  # LongRoPE keeps its second set as a plain attribute
+        for key, table in tables.items():
+            if key.endswith(("inv_freq", "embed_positions")) and table.numel() > 1:
+                assert table.dtype == torch.float64, f"{name}.{key} is {table.dtype}"
+                assert not torch.equal(table, table.float().double()), f"{name}.{key} was computed in float32"

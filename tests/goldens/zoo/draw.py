@@ -14,10 +14,6 @@ def is_norm(name):
     return "ln_" in name or "norm" in name
 
 
-def is_router(name):
-    return name.endswith((".mlp.gate.weight", ".router.proj.weight"))
-
-
 @torch.no_grad()
 def draw(spec, cls):
     """A model of class `cls` in float32 whose every parameter (and saved buffer) is random: biases and norms too (transformers starts those
@@ -49,8 +45,10 @@ def draw(spec, cls):
             p.copy_(0.8 * noise)
         elif any(part in name for part in ("wte", "embed_", "lm_head")):
             p.copy_(embedding * noise)
-        elif is_router(name):
+        elif name.endswith(".mlp.gate.weight"):  # a router's
             p.copy_(2.0 * d_model**-0.5 * noise)
+        elif name.endswith(".router.proj.weight"):  # Gemma 4's divides its input by sqrt(d_model)
+            p.copy_(2.0 * noise)
         elif any(part in name for part in ("c_attn", "q_proj", "k_proj", "query_key_value", "qkv_proj")):
             p.copy_(spec["sharpness"] * d_model**-0.5 * noise)
         else:

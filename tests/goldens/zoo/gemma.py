@@ -92,7 +92,7 @@ MODELS = {
     ),
     "gemma4-keqv": gemma4(1, [SLIDING, FULL], 0.5, attention_k_eq_v=True, num_key_value_heads=2, num_global_key_value_heads=1, how=HUB),
     "gemma4-moe": gemma4(
-        1,
+        17,
         [SLIDING, FULL],
         0.5,
         enable_moe_block=True,
