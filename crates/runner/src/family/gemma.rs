@@ -9,7 +9,7 @@ use crate::weights::{Block, NormWeights, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
-    super::rope::everywhere(config, &mut arch, 1.0)?;
+    super::rope::everywhere(config, &mut arch)?;
     Ok(arch)
 }
 

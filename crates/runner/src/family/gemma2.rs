@@ -8,7 +8,7 @@ use crate::weights::{Block, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
-    super::rope::everywhere(config, &mut arch, 1.0)?;
+    super::rope::everywhere(config, &mut arch)?;
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| layer % 2 == 0)?;
     shape::window_where(config, &mut arch, &slides)?;
     Ok(arch)

@@ -34,7 +34,7 @@ fn rotations(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Resul
     let bare = Config::parse(b"{}", &[])?;
     for (layer, slides) in arch.layers.iter_mut().zip(slides) {
         let (inside, base) = if *slides { (&local, local_base) } else { (&global, global_base) };
-        let defaults = Defaults { base, partial: 1.0 };
+        let defaults = Defaults { base, partial: None };
         layer.rotary = Some(rope::read(&bare, inside.as_ref(), layer.d_head, arch.n_ctx, &defaults)?);
     }
     Ok(())

@@ -97,7 +97,7 @@ fn rotations(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Resul
     let bare = Config::parse(b"{}", &[])?;
     for (layer, slides) in arch.layers.iter_mut().zip(slides) {
         let (inside, base) = if *slides { (local.as_ref(), 10_000.0) } else { (Some(&global), 1_000_000.0) };
-        let defaults = Defaults { base, partial: 1.0 };
+        let defaults = Defaults { base, partial: Some(1.0) };
         layer.rotary = Some(rope::read(&bare, inside, layer.d_head, arch.n_ctx, &defaults)?);
     }
     Ok(())

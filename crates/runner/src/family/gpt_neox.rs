@@ -23,7 +23,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let norm = Norm::Layer { eps: config.number_or("layer_norm_eps", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "gelu")?)?;
     let mut arch = shape::plain(config, sizes, norm, Mlp::Plain { activation })?;
-    rope::everywhere(config, &mut arch, 0.25)?;
+    rope::partly(config, &mut arch, 0.25)?;
     let bias = config.flag_or("attention_bias", true)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.mlp_bias = true;

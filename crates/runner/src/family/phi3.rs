@@ -1,13 +1,14 @@
 //! Phi-3 (Abdin et al. 2024, arXiv 2404.14219): Llama with fused q/k/v and gate/up projections, and LongRoPE in the
 //! checkpoints for long contexts.
 
-use super::{Config, parts, shape};
+use super::{Config, parts, rope, shape};
 use crate::architecture::Architecture;
 use crate::error::Result;
 use crate::weights::{Attention, Block, Linear, MlpWeights, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let mut arch = shape::llama_like(config)?;
+    let mut arch = shape::unrotated(config)?;
+    rope::partly(config, &mut arch, 1.0)?;
     // The context trained on stands at the top also where nothing is scaled.
     config.size_if("original_max_position_embeddings")?;
     shape::window_everywhere(config, &mut arch)?;

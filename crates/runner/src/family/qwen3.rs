@@ -9,6 +9,6 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.qk_norm = Some(QkNorm::Head);
-    qwen2::windows(config, &mut arch)?;
+    qwen2::windows(config, &mut arch, |layer, limit| layer >= limit)?;
     Ok(arch)
 }

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 pub(super) fn qwen2(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
     arch.qkv_bias = config.flag_or("qkv_bias", true)?;
-    qwen2::windows(config, &mut arch)?;
+    // Every other layer below `max_window_layers`, where the dense Qwen 2 has those above it.
+    qwen2::windows(config, &mut arch, |layer, limit| layer % 2 == 0 && layer < limit)?;
     let shared = config.size("shared_expert_intermediate_size")?;
     experts(config, &mut arch, Some(shared))?;
     Ok(arch)

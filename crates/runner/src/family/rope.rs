@@ -9,15 +9,23 @@ use crate::rotary::{Pairing, Rotary, Scaling};
 /// What holds where the object that describes a rotation says nothing else.
 pub(super) struct Defaults {
     pub(super) base: f64,
-    /// Fraction of each head that is rotated.
-    pub(super) partial: f64,
+    /// Fraction of each head that is rotated; none: the whole head, and the file cannot say otherwise.
+    pub(super) partial: Option<f64>,
 }
 
-/// Rotates every layer alike. `partial` is the fraction of each head that is rotated unless the file says otherwise.
-pub(super) fn everywhere(config: &Config, arch: &mut Architecture, partial: f64) -> Result<()> {
+/// Rotates every layer alike, whole heads.
+pub(super) fn everywhere(config: &Config, arch: &mut Architecture) -> Result<()> {
+    with(config, arch, &Defaults { base: 10_000.0, partial: None })
+}
+
+/// Rotates the first part of each head in every layer, `partial` of it unless the file says otherwise.
+pub(super) fn partly(config: &Config, arch: &mut Architecture, partial: f64) -> Result<()> {
     let base = config.number_if("rotary_emb_base")?.unwrap_or(10_000.0);
     let partial = config.number_if("rotary_pct")?.unwrap_or(partial);
-    let defaults = Defaults { base, partial };
+    with(config, arch, &Defaults { base, partial: Some(partial) })
+}
+
+fn with(config: &Config, arch: &mut Architecture, defaults: &Defaults) -> Result<()> {
     let inside = config.object("rope_parameters")?;
     let inside = match config.object("rope_scaling")? {
         Some(scaling) => Some(scaling),
@@ -25,7 +33,7 @@ pub(super) fn everywhere(config: &Config, arch: &mut Architecture, partial: f64)
     };
     for index in 0..arch.n_layers {
         let layer = &arch.layers[index];
-        let rotary = read(config, inside.as_ref(), layer.d_head, arch.n_ctx, &defaults)?;
+        let rotary = read(config, inside.as_ref(), layer.d_head, arch.n_ctx, defaults)?;
         arch.layers[index].rotary = Some(rotary);
     }
     Ok(())
@@ -46,7 +54,12 @@ pub(super) fn read(
         Ok(inside.number_if(key)?.or(outside).unwrap_or(default))
     };
     let base = number("rope_theta", defaults.base)?;
-    let partial = number("partial_rotary_factor", defaults.partial)?;
+    let partial = number("partial_rotary_factor", defaults.partial.unwrap_or(1.0))?;
+    if partial != 1.0 && defaults.partial.is_none() {
+        return Err(Error::Config(format!(
+            "`partial_rotary_factor` {partial}: this family rotates whole heads"
+        )));
+    }
     if !(partial > 0.0 && partial <= 1.0) {
         return Err(Error::Config(format!("`partial_rotary_factor` {partial} is not between 0 and 1")));
     }

@@ -101,11 +101,17 @@ pub(super) fn llama_sizes(config: &Config) -> Result<Sizes> {
 
 /// Llama and its like: RMSNorm, rotation, a gated MLP. Families change what they do otherwise.
 pub(super) fn llama_like(config: &Config) -> Result<Architecture> {
+    let mut arch = unrotated(config)?;
+    rope::everywhere(config, &mut arch)?;
+    Ok(arch)
+}
+
+/// The same without a rotation.
+pub(super) fn unrotated(config: &Config) -> Result<Architecture> {
     let sizes = llama_sizes(config)?;
     let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", 1e-6)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
     let mut arch = plain(config, sizes, norm, Mlp::Gated { activation })?;
-    rope::everywhere(config, &mut arch, 1.0)?;
     arch.tied = config.flag_or("tie_word_embeddings", false)?;
     Ok(arch)
 }
