@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use refrain_runner::{LoadOptions, Model, ModelFiles};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::Result;
 
@@ -53,6 +53,13 @@ impl Golden {
             model: model(name, Kind::Double)?,
             tensors: tensors.into_iter().collect(),
         })
+    }
+
+    /// The same with the model on `device`.
+    pub fn on(name: &str, device: Device) -> Result<Golden> {
+        let options = LoadOptions { kind: Kind::Double, device, ..LoadOptions::default() };
+        let model = Model::load(&ModelFiles::folder(&folder(name))?, &options)?;
+        Ok(Golden { model, ..Golden::load(name)? })
     }
 
     /// The golden tensor `key`.

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod golden;
+pub mod parity;
 pub mod program;
 pub mod tiny;
 

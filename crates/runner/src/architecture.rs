@@ -324,6 +324,11 @@ impl Architecture {
         start
     }
 
+    /// The row length beyond which every position of a row is rotated otherwise (LongRoPE), if there is one.
+    pub fn rotation_switch(&self) -> Option<usize> {
+        self.layers.iter().filter_map(|layer| layer.rotary.as_ref()?.switches_at()).min()
+    }
+
     /// Checks what holds for every decoder, whatever its family.
     ///
     /// # Errors

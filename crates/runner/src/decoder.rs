@@ -14,7 +14,6 @@ use crate::intervention::Steps;
 use crate::kv_cache::KvCache;
 use crate::norm::{self, NormHooks};
 use crate::plan::Plan;
-use crate::rotary::Rotary;
 use crate::weights::Weights;
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
@@ -273,18 +272,17 @@ fn positions(
 
 /// Refuses to go on from kept keys that were rotated for shorter rows.
 fn check_switch(arch: &Architecture, kv: &KvCache, positions: &Tensor) -> Result<()> {
-    let switches = arch.layers.iter().filter_map(|layer| layer.rotary.as_ref().and_then(Rotary::switches_at));
-    for original in switches.take(1) {
-        let before = kv.next_position();
-        let after = positions.f_amax([1i64], false)?.f_add_scalar(1)?;
-        let crossed = (before.f_gt(0)?.f_logical_and(&before.f_le(original as i64)?)?)
-            .f_logical_and(&after.f_gt(original as i64)?)?;
-        if crossed.f_any()?.f_int64_value(&[])? != 0 {
-            return Err(Error::Input(format!(
-                "a row grows past {original} tokens, beyond which this {} model rotates every position otherwise\n                 hint: run the whole row again with an empty key/value cache",
-                arch.family
-            )));
-        }
+    let Some(original) = arch.rotation_switch() else { return Ok(()) };
+    let before = kv.next_position();
+    let after = positions.f_amax([1i64], false)?.f_add_scalar(1)?;
+    let short = before.f_gt(0)?.f_logical_and(&before.f_le(original as i64)?)?;
+    let crossed = short.f_logical_and(&after.f_gt(original as i64)?)?;
+    if crossed.f_any()?.f_int64_value(&[])? == 0 {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::Input(format!(
+        "a row grows past {original} tokens, beyond which this {} model rotates every position otherwise\n\
+         hint: run the whole row again with an empty key/value cache",
+        arch.family
+    )))
 }

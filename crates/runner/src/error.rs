@@ -75,6 +75,9 @@ pub enum Error {
     /// The tokenizer refused its file or a text.
     #[error("tokenizer: {0}")]
     Tokenizer(String),
+    /// A device that cannot be used.
+    #[error("device: {0}")]
+    Device(String),
     /// libtorch refused an operation (out of memory, for one).
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

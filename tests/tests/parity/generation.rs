@@ -104,7 +104,7 @@ fn each_row_fills_its_own_window() -> Result {
     for golden in Golden::all()? {
         let window = golden.model.architecture().n_ctx;
         let prompts = [2, window - 1, window / 2, window - 5]
-            .map(|length| (0..length as i64).map(|i| 3 + i % 40).collect());
+            .map(|length| (0..length as i64).map(|i| 3 + i % 30).collect());
         let got = together_and_alone(&golden.model, &prompts, &[], None)?;
         for (prompt, got) in prompts.iter().zip(&got) {
             assert_eq!(
@@ -128,19 +128,19 @@ fn each_row_fills_its_own_window() -> Result {
 fn a_row_that_stopped_near_the_end_of_the_window() -> Result {
     for golden in Golden::all()? {
         let window = golden.model.architecture().n_ctx;
-        let long: Vec<i64> = (0..window as i64 - 2).map(|i| 3 + i % 40).collect();
+        let long: Vec<i64> = (0..window as i64 - 2).map(|i| 3 + i % 30).collect();
         let first =
             golden
                 .model
                 .generate(std::slice::from_ref(&long), &greedy(&[0], &[], Some(1)), &mut |_| Ok(()))?;
         let stop = first[0].tokens[0];
         // Among so many that one finished row is not worth clearing away.
-        let short = (3..40).filter(|token| *token != stop).map(|token| vec![token, token]);
+        let short = (3..33).filter(|token| *token != stop).map(|token| vec![token, token]);
         let prompts: Vec<Vec<i64>> = std::iter::once(long).chain(short).collect();
         let got = together_and_alone(&golden.model, &prompts, &[stop], Some(12))?;
         assert_eq!((got[0].tokens.len(), got[0].outcome), (0, Outcome::Stopped), "{}", golden.name);
         let going_on = got.iter().filter(|one| one.tokens.len() > 4).count();
-        assert!(going_on > 10, "{}: only {going_on} rows go on, which shows little", golden.name);
+        assert!(going_on > 5, "{}: only {going_on} rows go on, which shows little", golden.name);
     }
     Ok(())
 }

@@ -74,7 +74,10 @@ fn padding_is_never_looked_at() -> Result {
                 logits(&golden, ids, mask, NameFilter::none())?,
                 logits(&golden, &other, mask, NameFilter::none())?,
             );
-            check.same(format!("{what}: logits whatever the pad"), &(a * &real), &(b * &real));
+            // To the last bit, but for experts: how many tokens one of them gets decides the order of its sums.
+            let layers = &golden.model.architecture().layers;
+            let exact = if layers.iter().any(|layer| layer.experts.is_some()) { 1e-13 } else { 0.0 };
+            check.close(format!("{what}: logits whatever the pad"), &(a * &real), &(b * &real), exact);
 
             let run =
                 Run { mask: Some(mask), names: NameFilter::points(&[Point::Pattern]), ..Run::default() };
