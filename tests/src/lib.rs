@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod golden;
+pub mod hub_server;
 pub mod program;
 pub mod tiny;
 
