@@ -39,7 +39,7 @@ struct Answer {
 pub fn evaluate(folder: &Path, settings: &Settings, out: &mut dyn Write) -> Result<()> {
     let language = Language::new();
     let files = ModelFiles::folder(folder)?;
-    let model = Model::load(&files, &super::f32())?;
+    let model = Model::load(&files, &super::in_f32())?;
     writeln!(out, "| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|")?;
     let held_out = HeldOut::new(&language, settings)?;
     let unigram = held_out.unigram(&language, settings, UNIGRAM_ROWS)?;

@@ -13,7 +13,7 @@ fn repository(path: &str) -> PathBuf {
 
 fn model(files: &ModelFiles) -> Model {
     tch::set_num_threads(1);
-    Model::load(files, &super::f32()).unwrap()
+    Model::load(files, &in_f32()).unwrap()
 }
 
 /// Copies that the model makes of `phrase` when asked for `n`, and whether it stops by itself.
