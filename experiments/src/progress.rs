@@ -128,8 +128,10 @@ impl Transfer {
                 say(&format!("{}{what}: {:.0} of {:.0} MB", self.doing, megabytes(done), megabytes(total)));
             }
         } else if self.begun.elapsed() >= NOTICEABLE {
-            let bar =
-                ProgressBar::new(total).with_position(done).with_message(format!("{}{what}", self.doing));
+            let bar = ProgressBar::new(total)
+                .with_position(done)
+                .with_message(format!("{}{what}", self.doing))
+                .with_finish(ProgressFinish::AndClear);
             bar.reset_eta();
             let style = "{bar:24} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}";
             bar.set_style(
