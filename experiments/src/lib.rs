@@ -4,6 +4,7 @@ pub mod cli;
 pub mod disk;
 pub mod folder;
 pub mod microworld;
+pub mod model_args;
 pub mod progress;
 pub mod repetition_curse;
 pub mod training;

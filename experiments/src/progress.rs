@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 
 /// How often a line appears where there is no terminal.
 const EVERY: Duration = Duration::from_secs(15);
@@ -88,5 +88,80 @@ impl Progress {
         if let Shown::Bar(bar) = self.shown {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Nothing shorter than this is shown: a bar that appears and goes is noise.
+const NOTICEABLE: Duration = Duration::from_millis(700);
+
+/// Progress of bytes: a bar on a terminal, now and then a line elsewhere, and nothing where it is soon over.
+pub struct Transfer {
+    doing: &'static str,
+    what: String,
+    begun: Instant,
+    bar: Option<ProgressBar>,
+    said: Instant,
+}
+
+impl Transfer {
+    /// Nothing has moved yet. `doing` stands before the name of what moves.
+    pub fn new(doing: &'static str) -> Self {
+        Transfer { doing, what: String::new(), begun: Instant::now(), bar: None, said: Instant::now() }
+    }
+
+    /// `done` bytes of `total` of `what` have moved.
+    pub fn at(&mut self, what: &str, done: u64, total: u64) {
+        if self.what != what {
+            self.clear();
+            *self = Transfer { what: what.to_owned(), ..Transfer::new(self.doing) };
+        }
+        if done >= total {
+            return self.clear();
+        }
+        if let Some(bar) = &self.bar {
+            return bar.set_position(done);
+        }
+        if !std::io::stderr().is_terminal() {
+            if self.said.elapsed() >= EVERY {
+                self.said = Instant::now();
+                let megabytes = |bytes: u64| bytes as f64 / 1e6;
+                say(&format!("{}{what}: {:.0} of {:.0} MB", self.doing, megabytes(done), megabytes(total)));
+            }
+        } else if self.begun.elapsed() >= NOTICEABLE {
+            let bar = ProgressBar::new(total)
+                .with_position(done)
+                .with_message(format!("{}{what}", self.doing))
+                .with_finish(ProgressFinish::AndClear);
+            bar.reset_eta();
+            let style = "{bar:24} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left  {wide_msg}";
+            bar.set_style(
+                ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+            self.bar = Some(bar);
+        }
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_soon_over_is_not_shown() {
+        let mut transfer = Transfer::new("loading ");
+        transfer.at("a", 1, 10);
+        assert!(transfer.bar.is_none());
+        transfer.bar = Some(ProgressBar::hidden());
+        transfer.at("a", 10, 10);
+        assert!(transfer.bar.is_none(), "the bar of what is done stays");
+        transfer.bar = Some(ProgressBar::hidden());
+        transfer.at("b", 1, 10);
+        assert!(transfer.bar.is_none(), "the bar of another file stays");
     }
 }

@@ -25,7 +25,7 @@ pub fn folder(name: &str) -> PathBuf {
 
 /// The model `name`, loaded from its folder, computing in `kind`.
 pub fn model(name: &str, kind: Kind) -> Result<Model> {
-    let options = LoadOptions { kind, ..LoadOptions::default() };
+    let options = LoadOptions { kind: Some(kind), ..LoadOptions::default() };
     Ok(Model::load(&ModelFiles::folder(&folder(name))?, &options)?)
 }
 

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod golden;
 pub mod parity;
+pub mod hub_server;
 pub mod program;
 pub mod tiny;
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{LoadOptions, Model, ModelFiles, Tokenizer, weights};
 use serde_json::{Value, json};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::Result;
 
@@ -100,6 +100,28 @@ impl Tiny {
         let tensors: Vec<(&String, &Tensor)> = self.weights.iter().collect();
         Tensor::write_safetensors(&tensors, self.path("model.safetensors"))?;
         Ok(())
+    }
+
+    /// Writes the folder with the weights in `count` files and an index.
+    pub fn write_shards(&self, count: usize) -> Result {
+        self.write()?;
+        std::fs::remove_file(self.path("model.safetensors"))?;
+        let mut map = serde_json::Map::new();
+        for shard in 0..count {
+            let file = format!("model-{:05}-of-{count:05}.safetensors", shard + 1);
+            let tensors: Vec<_> = self.weights.iter().skip(shard).step_by(count).collect();
+            map.extend(tensors.iter().map(|(name, _)| ((*name).clone(), file.clone().into())));
+            Tensor::write_safetensors(&tensors, self.path(&file))?;
+        }
+        let index = json!({"metadata": {}, "weight_map": map});
+        std::fs::write(self.path("model.safetensors.index.json"), index.to_string())?;
+        Ok(())
+    }
+
+    /// Makes all weights `kind`, and has `config.json` say so or say nothing of it.
+    pub fn cast(&mut self, kind: Kind, stated: Option<&str>) {
+        self.weights.values_mut().for_each(|tensor| *tensor = tensor.to_kind(kind));
+        self.config["torch_dtype"] = stated.into();
     }
 
     /// A file of the folder.

@@ -48,7 +48,7 @@ pub(crate) fn forward(
     }
     let q = q.f_transpose(1, 2)?;
     let (k, v) = match (shape.keys, context.taken) {
-        (Keys::OfLayer(_), Some((k, v))) => (k.shallow_clone(), v.shallow_clone()),
+        (Keys::OfLayer(_), Some((k, v))) => (k.f_to_device(q.device())?, v.f_to_device(q.device())?),
         (Keys::OfLayer(source), None) => {
             return Err(Error::Input(format!(
                 "layer {layer} needs the keys of layer {source}, which was not run"

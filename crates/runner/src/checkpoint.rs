@@ -1,32 +1,43 @@
 //! Weights in safetensors files, one or several with an index.
+//!
+//! Files are mapped, and a tensor is copied out of its file piece by piece, so that beside the weights themselves no
+//! more than a piece is ever in memory: neither a second copy in another dtype nor the pages of the file.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
+use crate::device::Placement;
+use crate::dtype::dtype_name;
 use crate::error::{Error, Result};
-use crate::files::{Bytes, ModelFiles};
-use crate::weights::{Source, check_shape};
-
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+use crate::files::{Bytes, CHUNK, ModelFiles};
+use crate::finite::all_finite;
+use crate::load::LoadOptions;
+use crate::shards::{self, INDEX};
+use crate::weights::{Part, Source, check_shape};
 
 /// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
 const NO_WEIGHTS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
 
 /// Open safetensors files as a [`Source`] of weights in one dtype on one device.
-pub(crate) struct Checkpoint {
+pub(crate) struct Checkpoint<'a> {
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
     place: BTreeMap<String, usize>,
     taken: BTreeSet<String>,
-    kind: Kind,
-    device: Device,
-    check_finite: bool,
+    options: &'a LoadOptions,
+    /// What the weights become.
+    pub(crate) kind: Kind,
+    /// Where they go.
+    pub(crate) placement: Placement,
+    part: Part,
+    model: String,
+    done: Cell<u64>,
+    scratch: RefCell<Vec<u8>>,
 }
 
 struct Shard {
@@ -36,49 +47,36 @@ struct Shard {
     data: usize,
 }
 
-impl Checkpoint {
-    /// The names of the weight files, the index first if there is one.
-    pub(crate) fn file_names(files: &ModelFiles) -> Result<Vec<String>> {
-        let Some(index) = files.read(INDEX)? else {
-            if files.read(SINGLE)?.is_none() && files.read("pytorch_model.bin")?.is_some() {
-                return Err(Error::Format {
-                    file: files.shown("pytorch_model.bin"),
-                    what: "is a pickle, which can run code, and is not read\nhint: convert it with transformers: \
-                           AutoModelForCausalLM.from_pretrained(DIR).save_pretrained(DIR, safe_serialization=True)"
-                        .into(),
-                });
-            }
-            return Ok(vec![SINGLE.to_owned()]);
-        };
-        let wrong = |what: String| Error::Format { file: files.shown(INDEX), what };
-        let index: Value = serde_json::from_slice(&index).map_err(|error| wrong(error.to_string()))?;
-        let Some(map) = index.get("weight_map").and_then(Value::as_object) else {
-            return Err(wrong("has no object `weight_map`".into()));
-        };
-        let mut names = BTreeSet::new();
-        for (tensor, file) in map {
-            match file.as_str() {
-                // A name and nothing else: an index must not reach outside its folder.
-                Some(file) if !file.is_empty() && !file.contains(['/', '\\', '\0']) && file != ".." => {
-                    names.insert(file.to_owned());
-                }
-                _ => return Err(wrong(format!("places `{tensor}` in {file}, which is no file name"))),
-            }
-        }
-        Ok(std::iter::once(INDEX.to_owned()).chain(names).collect())
+fn kind_of(stored: Dtype) -> Option<Kind> {
+    match stored {
+        Dtype::F64 => Some(Kind::Double),
+        Dtype::F32 => Some(Kind::Float),
+        Dtype::F16 => Some(Kind::Half),
+        Dtype::BF16 => Some(Kind::BFloat16),
+        _ => None,
     }
+}
 
-    pub(crate) fn open(files: &ModelFiles, kind: Kind, device: Device, check_finite: bool) -> Result<Self> {
-        let names = Checkpoint::file_names(files)?;
+fn bytes_of(info: &TensorInfo) -> u64 {
+    info.data_offsets.1.saturating_sub(info.data_offsets.0) as u64
+}
+
+impl<'a> Checkpoint<'a> {
+    /// Opens the weight files; the weights are to have the dtype that most of them have in the files.
+    pub(crate) fn open(files: &ModelFiles, options: &'a LoadOptions) -> Result<Self> {
         let mut checkpoint = Checkpoint {
             shards: Vec::new(),
             place: BTreeMap::new(),
             taken: BTreeSet::new(),
-            kind,
-            device,
-            check_finite,
+            options,
+            kind: Kind::Float,
+            placement: Placement::all_on(Device::Cpu, 0),
+            part: Part::Embed,
+            model: files.name().to_owned(),
+            done: Cell::new(0),
+            scratch: RefCell::default(),
         };
-        for name in names.iter().filter(|name| *name != INDEX) {
+        for name in shards::file_names(files)?.iter().filter(|name| *name != INDEX) {
             let bytes = files.require(name, "a model folder holds its weights as safetensors")?;
             let wrong = |what: String| Error::Format { file: files.shown(name), what };
             let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
@@ -90,10 +88,29 @@ impl Checkpoint {
                     return Err(wrong(format!("holds `{tensor}`, which an earlier file holds as well")));
                 }
             }
+            bytes.release(0..header + 8);
             let shard = Shard { file: files.shown(name), bytes, metadata, data: header + 8 };
             checkpoint.shards.push(shard);
         }
+        checkpoint.kind = checkpoint.commonest();
         Ok(checkpoint)
+    }
+
+    fn infos(&self) -> impl Iterator<Item = &TensorInfo> {
+        self.shards.iter().flat_map(|shard| shard.metadata.tensors().into_values())
+    }
+
+    fn total(&self) -> u64 {
+        self.infos().map(bytes_of).sum()
+    }
+
+    /// The dtype of most bytes.
+    fn commonest(&self) -> Kind {
+        let mut sizes = BTreeMap::new();
+        for (kind, info) in self.infos().filter_map(|info| Some((kind_of(info.dtype)?, info))) {
+            sizes.entry(dtype_name(kind)).or_insert((0, kind)).0 += bytes_of(info);
+        }
+        sizes.into_values().max_by_key(|(size, _)| *size).map_or(Kind::Float, |(_, kind)| kind)
     }
 
     fn info(&self, name: &str) -> Option<(&Shard, &TensorInfo)> {
@@ -101,30 +118,82 @@ impl Checkpoint {
         Some((shard, shard.metadata.info(name)?))
     }
 
-    fn load(&self, name: &str) -> Result<Tensor> {
+    /// Gives the tensor's shape to `begin`, then to `each` its pieces in order, flat, on the CPU, as they are stored, each
+    /// with the number of elements before it. A piece lies in the mapped file: it is not to be kept.
+    fn pieces<T>(
+        &self,
+        name: &str,
+        begin: impl FnOnce(&[i64]) -> Result<T>,
+        mut each: impl FnMut(&mut T, i64, Tensor) -> Result<()>,
+    ) -> Result<T> {
         let Some((shard, info)) = self.info(name) else {
             let files: Vec<&str> = self.shards.iter().map(|shard| shard.file.as_str()).collect();
             return Err(Error::weight(name, format!("is missing in {}", files.join(", "))));
         };
-        let stored = match info.dtype {
-            Dtype::F64 => Kind::Double,
-            Dtype::F32 => Kind::Float,
-            Dtype::F16 => Kind::Half,
-            Dtype::BF16 => Kind::BFloat16,
-            other => {
-                return Err(Error::weight(name, format!("is stored as {other:?}, which is not supported")));
+        let Some(stored) = kind_of(info.dtype) else {
+            return Err(Error::weight(
+                name,
+                format!("is stored as {:?}, which is not supported", info.dtype),
+            ));
+        };
+        let outside = || Error::weight(name, format!("lies outside {}", shard.file));
+        let range = shard.data + info.data_offsets.0..shard.data + info.data_offsets.1;
+        let data = shard.bytes.get(range.clone()).ok_or_else(outside)?;
+        let shape: Option<Vec<i64>> = info.shape.iter().map(|size| i64::try_from(*size).ok()).collect();
+        let width = stored.elt_size_in_bytes();
+        let elements = info.shape.iter().try_fold(width, |product, size| product.checked_mul(*size));
+        let shape = shape.filter(|_| elements == Some(data.len())).ok_or_else(outside)?;
+        let mut made = begin(&shape)?;
+        let mut before = 0;
+        for piece in data.chunks(CHUNK) {
+            let elements = (piece.len() / width) as i64;
+            if self.options.check_finite && !all_finite(piece, stored, self.kind) {
+                return Err(Error::weight(name, self.not_finite(piece, stored, &shard.file)));
             }
-        };
-        let (start, end) = info.data_offsets;
-        let Some(data) = shard.bytes.get(shard.data + start..shard.data + end) else {
-            return Err(Error::weight(name, format!("lies outside {}", shard.file)));
-        };
-        let shape: Vec<i64> = info.shape.iter().map(|size| *size as i64).collect();
-        let tensor = Tensor::f_from_data_size(data, &shape, stored)?;
-        if self.check_finite && !tensor.f_isfinite()?.f_all()?.f_int64_value(&[]).map(|all| all == 1)? {
-            return Err(Error::weight(name, format!("holds NaN or infinity in {}", shard.file)));
+            let mut scratch = self.scratch.borrow_mut();
+            let aligned = aligned(piece, width, &mut scratch);
+            // SAFETY: the mapping, and the scratch memory while it is borrowed, outlive the tensor, which is only read from.
+            let tensor =
+                unsafe { Tensor::f_from_blob(aligned.as_ptr(), &[elements], &[1], stored, Device::Cpu)? };
+            each(&mut made, before, tensor)?;
+            let read = range.start + before as usize * width;
+            shard.bytes.release(read..read + piece.len());
+            before += elements;
+            self.done.set(self.done.get() + piece.len() as u64);
+            self.options.watch.tell(&self.model, self.done.get().min(self.total()), self.total());
         }
-        Ok(tensor.f_to_kind(self.kind)?.f_to_device(self.device)?)
+        Ok(made)
+    }
+
+    /// What is wrong with numbers that are not finite once converted.
+    fn not_finite(&self, piece: &[u8], stored: Kind, file: &str) -> String {
+        if !all_finite(piece, stored, stored) {
+            return format!("holds NaN or infinity in {file}");
+        }
+        format!(
+            "holds numbers in {file} that are too large for {}\nhint: choose a wider dtype (--dtype f32)",
+            dtype_name(self.kind)
+        )
+    }
+
+    fn load(&self, name: &str) -> Result<Tensor> {
+        let begin = |shape: &[i64]| Ok(Tensor::f_empty(shape, (self.kind, self.placement.of(self.part)))?);
+        self.pieces(name, begin, |whole, before, piece| {
+            whole.f_view([-1])?.f_narrow(0, before, piece.size()[0])?.f_copy_(&piece)?;
+            Ok(())
+        })
+    }
+
+    /// Whether the tensor is `other`, number by number.
+    fn equals(&self, name: &str, other: &Tensor) -> Result<bool> {
+        let begin = |shape: &[i64]| Ok(shape == other.size());
+        self.pieces(name, begin, |same, before, piece| {
+            if *same {
+                let part = other.f_reshape([-1])?.f_narrow(0, before, piece.size()[0])?;
+                *same = part.f_equal(&piece.f_to_kind(self.kind)?.f_to_device(part.device())?)?;
+            }
+            Ok(())
+        })
     }
 
     /// Refuses weights that nobody took: the model would compute something else than its authors meant.
@@ -135,8 +204,7 @@ impl Checkpoint {
             }
             match tied {
                 Some(embed) if name == "lm_head.weight" || name == "embed_out.weight" => {
-                    let head = self.load(name)?;
-                    if head.size() != embed.size() || !head.f_equal(embed)? {
+                    if !self.equals(name, embed)? {
                         return Err(Error::weight(
                             name.as_str(),
                             "differs from the embedding although config.json ties them\n\
@@ -152,11 +220,25 @@ impl Checkpoint {
                 }
             }
         }
+        self.options.watch.tell(&self.model, self.total(), self.total());
         Ok(())
     }
 }
 
-impl Source for Checkpoint {
+/// The piece where its numbers lie at multiples of their width, as libtorch wants them. Files seldom put them elsewhere; then
+/// it is copied to `scratch`, which is made once: memory that comes and goes between the weights leaves gaps among them.
+fn aligned<'a>(piece: &'a [u8], width: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    if (piece.as_ptr() as usize).is_multiple_of(width) {
+        return piece;
+    }
+    scratch.resize(CHUNK + 8, 0);
+    let start = scratch.as_ptr().align_offset(8);
+    let place = &mut scratch[start..start + piece.len()];
+    place.copy_from_slice(piece);
+    place
+}
+
+impl Source for Checkpoint<'_> {
     fn has(&self, name: &str) -> bool {
         self.place.contains_key(name)
     }
@@ -170,6 +252,10 @@ impl Source for Checkpoint {
         let tensor = self.load(name)?;
         self.taken.insert(name.to_owned());
         Ok(tensor)
+    }
+
+    fn enter(&mut self, part: Part) {
+        self.part = part;
     }
 
     fn skip(&mut self, name: &str) {

@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 
 use libloading::Library;
 use serde::{Deserialize, Serialize};
-use tch::{Cuda, Device};
+use tch::{Cuda, Device, Kind, Tensor};
 
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::weights::Part;
+use crate::family;
+use crate::weights::{Part, Source};
 
 /// What `--device` asks for: `cpu`, `cuda`, `cuda:1`, `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -155,6 +157,36 @@ fn split(sizes: &PartSizes, free: &[u64]) -> Placement {
     Placement { ends, blocks: sizes.blocks.iter().map(|bytes| next(*bytes)).collect() }
 }
 
+/// Bytes of each part of a model of this architecture in dtype `kind`.
+pub(crate) fn part_sizes(architecture: &Architecture, kind: Kind) -> Result<PartSizes> {
+    struct Measure {
+        ends: u64,
+        blocks: Vec<u64>,
+        part: Part,
+    }
+    impl Source for Measure {
+        fn has(&self, _: &str) -> bool {
+            false
+        }
+        fn take(&mut self, _: &str, shape: &[i64]) -> Result<Tensor> {
+            let numbers = shape.iter().product::<i64>() as u64;
+            match self.part {
+                Part::Block(layer) => self.blocks[layer] += numbers,
+                Part::Embed | Part::Head => self.ends += numbers,
+            }
+            // One byte that stands for them all.
+            Ok(Tensor::f_zeros([1], (Kind::Uint8, Device::Cpu))?.f_expand(shape, false)?)
+        }
+        fn enter(&mut self, part: Part) {
+            self.part = part;
+        }
+    }
+    let mut measure = Measure { ends: 0, blocks: vec![0; architecture.n_layers], part: Part::Embed };
+    let _ = family::weights(architecture, &mut measure)?;
+    let bytes = |numbers: u64| numbers * kind.elt_size_in_bytes() as u64;
+    Ok(PartSizes { ends: bytes(measure.ends), blocks: measure.blocks.into_iter().map(bytes).collect() })
+}
+
 /// How many GPUs libtorch can use, its CUDA library loaded.
 ///
 /// # Errors
@@ -226,6 +258,17 @@ mod tests {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
             assert!(error.contains("none of cpu, cuda"), "{error}");
         }
+    }
+
+    /// The counts of each family's golden are checked against the loaded weights in the parity tests; here, by hand.
+    #[test]
+    fn bytes_of_the_parts() {
+        let config = br#"{"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8,
+            "intermediate_size": 12, "vocab_size": 10, "max_position_embeddings": 8}"#;
+        let config = family::Config::parse(config, &[]).unwrap();
+        let sizes = part_sizes(&family::architecture(&config).unwrap(), Kind::BFloat16).unwrap();
+        let block = 4 * 8 * 8 + 3 * 8 * 12 + 2 * 8;
+        assert_eq!(sizes, PartSizes { ends: 2 * (2 * 10 * 8 + 8), blocks: vec![2 * block; 2] });
     }
 
     #[test]

@@ -27,6 +27,16 @@ pub enum Error {
         /// What is wrong with it, and the way out where there is one.
         what: String,
     },
+    /// A model could not be had from the hub, or from its cache.
+    #[error("{what}: {cause}\nhint: {hint}")]
+    Hub {
+        /// The model, and the file where it is one file's fault.
+        what: String,
+        /// What went wrong, and where.
+        cause: String,
+        /// What to do.
+        hint: String,
+    },
     /// `config.json` asks for something that this program does not know or do.
     #[error("config.json: {0}")]
     Config(String),

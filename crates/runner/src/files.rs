@@ -1,7 +1,8 @@
-//! Where a model's files are: a folder in Hugging Face's layout, or inside this binary.
+//! Where a model's files are: a folder in Hugging Face's layout (the user's, or one in the hub's cache), or inside this
+//! binary.
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -13,6 +14,8 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct ModelFiles {
     name: String,
+    /// The commit, of a model of the hub.
+    revision: Option<String>,
     place: Place,
 }
 
@@ -39,6 +42,26 @@ impl Deref for Bytes {
     }
 }
 
+/// What is read at a time where a whole file need not be in memory at once.
+pub(crate) const CHUNK: usize = 4 << 20;
+
+impl Bytes {
+    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until then;
+    /// touched again, they are read again.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = self {
+            // SAFETY: the map is a read-only view of a file, so its pages hold nothing that the file does not; a later
+            // access reads the same bytes from there. A refusal costs memory only.
+            let _ = unsafe {
+                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
+            };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
+    }
+}
+
 impl ModelFiles {
     /// The folder at `path`.
     ///
@@ -47,7 +70,10 @@ impl ModelFiles {
     pub fn folder(path: &Path) -> Result<Self> {
         let missing = |path: &Path, hint| Error::Read { path: path.to_owned(), cause: absent(), hint };
         if !path.is_dir() {
-            return Err(missing(path, "--model takes a local folder in Hugging Face's layout"));
+            return Err(missing(
+                path,
+                "--model takes a local folder in Hugging Face's layout, or ORG/NAME of the hub",
+            ));
         }
         let config = path.join("config.json");
         if !config.is_file() {
@@ -59,17 +85,44 @@ impl ModelFiles {
         let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name =
             absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
-        Ok(ModelFiles { name, place: Place::Folder(path.to_owned()) })
+        Ok(ModelFiles { name, revision: None, place: Place::Folder(path.to_owned()) })
+    }
+
+    /// The files of a model of the hub, at `commit`, in `folder` of the cache.
+    pub(crate) fn of_hub(name: &str, commit: &str, folder: PathBuf) -> Self {
+        ModelFiles { name: name.to_owned(), revision: Some(commit.to_owned()), place: Place::Folder(folder) }
     }
 
     /// Files inside this binary, by name.
     pub(crate) fn built_in(name: &str, files: &'static [(&'static str, &'static [u8])]) -> Self {
-        ModelFiles { name: name.to_owned(), place: Place::Embedded(files) }
+        ModelFiles { name: name.to_owned(), revision: None, place: Place::Embedded(files) }
     }
 
-    /// The model's name: that of its folder.
+    /// The model's name: that of its folder, or `ORG/NAME` on the hub.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The commit, if this is a model of the hub.
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
+
+    /// Whether this is the model inside the binary.
+    pub fn is_embedded(&self) -> bool {
+        matches!(self.place, Place::Embedded(_))
+    }
+
+    /// The names of all files, in order.
+    pub(crate) fn list(&self) -> Vec<String> {
+        let mut names: Vec<String> = match &self.place {
+            Place::Embedded(files) => files.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Place::Folder(folder) => std::fs::read_dir(folder)
+                .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
+                .map_or_else(|_| Vec::new(), Iterator::collect),
+        };
+        names.sort_unstable();
+        names
     }
 
     /// How messages name one of the files.
@@ -136,7 +189,10 @@ impl ModelFiles {
         for file in files {
             if let Some(bytes) = self.read(file)? {
                 hash.update(format!("{file}\0{}\0", bytes.len()));
-                hash.update(&bytes[..]);
+                for (at, chunk) in bytes.chunks(CHUNK).enumerate() {
+                    hash.update(chunk);
+                    bytes.release(at * CHUNK..at * CHUNK + chunk.len());
+                }
             }
         }
         Ok(hex(&hash.finalize()))

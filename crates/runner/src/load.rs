@@ -1,45 +1,67 @@
 //! From a folder to a model.
 
-use tch::{Device, Kind};
+use tch::Kind;
 
 use crate::checkpoint::Checkpoint;
+use crate::device::{self, DeviceChoice};
+use crate::dtype;
 use crate::error::Result;
 use crate::family::{self, Config};
 use crate::files::ModelFiles;
 use crate::model::Model;
+use crate::shards;
+use crate::watch::Watch;
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// The dtype to compute in.
-    pub kind: Kind,
+    /// The dtype to compute in; none: the checkpoint's, which is the one that `config.json` states, or else the one that
+    /// most of the weights are stored in. The embedded model, stored in f16 to be small, is then f32.
+    pub kind: Option<Kind>,
     /// Where the weights go.
-    pub device: Device,
+    pub device: DeviceChoice,
     /// Keys of `config.json` that are not understood and known not to matter.
     pub allowed_keys: Vec<String>,
     /// Refuse NaN and infinity among the weights.
     pub check_finite: bool,
+    /// Is told how many bytes of the weights are read.
+    pub watch: Watch,
 }
 
 impl Default for LoadOptions {
-    /// f32 on the CPU, every check on.
+    /// The checkpoint's dtype on the CPU, every check on, watched by nobody.
     fn default() -> Self {
-        LoadOptions { kind: Kind::Float, device: Device::Cpu, allowed_keys: Vec::new(), check_finite: true }
+        LoadOptions {
+            kind: None,
+            device: DeviceChoice::Cpu,
+            allowed_keys: Vec::new(),
+            check_finite: true,
+            watch: Watch::default(),
+        }
     }
 }
 
 impl Model {
-    /// Loads the model in `files`.
+    /// Loads the model in `files`. Beside the weights it takes a few megabytes of memory, whatever their dtype and
+    /// however they are cut into files.
     ///
     /// # Errors
     /// [`crate::Error::Read`] and [`crate::Error::Format`] for a file that is missing or broken,
     /// [`crate::Error::Config`] for a `config.json` that is not understood, [`crate::Error::Weight`] for a tensor
-    /// that is missing, superfluous, of another shape than the configuration implies, or not finite.
+    /// that is missing, superfluous, of another shape than the configuration implies, or not finite,
+    /// [`crate::Error::Device`] for a GPU that cannot be used.
     pub fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Model> {
-        let config = files.require("config.json", "a model folder holds config.json")?;
-        let config = Config::parse(&config, &options.allowed_keys)?;
+        let text = files.require("config.json", "a model folder holds config.json")?;
+        let config = Config::parse(&text, &options.allowed_keys)?;
         let architecture = family::architecture(&config)?;
-        let mut source = Checkpoint::open(files, options.kind, options.device, options.check_finite)?;
+        let mut source = Checkpoint::open(files, options)?;
+        source.kind = match options.kind {
+            Some(kind) => kind,
+            None if files.is_embedded() => Kind::Float,
+            None => dtype::stated(&text)?.unwrap_or(source.kind),
+        };
+        let sizes = || device::part_sizes(&architecture, source.kind);
+        source.placement = options.device.place(architecture.n_layers, sizes)?;
         let model = tch::no_grad(|| Model::from_source(architecture, &mut source))?;
         source.refuse_leftovers(model.architecture().tied.then_some(&model.weights().embed))?;
         Ok(model)
@@ -53,7 +75,7 @@ impl ModelFiles {
     /// [`crate::Error::Read`], [`crate::Error::Format`].
     pub fn model_sha256(&self) -> Result<String> {
         let mut names = vec!["config.json".to_owned()];
-        names.extend(Checkpoint::file_names(self)?);
+        names.extend(shards::file_names(self)?);
         self.sha256(&names)
     }
 }

@@ -21,8 +21,8 @@ impl Tokenizer {
         let bytes = files.require(FILE, "this needs a tokenizer in the model folder")?;
         let wrong = |what: String| Error::Tokenizer(format!("{}: {what}", files.shown(FILE)));
         // Some broken files make the library panic instead of returning an error.
-        let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&bytes[..]));
-        let read = read.map_err(|_| wrong("is no tokenizer that can be read".into()))?;
+        let read = crate::panics::caught(|| tokenizers::Tokenizer::from_bytes(&bytes[..]));
+        let read = read.ok_or_else(|| wrong("is no tokenizer that can be read".into()))?;
         let mut inner = read.map_err(|error| wrong(error.to_string()))?;
         // Settings of a training pipeline that would silently change a text.
         inner.with_padding(None);
@@ -59,8 +59,9 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, specials: bool) -> Result<Vec<i64>> {
-        let encoding =
-            self.inner.encode(text, specials).map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoded = crate::panics::caught(|| self.inner.encode(text, specials));
+        let encoded = encoded.ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?;
+        let encoding = encoded.map_err(|error| Error::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
 
@@ -70,7 +71,9 @@ impl Tokenizer {
     /// [`Error::Tokenizer`].
     pub fn decode(&self, ids: &[i64]) -> Result<String> {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        self.inner.decode(&ids, false).map_err(|error| Error::Tokenizer(error.to_string()))
+        let decoded = crate::panics::caught(|| self.inner.decode(&ids, false));
+        let decoded = decoded.ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?;
+        decoded.map_err(|error| Error::Tokenizer(error.to_string()))
     }
 
     /// How the vocabulary writes token `id`, if it has it.

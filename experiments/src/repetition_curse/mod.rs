@@ -71,7 +71,7 @@ pub fn run(settings: &Settings) -> Result<String> {
     let texts = subject.texts(settings)?;
     let out = match &settings.out {
         Some(out) => out.clone(),
-        None => PathBuf::from("runs/repetition-curse").join(&subject.name),
+        None => PathBuf::from("runs/repetition-curse").join(subject.name.replace('/', "--")),
     };
     let mut folder = RunFolder::open(
         &out,
@@ -192,11 +192,8 @@ fn provenance(
     let entries = [
         ("experiment", "repetition-curse".to_owned()),
         ("version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("model", subject.name.clone()),
         ("model_sha256", subject.sha256.clone()),
         ("tokenizer_sha256", subject.tokenizer.sha256().to_owned()),
-        ("dtype", "f32".to_owned()),
-        ("device", "cpu".to_owned()),
         ("seed", settings.seed.to_string()),
         ("settings_sha256", crate::disk::sha256_hex(toml::to_string(&settings.recorded()?)?.as_bytes())),
         ("prompts_sha256", crate::disk::sha256_hex(serde_json::to_string(&(prompts, texts))?.as_bytes())),
@@ -204,5 +201,6 @@ fn provenance(
         ("direction", "denoise".to_owned()),
         ("ablation", "scaling of the heads' z".to_owned()),
     ];
-    Ok(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+    let entries = entries.into_iter().chain(subject.origin.clone());
+    Ok(entries.map(|(key, value)| (key.to_owned(), value)).collect())
 }

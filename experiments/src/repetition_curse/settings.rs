@@ -7,6 +7,8 @@ use clap::Parser;
 use refrain_runner::{Decoding, Schedule};
 use serde::{Deserialize, Serialize};
 
+use crate::model_args::{ModelArgs, UNRECORDED};
+
 /// Find the heads that make a language model repeat itself, and see whether turning them down helps.
 ///
 /// Scores every attention head by activation patching on a copy task, asks the model to repeat phrases 2 to 512 times, follows
@@ -15,12 +17,12 @@ use serde::{Deserialize, Serialize};
 /// continues where it stopped when it is started again.
 #[derive(Debug, Clone, Parser, Serialize, Deserialize)]
 #[command(name = "repetition-curse", version, max_term_width = 100)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// Model folder in Hugging Face's layout (GPT-2 or Llama family) [default: the embedded model]
-    #[arg(long, value_name = "DIR")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<PathBuf>,
+    /// Which model, and how it is loaded
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub model: ModelArgs,
     /// Output folder [default: runs/repetition-curse/NAME-OF-MODEL]
     #[arg(long, value_name = "DIR")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,10 +141,6 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Running")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,
-    /// A key of config.json that is not understood and known not to matter; may be given several times
-    #[arg(long, value_name = "KEY", help_heading = "Running")]
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allow_config_key: Vec<String>,
     /// Draw no figures
     #[arg(long, help_heading = "Running")]
     #[serde(default)]
@@ -243,8 +241,8 @@ impl Settings {
     pub fn recorded(&self) -> Result<toml::Table> {
         let mut table = toml::Table::try_from(self)?;
         // Model and texts are recorded by their contents, wherever they are.
-        for key in ["model", "texts", "out", "threads", "no-figures", "quiet"] {
-            table.remove(key);
+        for key in ["texts", "out", "threads", "no-figures", "quiet"].iter().chain(&UNRECORDED) {
+            table.remove(*key);
         }
         Ok(table)
     }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail};
 use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
-use refrain_runner::{LoadOptions, Model, ModelFiles, Tokenizer};
+use refrain_runner::{Model, ModelFiles, Tokenizer};
 
 use super::settings::Settings;
 use crate::microworld::{self, Kind, Language, Split};
+use crate::model_args::provenance;
 
 /// Words in a pool, at least: phrases of three different words take some choice.
 const LEAST_POOL: usize = 5;
@@ -27,6 +28,8 @@ pub struct Subject {
     pub name: String,
     /// SHA-256 of configuration and weights.
     pub sha256: String,
+    /// What the provenance says of the model beside that.
+    pub origin: Vec<(&'static str, String)>,
     /// Tokens for the copy task and the probe: no special ones, and without the most and least frequent 4 % where
     /// frequencies are known.
     pub plain: Vec<i64>,
@@ -61,13 +64,7 @@ impl Subject {
     /// # Errors
     /// What the runner finds wrong with the model or its tokenizer.
     pub fn load(settings: &Settings) -> Result<Self> {
-        let files = match &settings.model {
-            Some(folder) => ModelFiles::folder(folder)?,
-            None => ModelFiles::embedded(),
-        };
-        let options =
-            LoadOptions { allowed_keys: settings.allow_config_key.clone(), ..LoadOptions::default() };
-        let model = Model::load(&files, &options)?;
+        let (files, model) = settings.model.load(settings.quiet)?;
         let tokenizer = Tokenizer::load(&files, model.architecture().n_vocab)?;
         let language = Language::new();
         let microworld =
@@ -99,6 +96,7 @@ impl Subject {
         Ok(Subject {
             name: files.name().to_owned(),
             sha256: files.model_sha256()?,
+            origin: provenance(&files, &model),
             lead: if marker == Some("\u{120}") { " " } else { "" },
             model,
             tokenizer,
@@ -116,6 +114,7 @@ impl Subject {
             tokenizer: self.tokenizer.clone(),
             name: self.name.clone(),
             sha256: self.sha256.clone(),
+            origin: self.origin.clone(),
             plain: self.plain.clone(),
             words: self.words.clone(),
             frequency_source: self.frequency_source,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use refrain_runner::{Decoding, Generate, LoadOptions, Model, ModelFiles, Outcome};
+use refrain_runner::{Decoding, Generate, Model, ModelFiles, Outcome};
 use std::io::Write;
 use std::path::Path;
 
@@ -39,7 +39,7 @@ struct Answer {
 pub fn evaluate(folder: &Path, settings: &Settings, out: &mut dyn Write) -> Result<()> {
     let language = Language::new();
     let files = ModelFiles::folder(folder)?;
-    let model = Model::load(&files, &LoadOptions::default())?;
+    let model = Model::load(&files, &super::in_f32())?;
     writeln!(out, "| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|")?;
     let held_out = HeldOut::new(&language, settings)?;
     let unigram = held_out.unigram(&language, settings, UNIGRAM_ROWS)?;

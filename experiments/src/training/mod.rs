@@ -20,6 +20,11 @@ pub use run::{Progress, train};
 pub use settings::{Optimiser, Phase, Precision, Settings, Shape};
 pub use table::{LossRow, batch};
 
+/// The models of this repository are trained and measured in f32, and stored in f16 only to be small.
+fn in_f32() -> refrain_runner::LoadOptions {
+    refrain_runner::LoadOptions { kind: Some(tch::Kind::Float), ..Default::default() }
+}
+
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::microworld::{Language, repeat_prompt};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use refrain_runner::{Decoding, Generate, LoadOptions, Model, ModelFiles, Outcome};
+use refrain_runner::{Decoding, Generate, Model, ModelFiles, Outcome};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ fn repository(path: &str) -> PathBuf {
 
 fn model(files: &ModelFiles) -> Model {
     tch::set_num_threads(1);
-    Model::load(files, &LoadOptions::default()).unwrap()
+    Model::load(files, &in_f32()).unwrap()
 }
 
 /// Copies that the model makes of `phrase` when asked for `n`, and whether it stops by itself.

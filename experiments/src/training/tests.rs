@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::microworld::{Language, Mixture};
-use refrain_runner::{LoadOptions, Model, ModelFiles, Tokenizer};
+use refrain_runner::{Model, ModelFiles, Tokenizer};
 use std::path::Path;
 
 /// A run of seconds. Tests run side by side, so each keeps to one thread.
@@ -100,13 +100,13 @@ fn the_model_folder_loads_through_the_ordinary_path_with_the_trained_weights() {
     })
     .unwrap();
     let files = ModelFiles::folder(&out.path().join("model")).unwrap();
-    let model = Model::load(&files, &LoadOptions::default()).unwrap();
+    let model = Model::load(&files, &in_f32()).unwrap();
     let language = Language::new();
     let losses = HeldOut::new(&language, &settings).unwrap().losses(&model).unwrap();
     assert!((losses[0].1 - last).abs() < 1e-3, "{} on disk, {last} in training", losses[0].1);
     assert_eq!(Tokenizer::load(&files, language.size()).unwrap().id("<eos>"), Some(1));
     let start = ModelFiles::folder(&out.path().join("model/checkpoints/step-00000")).unwrap();
-    let start = Model::load(&start, &LoadOptions::default()).unwrap();
+    let start = Model::load(&start, &in_f32()).unwrap();
     let fresh = HeldOut::new(&language, &tiny()).unwrap().losses(&start).unwrap()[0].1;
     assert!((fresh - (language.size() as f64).ln()).abs() < 0.1, "a fresh model guesses: {fresh}");
 }

@@ -3,6 +3,7 @@
 
 mod counts;
 mod documented;
+mod dtypes;
 mod heads;
 mod likelihoods;
 mod provenance;
