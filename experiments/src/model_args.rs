@@ -4,9 +4,10 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use refrain_runner::{Hub, LoadOptions, Model, ModelFiles, Watch, dtype, dtype_name};
+use refrain_runner::device::device_name;
+use refrain_runner::{DeviceChoice, Hub, LoadOptions, Model, ModelFiles, Watch, dtype, dtype_name};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind};
+use tch::Kind;
 
 use crate::progress::Transfer;
 
@@ -31,18 +32,14 @@ pub struct ModelArgs {
     #[arg(long, value_name = "DTYPE", value_parser = ["f32", "bf16", "f16", "f64"], hide_possible_values = true, help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<String>,
-    /// Where to compute
+    /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for the rest
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Model")]
-    #[serde(default = "cpu")]
-    pub device: String,
+    #[serde(default)]
+    pub device: DeviceChoice,
     /// A key of config.json that is not understood and known not to matter; may be given several times
     #[arg(long, value_name = "KEY", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_config_key: Vec<String>,
-}
-
-fn cpu() -> String {
-    "cpu".into()
 }
 
 /// Keys of [`ModelArgs`] that a run does not record as settings: the model is recorded by its contents, the device as it
@@ -56,17 +53,6 @@ impl ModelArgs {
     /// For a name that is none's.
     pub fn kind(&self) -> Result<Option<Kind>> {
         Ok(self.dtype.as_deref().map(dtype).transpose()?)
-    }
-
-    /// The device that was asked for.
-    ///
-    /// # Errors
-    /// For a name that is none's.
-    pub fn device(&self) -> Result<Device> {
-        match &self.device[..] {
-            "cpu" => Ok(Device::Cpu),
-            other => bail!("--device {other} is not supported\nhint: there is cpu"),
-        }
     }
 
     /// The model's files, fetched if need be.
@@ -94,7 +80,7 @@ impl ModelArgs {
     pub fn load(&self, quiet: bool) -> Result<(ModelFiles, Model)> {
         let options = LoadOptions {
             kind: self.kind()?,
-            device: self.device()?,
+            device: self.device,
             allowed_keys: self.allow_config_key.clone(),
             watch: watch(quiet, "loading "),
             ..LoadOptions::default()
@@ -107,15 +93,11 @@ impl ModelArgs {
 
 /// What the provenance of a result says of the model.
 pub fn provenance(files: &ModelFiles, model: &Model) -> Vec<(&'static str, String)> {
-    let device = match model.device() {
-        Device::Cpu => "cpu".to_owned(),
-        Device::Cuda(index) => format!("cuda:{index}"),
-        other => format!("{other:?}").to_lowercase(),
-    };
+    let names: Vec<String> = model.devices().into_iter().map(device_name).collect();
     let mut entries = vec![
         ("model", files.name().to_owned()),
         ("dtype", dtype_name(model.kind()).to_owned()),
-        ("device", device),
+        ("device", names.join("+")),
     ];
     entries.extend(files.revision().map(|commit| ("revision", commit.to_owned())));
     entries
@@ -139,6 +121,7 @@ fn watch(quiet: bool, doing: &'static str) -> Watch {
 mod tests {
     use super::*;
     use clap::Parser;
+    use refrain_runner::device::gpus;
 
     #[derive(Parser)]
     struct Program {
@@ -164,14 +147,19 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said_with_a_way_out() {
         for (line, words) in [
-            (&["--device", "cuda:0"][..], "--device cuda:0 is not supported\nhint: "),
-            (&["--revision", "main"], "--revision main is for models of the hub\nhint: "),
+            (&["--revision", "main"][..], "--revision main is for models of the hub\nhint: "),
             (&["--model", "nowhere"], "--model takes a local folder"),
             (&["--model", "no/where", "--revision", "a b"], "`a b` is no revision\nhint: "),
         ] {
             let error = args(line).load(true).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");
         }
+        if gpus().is_err() {
+            let error = args(&["--device", "cuda:0"]).load(true).unwrap_err().to_string();
+            assert!(error.starts_with("device: no GPU can be used") && error.contains("hint: "), "{error}");
+            assert_eq!(args(&["--device", "auto"]).load(true).unwrap().1.device(), tch::Device::Cpu);
+        }
+        assert!(Program::try_parse_from(["x", "--device", "gpu"]).is_err());
         assert!(Program::try_parse_from(["x", "--dtype", "fp8"]).is_err());
         let written = ModelArgs { dtype: Some("fp8".into()), ..args(&[]) };
         assert!(written.load(true).unwrap_err().to_string().contains("hint: there are f32, bf16"));

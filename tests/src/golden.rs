@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use refrain_runner::{LoadOptions, Model, ModelFiles};
-use tch::{Device, Kind, Tensor};
+use refrain_runner::{DeviceChoice, LoadOptions, Model, ModelFiles};
+use tch::{Kind, Tensor};
 
 use crate::Result;
 
@@ -56,10 +56,13 @@ impl Golden {
     }
 
     /// The same with the model on `device`.
-    pub fn on(name: &str, device: Device) -> Result<Golden> {
-        let options = LoadOptions { kind: Kind::Double, device, ..LoadOptions::default() };
+    pub fn on(name: &str, device: DeviceChoice) -> Result<Golden> {
+        let golden = Golden::load(name)?;
+        let options = LoadOptions { kind: Some(Kind::Double), device, ..LoadOptions::default() };
         let model = Model::load(&ModelFiles::folder(&folder(name))?, &options)?;
-        Ok(Golden { model, ..Golden::load(name)? })
+        let place = model.device();
+        let moved = |(name, tensor): (String, Tensor)| (name, tensor.to_device(place));
+        Ok(Golden { model, tensors: golden.tensors.into_iter().map(moved).collect(), ..golden })
     }
 
     /// The golden tensor `key`.

@@ -1,7 +1,7 @@
 //! How far refrain is from `transformers`, quantity by quantity: what the tests hold it to and docs/parity.md shows.
 
-use refrain_runner::{KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Point, Run};
-use tch::{Device, Kind, Tensor, no_grad};
+use refrain_runner::{DeviceChoice, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Point, Run};
+use tch::{Kind, Tensor, no_grad};
 
 use crate::Result;
 use crate::check::largest;
@@ -21,7 +21,7 @@ pub const QUANTITIES: [(&str, &str); 9] = [
 ];
 
 /// The error of one model in each of [`QUANTITIES`], computed on `device`.
-pub fn errors(name: &str, device: Device) -> Result<[f64; QUANTITIES.len()]> {
+pub fn errors(name: &str, device: DeviceChoice) -> Result<[f64; QUANTITIES.len()]> {
     let golden = Golden::on(name, device)?;
     let narrow = |kind: Kind| -> Result<Model> { load(name, kind, device) };
     let ids = golden.get("input_ids")?;
@@ -66,8 +66,8 @@ pub fn errors(name: &str, device: Device) -> Result<[f64; QUANTITIES.len()]> {
     Ok([single, fused, hooked, resid, added, pattern, padded, cached, ours / theirs])
 }
 
-fn load(name: &str, kind: Kind, device: Device) -> Result<Model> {
-    let options = LoadOptions { kind, device, ..LoadOptions::default() };
+fn load(name: &str, kind: Kind, device: DeviceChoice) -> Result<Model> {
+    let options = LoadOptions { kind: Some(kind), device, ..LoadOptions::default() };
     Ok(Model::load(&ModelFiles::folder(&folder(name))?, &options)?)
 }
 

@@ -67,6 +67,15 @@ impl TryFrom<String> for DeviceChoice {
     }
 }
 
+/// The name under which a device is asked for.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
 /// A device for every part of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -124,16 +133,6 @@ impl DeviceChoice {
                 Err(_) => Ok(Placement::all_on(Device::Cpu, n_layers)),
             },
         }
-    }
-}
-
-impl DeviceChoice {
-    /// The one device for something that is not split: the CPU, or a GPU, the first one for `auto`.
-    ///
-    /// # Errors
-    /// As [`DeviceChoice::place`].
-    pub fn one(self) -> Result<Device> {
-        Ok(self.place(0, || Ok(PartSizes { ends: 0, blocks: Vec::new() }))?.ends)
     }
 }
 

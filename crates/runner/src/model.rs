@@ -53,9 +53,20 @@ impl Model {
         &self.weights
     }
 
-    /// Where the weights are.
+    /// Where embedding and unembedding are: inputs go there, logits come from there.
     pub fn device(&self) -> Device {
         self.weights.embed.device()
+    }
+
+    /// Every device that holds a part of the model, in the order in which a run comes to them.
+    pub fn devices(&self) -> Vec<Device> {
+        let mut devices = vec![self.device()];
+        for device in self.weights.blocks.iter().map(|block| block.attention.q.weight.device()) {
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices
     }
 
     /// The dtype of the residual stream.

@@ -8,12 +8,11 @@ use refrain_runner::DeviceChoice;
 use refrain_tests::Result;
 use refrain_tests::golden::models;
 use refrain_tests::parity::{QUANTITIES, errors};
-use tch::Device;
 
 fn main() -> Result {
     let device = match std::env::args().nth(1) {
-        Some(name) => name.parse::<DeviceChoice>()?.one()?,
-        None => Device::Cpu,
+        Some(name) => name.parse()?,
+        None => DeviceChoice::Cpu,
     };
     let mut families: BTreeMap<String, (Vec<String>, [f64; QUANTITIES.len()])> = BTreeMap::new();
     for (name, family) in models()? {
@@ -26,7 +25,7 @@ fn main() -> Result {
         }
     }
     let table = page(&families)?;
-    if device == Device::Cpu {
+    if device == DeviceChoice::Cpu {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/parity.md");
         std::fs::write(&path, &table)?;
         eprintln!("wrote {}", path.canonicalize()?.display());
