@@ -1,6 +1,6 @@
 //! How much memory loading takes beside the weights. A test of its own program: the peak is the whole process's.
 //!
-//! REFRAIN_TEST_MEMORY_MB (192) is the size of the checkpoint.
+//! REFRAIN_TEST_MEMORY_MB (320) is the size of the checkpoint.
 #![cfg(target_os = "linux")]
 
 use std::fs::File;
@@ -113,7 +113,7 @@ fn main() -> Result {
 }
 
 fn measure((stored, kind, shards): (Kind, Kind, usize)) -> Result {
-    let megabytes: usize = std::env::var("REFRAIN_TEST_MEMORY_MB").map_or(Ok(192), |text| text.parse())?;
+    let megabytes: usize = std::env::var("REFRAIN_TEST_MEMORY_MB").map_or(Ok(320), |text| text.parse())?;
     let dir = tempfile::tempdir()?;
     let elements = write(dir.path(), megabytes << 20, stored, shards)?;
     let files = ModelFiles::folder(dir.path())?;

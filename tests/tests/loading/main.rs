@@ -3,6 +3,8 @@
 mod bad_input;
 mod folders;
 mod hub;
+mod hub_faults;
+mod mutation;
 mod tokenizers;
 
 use refrain_runner::Model;

@@ -6,7 +6,7 @@ use refrain_tests::Result;
 use refrain_tests::tiny::{Tiny, vocabulary};
 use serde_json::{Value, json};
 
-use crate::bad_input::{mangled, runner};
+use crate::mutation::{mangled, runner};
 
 fn survives(files: &ModelFiles) -> std::result::Result<(), TestCaseError> {
     match Tokenizer::load(files, vocabulary().len()) {
