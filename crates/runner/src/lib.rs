@@ -9,6 +9,7 @@
 pub mod architecture;
 mod attention;
 mod cache;
+pub mod chat;
 mod checkpoint;
 mod decoder;
 mod embedded;
@@ -31,6 +32,7 @@ pub mod weights;
 
 pub use architecture::Architecture;
 pub use cache::{ActivationCache, NameFilter};
+pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use decoder::{LogitPositions, Output, Run};
 pub use error::{Error, Result};
 pub use files::ModelFiles;

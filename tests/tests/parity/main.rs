@@ -3,6 +3,7 @@
 
 mod against_transformers;
 mod cached_decoding;
+mod chat;
 mod controls;
 mod generation;
 mod identities;
