@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::addressing::Columns;
 use crate::architecture::{Architecture, Positions};
 use crate::attention::{self, Context};
 use crate::cache::{ActivationCache, NameFilter};
@@ -77,6 +78,8 @@ pub(crate) struct Tap<'a> {
     cache: ActivationCache,
     first_column: usize,
     steps: Steps,
+    /// Which columns so far are real, `[batch, columns]`; none: all.
+    real: Option<Tensor>,
 }
 
 impl Tap<'_> {
@@ -88,7 +91,10 @@ impl Tap<'_> {
     /// Passes an activation: changes it if an intervention says so, then keeps it if the filter does.
     pub(crate) fn see(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
         let value = match self.plan {
-            Some(plan) => plan.apply(hook, value, self.first_column, self.steps)?,
+            Some(plan) => {
+                let columns = Columns { first: self.first_column, steps: self.steps, real: self.real.as_ref() };
+                plan.apply(hook, value, columns)?
+            }
             None => value,
         };
         if self.names.wants(hook) {
@@ -145,7 +151,8 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         Some(kv) => kv.real()?,
         None => mask,
     };
-    let mut tap = Tap { plan, names, cache: ActivationCache::default(), first_column, steps };
+    let seen = real.as_ref().map(Tensor::shallow_clone);
+    let mut tap = Tap { plan, names, cache: ActivationCache::default(), first_column, steps, real: seen };
 
     let (first_layer, mut resid) = match start {
         Some((layer, resid)) => {

@@ -6,6 +6,7 @@
 
 #![deny(missing_docs)]
 
+mod addressing;
 pub mod architecture;
 mod attention;
 mod cache;
@@ -25,6 +26,7 @@ mod mlp;
 mod model;
 mod norm;
 mod plan;
+mod process;
 mod rotary;
 mod sample;
 mod tokenizer;
@@ -38,11 +40,11 @@ pub use error::{Error, Result};
 pub use files::ModelFiles;
 pub use generate::{Generate, Generated, Outcome, StepView};
 pub use hook::{Axes, Head, Hook, Point};
-pub use intervention::{Action, Intervention, Schedule, Steps};
+pub use intervention::{Action, Intervention, Positions, Schedule, Steps, When};
 pub use kv_cache::KvCache;
 pub use load::LoadOptions;
 pub use model::Model;
 pub use plan::{Plan, Sources};
-pub use sample::Decoding;
-pub use tokenizer::Tokenizer;
+pub use sample::{Choice, Decoding};
+pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

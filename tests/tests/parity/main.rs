@@ -1,6 +1,7 @@
 //! Refrain against `transformers`, and what must hold inside every model. The goldens and the script that made them
 //! are in `tests/goldens`. `--nocapture` shows the worst error of everything that is compared.
 
+mod addressing;
 mod against_transformers;
 mod cached_decoding;
 mod chat;
@@ -11,3 +12,5 @@ mod loading;
 mod names;
 mod padding;
 mod partial_runs;
+mod processors;
+mod streaming;

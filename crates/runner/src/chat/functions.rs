@@ -44,7 +44,7 @@ pub(super) fn install(env: &mut Environment<'_>, budget: &Budget, now: NaiveDate
                 pairs.push((key.clone(), arg.get_item(&key)?));
             }
         }
-        Ok::<_, Error>(pairs.into_iter().collect::<Value>())
+        Ok::<_, Error>(Value::from_pairs(pairs))
     });
     let left = budget.clone();
     env.add_filter("tojson", move |value: Value, options: Kwargs| {

@@ -41,7 +41,7 @@ pub(super) fn install(env: &mut Environment<'_>, budget: &Budget) {
     env.add_filter("~build_map", move |items: Rest<Value>| {
         left.pay_for(&items)?;
         let pairs = items.chunks_exact(2).map(|pair| (pair[0].clone(), pair[1].clone()));
-        nested(&left, pairs.collect())
+        nested(&left, Value::from_pairs(pairs))
     });
     let left = budget.clone();
     env.set_formatter(move |out, _, value| {
