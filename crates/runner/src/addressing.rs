@@ -56,7 +56,10 @@ pub(crate) fn groups(
         Some(own) => {
             // No row is known to differ from the others unless there is padding.
             let known = rows_of(columns, &rows, count)?;
-            known.iter().map(|real| positions(&|column| own_position(own, real, column, columns.steps))).collect()
+            known
+                .iter()
+                .map(|real| positions(&|column| own_position(own, real, column, columns.steps)))
+                .collect()
         }
     };
     let mut groups: Vec<(Range<usize>, Vec<usize>)> = Vec::new();
@@ -124,7 +127,9 @@ mod tests {
             }
             let mut found: Vec<(usize, usize)> = whole
                 .into_iter()
-                .flat_map(|(rows, at)| rows.flat_map(move |row| at.clone().into_iter().map(move |at| (row, at))))
+                .flat_map(|(rows, at)| {
+                    rows.flat_map(move |row| at.clone().into_iter().map(move |at| (row, at)))
+                })
                 .collect();
             found.sort_unstable();
             apart.sort_unstable();

@@ -2,7 +2,6 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::addressing::Columns;
 use crate::architecture::{Architecture, Positions};
 use crate::attention::{self, Context};
 use crate::cache::{ActivationCache, NameFilter};
@@ -91,10 +90,7 @@ impl Tap<'_> {
     /// Passes an activation: changes it if an intervention says so, then keeps it if the filter does.
     pub(crate) fn see(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
         let value = match self.plan {
-            Some(plan) => {
-                let columns = Columns { first: self.first_column, steps: self.steps, real: self.real.as_ref() };
-                plan.apply(hook, value, columns)?
-            }
+            Some(plan) => plan.apply(hook, value, self.first_column, self.steps, self.real.as_ref())?,
             None => value,
         };
         if self.names.wants(hook) {

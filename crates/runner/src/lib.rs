@@ -31,6 +31,7 @@ mod rotary;
 mod sample;
 mod tokenizer;
 pub mod weights;
+mod written;
 
 pub use architecture::Architecture;
 pub use cache::{ActivationCache, NameFilter};

@@ -7,7 +7,7 @@ use crate::architecture::Architecture;
 use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
-use crate::intervention::{Action, Intervention, Schedule, When};
+use crate::intervention::{Action, Intervention, Schedule, Steps, When};
 
 /// Runs that `Replace` can take values from, by name. A source's batch must equal the rows it replaces, or be 1.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
@@ -50,13 +50,17 @@ impl<'a> Plan<'a> {
         self.bound.iter().any(|bound| bound.hook == hook)
     }
 
-    /// The activation after every intervention at `hook`. `columns` says what its positions are.
+    /// The activation after every intervention at `hook`. `first_column` is the batch column of position 0; `real`,
+    /// `[batch, columns so far]`, says which columns are no padding, none: all.
     pub(crate) fn apply(
         &self,
         hook: Hook,
         value: Tensor,
-        columns: Columns<'_>,
+        first_column: usize,
+        steps: Steps,
+        real: Option<&Tensor>,
     ) -> Result<Tensor> {
+        let columns = Columns { first: first_column, steps, real };
         let mut value = value;
         for bound in self.bound.iter().filter(|bound| bound.hook == hook) {
             value = bound.apply(&value, columns)?;

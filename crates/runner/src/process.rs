@@ -21,7 +21,8 @@ fn named(scores: &Tensor, texts: &[&[i64]], of: impl Fn(&[i64]) -> Vec<i64>) -> 
 /// Keskar et al. 2019 (arXiv 1909.05858): tokens that occur become less probable, however often they do.
 pub(crate) fn repetition_penalty(scores: &Tensor, texts: &[&[i64]], penalty: f64) -> Result<Tensor> {
     let seen = named(scores, texts, <[i64]>::to_vec)?;
-    let lower = scores.f_mul_scalar(penalty)?.f_where_self(&scores.f_lt(0.0)?, &scores.f_div_scalar(penalty)?)?;
+    let lower =
+        scores.f_mul_scalar(penalty)?.f_where_self(&scores.f_lt(0.0)?, &scores.f_div_scalar(penalty)?)?;
     Ok(lower.f_where_self(&seen, scores)?)
 }
 

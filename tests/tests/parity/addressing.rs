@@ -32,7 +32,12 @@ fn places() -> Vec<(Option<Positions>, Option<When>)> {
 }
 
 fn hooks() -> [Hook; 4] {
-    [Hook::block(0, Point::Z), Hook::block(0, Point::Pattern), Hook::block(1, Point::ResidPre), Hook::top(Point::FinalScale)]
+    [
+        Hook::block(0, Point::Z),
+        Hook::block(0, Point::Pattern),
+        Hook::block(1, Point::ResidPre),
+        Hook::top(Point::FinalScale),
+    ]
 }
 
 fn scaled(hook: Hook, place: &(Option<Positions>, Option<When>)) -> [Intervention; 1] {
@@ -43,8 +48,13 @@ fn scaled(hook: Hook, place: &(Option<Positions>, Option<When>)) -> [Interventio
 /// Greedy tokens and the logits of every step, by row.
 fn generate(model: &Model, prompts: &[Vec<i64>], plan: &Plan<'_>) -> Result<Vec<(Vec<i64>, Tensor)>> {
     let seeds = vec![0; prompts.len()];
-    let options =
-        Generate { decoding: Decoding::GREEDY, seeds: &seeds, stop: &[], max_new: Some(NEW), plan: Some(plan) };
+    let options = Generate {
+        decoding: Decoding::GREEDY,
+        seeds: &seeds,
+        stop: &[],
+        max_new: Some(NEW),
+        plan: Some(plan),
+    };
     let mut logits: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
     let results = model.generate(prompts, &options, &mut |view: &StepView<'_>| {
         for (at, row) in view.rows.iter().enumerate() {
@@ -85,7 +95,10 @@ fn batched_cached_and_whole_runs_agree() -> Result {
                     moved = moved.max(refrain_tests::check::largest(logits, &untouched[row].1));
                 }
                 // What is scaled for the first token alone, after the last attention, bears on no later one.
-                assert!(moved > 1e-6 || hook.layer().is_none(), "{label}: nothing is changed, which shows nothing");
+                assert!(
+                    moved > 1e-6 || hook.layer().is_none(),
+                    "{label}: nothing is changed, which shows nothing"
+                );
             }
         }
     }

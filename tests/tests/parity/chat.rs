@@ -36,8 +36,10 @@ fn load(name: &str, golden: &Value, own_file: bool) -> Result<ChatTemplate> {
 }
 
 fn options(given: &Value, golden: &Value, name: &str) -> Result<ChatOptions> {
-    let mut options =
-        ChatOptions { now: Some(golden["now"].as_str().ok_or("no time")?.parse()?), ..ChatOptions::default() };
+    let mut options = ChatOptions {
+        now: Some(golden["now"].as_str().ok_or("no time")?.parse()?),
+        ..ChatOptions::default()
+    };
     let mut variables: Map<String, Value> = given.as_object().ok_or("no options")?.clone();
     options.add_generation_prompt = variables.remove("add_generation_prompt").is_some();
     options.tools = variables.remove("tools").and_then(|tools| tools.as_array().cloned());
@@ -67,7 +69,9 @@ fn conversations_are_written_as_by_transformers() -> Result {
             // What the template says itself must be passed on.
             (Err(Error::Template { what, .. }), None, Some(want)) => what == want,
             // Python will not go through `none`, the engine here takes it for an empty list.
-            (Ok(got), None, Some(want)) => want == "'NoneType' object is not iterable" && got.contains("<tools>  </tools>"),
+            (Ok(got), None, Some(want)) => {
+                want == "'NoneType' object is not iterable" && got.contains("<tools>  </tools>")
+            }
             (Err(Error::Input(_)), None, Some(want)) => want.contains("empty conversation"),
             _ => false,
         };
@@ -80,7 +84,8 @@ fn conversations_are_written_as_by_transformers() -> Result {
         compared += 1;
         templates.insert(name.to_owned());
     }
-    assert!(wrong.is_empty(), "{} of {compared} wrong:\n{}", wrong.len(), wrong.join("\n\n"));
+    wrong.truncate(5);
+    assert!(wrong.is_empty(), "of {compared}, among others these are wrong:\n{}", wrong.join("\n\n"));
     assert!(compared > 600 && templates.len() == 15, "{compared} cases of {templates:?}");
     Ok(())
 }

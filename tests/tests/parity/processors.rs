@@ -10,8 +10,16 @@ use refrain_tests::golden::{Golden, folder};
 use serde_json::{Map, Value};
 use tch::{Kind, Tensor, no_grad};
 
-/// The cases of `tests/goldens/processors`: the decoding, the logits, what they become, and the rows' texts.
-fn cases() -> Result<(Vec<Vec<i64>>, Vec<(String, Decoding, Tensor, Tensor)>)> {
+/// A case of `tests/goldens/processors`.
+struct Case {
+    label: String,
+    decoding: Decoding,
+    logits: Tensor,
+    want: Tensor,
+}
+
+/// The rows' texts, and the cases.
+fn cases() -> Result<(Vec<Vec<i64>>, Vec<Case>)> {
     let golden: Value = serde_json::from_slice(&fs::read(folder("processors").join("cases.json"))?)?;
     let tensors: BTreeMap<String, Tensor> =
         Tensor::read_safetensors(folder("processors").join("golden.safetensors"))?.into_iter().collect();
@@ -22,7 +30,7 @@ fn cases() -> Result<(Vec<Vec<i64>>, Vec<(String, Decoding, Tensor, Tensor)>)> {
         let decoding: Decoding = serde_json::from_value(parameters.clone().into())?;
         let logits = tensors[&format!("logits.{kind}")].shallow_clone();
         let label = format!("{kind} {}", Value::from(parameters));
-        cases.push((label, decoding, logits, tensors[name].shallow_clone()));
+        cases.push(Case { label, decoding, logits, want: tensors[name].shallow_clone() });
     }
     Ok((serde_json::from_value(golden["texts"].clone())?, cases))
 }
@@ -33,7 +41,7 @@ fn each_processor_and_their_chain_are_those_of_transformers() -> Result {
     let (texts, cases) = cases()?;
     let texts: Vec<&[i64]> = texts.iter().map(Vec::as_slice).collect();
     let mut left = BTreeSet::new();
-    for (label, decoding, logits, want) in &cases {
+    for Case { label, decoding, logits, want } in &cases {
         let got = decoding.process(logits, &texts)?;
         assert_eq!(got.kind(), want.kind(), "{label}");
         check.same(label, &got, want);
@@ -75,7 +83,14 @@ fn padding_is_no_part_of_the_text() -> Result {
     let seeds = [3, 4, 5, 6];
     let plain = Decoding { repetition_penalty: 1.4, no_repeat_ngram: 2, ..Decoding::GREEDY };
     for golden in Golden::all()? {
-        let drawn = Decoding { temperature: 1.3, top_k: 30, top_p: 0.95, min_p: 0.01, choice: Choice::Sample, ..plain };
+        let drawn = Decoding {
+            temperature: 1.3,
+            top_k: 30,
+            top_p: 0.95,
+            min_p: 0.01,
+            choice: Choice::Sample,
+            ..plain
+        };
         for decoding in [plain, drawn] {
             let together = decode(&golden.model, &prompts, &seeds, decoding)?;
             for (row, prompt) in prompts.iter().enumerate() {

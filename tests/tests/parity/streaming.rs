@@ -55,7 +55,8 @@ fn byte_level() -> Result<Tokenizer> {
 fn byte_fallback() -> Result<Tokenizer> {
     let bytes = (0..256).map(|byte| format!("<0x{byte:02X}>"));
     let words = ["▁", "h", "i", "."].map(str::to_owned);
-    let vocabulary: BTreeMap<String, usize> = ["<unk>".to_owned()].into_iter().chain(bytes).chain(words).zip(0..).collect();
+    let vocabulary: BTreeMap<String, usize> =
+        ["<unk>".to_owned()].into_iter().chain(bytes).chain(words).zip(0..).collect();
     tokenizer(&json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special(0, "<unk>")],
         "normalizer": {"type": "Sequence", "normalizers": [
@@ -99,7 +100,8 @@ fn an_unfinished_character_is_not_lost() -> Result {
     let mut ids = tokenizer.encode("a😀")?;
     ids.pop();
     let mut stream = tokenizer.stream();
-    let pieces: Vec<Option<String>> = ids.iter().map(|id| stream.push(*id)).collect::<refrain_runner::Result<_>>()?;
+    let pieces: Vec<Option<String>> =
+        ids.iter().map(|id| stream.push(*id)).collect::<refrain_runner::Result<_>>()?;
     assert_eq!(pieces, [Some("a".to_owned()), None, None, None]);
     assert_eq!(["a".to_owned(), stream.finish()?.unwrap_or_default()].concat(), tokenizer.decode(&ids)?);
     assert!(tokenizer.stream().push(-1).is_err());

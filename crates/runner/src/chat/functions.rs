@@ -96,6 +96,7 @@ pub(super) fn install(env: &mut Environment<'_>, budget: &Budget, now: NaiveDate
         pay_for_method(&left, method, Some(value), args)?;
         let result = match (method, value.as_str()) {
             ("strip" | "lstrip" | "rstrip", Some(text)) => strip(text, method, args),
+            ("title", Some(text)) => Ok(Value::from(title(text))),
             ("removeprefix" | "removesuffix", Some(text)) => without(text, method, args),
             _ => unknown_method_callback(state, value, method, args),
         };
@@ -128,7 +129,8 @@ fn pay_for_method(budget: &Budget, method: &str, of: Option<&Value>, args: &[Val
     let text = of.and_then(Value::as_str).unwrap_or_default();
     match method {
         "replace" => {
-            let (from, to) = (args.first().and_then(Value::as_str).unwrap_or_default(), args.get(1).map_or(0, written));
+            let (from, to) =
+                (args.first().and_then(Value::as_str).unwrap_or_default(), args.get(1).map_or(0, written));
             budget.take(text.matches(from).count().saturating_mul(to))
         }
         "join" => {
@@ -171,9 +173,27 @@ fn strip(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
     }))
 }
 
+/// Every letter after none in upper case, the others in lower case.
+fn title(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut within = false;
+    for letter in text.chars() {
+        if within {
+            shown.extend(letter.to_lowercase());
+        } else {
+            shown.extend(letter.to_uppercase());
+        }
+        within = letter.is_alphabetic();
+    }
+    shown
+}
+
 fn without(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
-    let [part] = args else { return Err(refused(format!("{method} takes one argument, not {}", args.len()))) };
-    let part = part.as_str().ok_or_else(|| refused(format!("{method} takes a string, not a {}", part.kind())))?;
+    let [part] = args else {
+        return Err(refused(format!("{method} takes one argument, not {}", args.len())));
+    };
+    let part =
+        part.as_str().ok_or_else(|| refused(format!("{method} takes a string, not a {}", part.kind())))?;
     let cut = if method == "removeprefix" { text.strip_prefix(part) } else { text.strip_suffix(part) };
     Ok(Value::from(cut.unwrap_or(text)))
 }

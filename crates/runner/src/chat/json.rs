@@ -31,7 +31,9 @@ impl Json {
         let mut after_key = ": ".to_owned();
         if let Some(pair) = given.get::<Option<Value>>("separators")?.filter(|pair| !pair.is_none()) {
             let pair = pair.try_iter()?.checked().collect::<Result<Vec<Value>, Error>>()?;
-            let [first, second] = &pair[..] else { return Err(refused("tojson: separators must be two strings")) };
+            let [first, second] = &pair[..] else {
+                return Err(refused("tojson: separators must be two strings"));
+            };
             (between, after_key) = (first.to_string(), second.to_string());
             if between.len().max(after_key.len()) > 100 {
                 return Err(refused("tojson: a separator may have 100 bytes"));
@@ -64,7 +66,9 @@ impl Json {
             ValueKind::String => self.quoted(value.as_str().unwrap_or_default(), out),
             _ if is_list(value) => {
                 let items = value.try_iter()?.checked().collect::<Result<Vec<Value>, Error>>()?;
-                self.bracketed(['[', ']'], items.iter(), depth, out, |item, out| self.write(item, depth + 1, out))?;
+                self.bracketed(['[', ']'], items.iter(), depth, out, |item, out| {
+                    self.write(item, depth + 1, out)
+                })?;
             }
             ValueKind::Map => {
                 let mut keys = value.try_iter()?.checked().collect::<Result<Vec<Value>, Error>>()?;

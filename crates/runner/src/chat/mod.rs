@@ -100,7 +100,8 @@ impl ChatTemplate {
             Some(serde_json::Value::Array(list)) => list
                 .iter()
                 .map(|one| {
-                    let text = |key: &str| one.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+                    let text =
+                        |key: &str| one.get(key).and_then(serde_json::Value::as_str).map(str::to_owned);
                     Ok((text("name").ok_or_else(wrong)?, text("template").ok_or_else(wrong)?))
                 })
                 .collect::<Result<_>>()?,
@@ -112,7 +113,11 @@ impl ChatTemplate {
     /// A template given as text, with the special tokens that it may name (`bos_token`, ...).
     pub fn from_text(text: impl Into<String>, specials: &[(&str, &str)]) -> Self {
         let specials = specials.iter().map(|(name, token)| ((*name).to_owned(), (*token).into())).collect();
-        ChatTemplate { templates: vec![("default".into(), text.into())], specials, place: "given as text".into() }
+        ChatTemplate {
+            templates: vec![("default".into(), text.into())],
+            specials,
+            place: "given as text".into(),
+        }
     }
 
     /// The names of the templates.

@@ -84,7 +84,8 @@ fn number(
         && (a.is_integer() || a.kind() == ValueKind::Bool)
         && (b.is_integer() || b.kind() == ValueKind::Bool)
     {
-        let whole = exact(x, y).ok_or_else(|| refused(format!("`{sign}` gives a number that is too large")))?;
+        let whole =
+            exact(x, y).ok_or_else(|| refused(format!("`{sign}` gives a number that is too large")))?;
         return Ok(i64::try_from(whole).map_or_else(|_| Value::from(whole), Value::from));
     }
     Ok(Value::from(inexact(f64::try_from(a.clone())?, f64::try_from(b.clone())?)))
@@ -157,8 +158,11 @@ fn slice(of: &Value, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -
             Some(bound) if bound < 0 => bound.saturating_add(length).max(low),
             Some(bound) => bound.min(high),
         };
-        let (first, end) =
-            if step > 0 { (place(start, 0), place(stop, length)) } else { (place(start, length - 1), place(stop, -1)) };
+        let (first, end) = if step > 0 {
+            (place(start, 0), place(stop, length))
+        } else {
+            (place(start, length - 1), place(stop, -1))
+        };
         let mut at = first;
         std::iter::from_fn(move || {
             let inside = if step > 0 { at < end } else { at > end };

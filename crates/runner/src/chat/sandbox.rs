@@ -5,7 +5,9 @@
 //! than those it was given is replaced, after compilation, by a call to a function here that pays for it
 //! first. This needs minijinja's unstable interface, hence the exact version in `Cargo.toml`.
 
-use minijinja::machinery::{CodeGenerator, Instruction, Instructions, Token, eval, make_string_output, parse, tokenize};
+use minijinja::machinery::{
+    CodeGenerator, Instruction, Instructions, Token, eval, make_string_output, parse, tokenize,
+};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{AutoEscape, Environment, Error, State};
@@ -138,7 +140,9 @@ fn unfolded(source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
         after_block_start = matches!(token, Token::BlockStart);
         tokens += 1;
         if tokens > TOKENS || branches > TOKENS / 4 {
-            return Err(refused(format!("an expression has more than {TOKENS} parts, or there are too many `elif`")));
+            return Err(refused(format!(
+                "an expression has more than {TOKENS} parts, or there are too many `elif`"
+            )));
         }
         if let (Some(instead), Some(before)) = (instead, source.get(copied..start)) {
             text.push_str(before);
@@ -153,7 +157,9 @@ fn unfolded(source: &str, syntax: &SyntaxConfig) -> Result<String, Error> {
 /// Replaces the instructions that can make much out of little; the length of the longest literal text.
 fn guard(instructions: &mut Instructions<'_>) -> usize {
     let mut longest = 0;
-    let call = |name, count: usize| u16::try_from(count).ok().map(|count| Instruction::ApplyFilter(name, Some(count), !0));
+    let call = |name, count: usize| {
+        u16::try_from(count).ok().map(|count| Instruction::ApplyFilter(name, Some(count), !0))
+    };
     let mut at = 0;
     while let Some(instruction) = instructions.get_mut(at) {
         let instead = match instruction {

@@ -18,7 +18,8 @@ fn refusal(text: &str) -> String {
 
 #[test]
 fn an_exception_has_its_message_and_line() {
-    let message = refusal("{{ bos_token }}\n{% if true %}\n{{ raise_exception('Roles must alternate') }}{% endif %}");
+    let message =
+        refusal("{{ bos_token }}\n{% if true %}\n{{ raise_exception('Roles must alternate') }}{% endif %}");
     assert_eq!(message, "chat template given as text, line 3: Roles must alternate");
     assert!(refusal("a\n{% if %}").contains("line 2"), "{}", refusal("a\n{% if %}"));
     assert!(refusal("{{ 'a'.unheard() }}").contains("no method `unheard`"));
@@ -30,7 +31,10 @@ fn the_clock_is_given() {
     let now = chrono::NaiveDate::from_ymd_opt(2024, 7, 26).unwrap().and_hms_opt(1, 2, 3).unwrap();
     let options = ChatOptions { now: Some(now), ..ChatOptions::default() };
     let text = "{{ strftime_now('%d %b %Y') }}|{{ strftime_now('%Y-%m-%d %H:%M') }}";
-    assert_eq!(apply_to(text, &[Message::new("user", "Hi")], &options).unwrap(), "26 Jul 2024|2024-07-26 01:02");
+    assert_eq!(
+        apply_to(text, &[Message::new("user", "Hi")], &options).unwrap(),
+        "26 Jul 2024|2024-07-26 01:02"
+    );
     for wrong in ["{{ strftime_now('%Q') }}", "{{ strftime_now('%z') }}"] {
         assert!(refusal(wrong).contains("strftime_now"), "{wrong}");
     }
@@ -47,7 +51,9 @@ fn generation_blocks_are_scopes() {
 fn bombs_are_refused() {
     let nest = |statement: &str, setup: &str| {
         let for_ever = "{% for a in range(9999) %}{% for b in range(9999) %}";
-        format!("{{% set n = namespace(x={setup}) %}}{for_ever}{statement}{{% endfor %}}{{% endfor %}}{{{{ n.x }}}}")
+        format!(
+            "{{% set n = namespace(x={setup}) %}}{for_ever}{statement}{{% endfor %}}{{% endfor %}}{{{{ n.x }}}}"
+        )
     };
     let bombs = [
         nest("", "1"),
@@ -117,10 +123,50 @@ fn bombs_are_refused() {
 
 /// Pieces that a template may be put together from, whole and broken.
 const PIECES: [&str; 44] = [
-    "{{", "}}", "{%", "%}", "{%-", "-%}", "{#", "#}", " if ", " else ", " endif ", " for x in ", " endfor ", " set x = ",
-    " set ns.x = ", "x", "messages", "messages[0]", ".content", "['role']", "bos_token", "'a'", "\"é😀\"", "[1, 2]", "{'a': 1}",
-    "7", "99999999", "-1", " + ", " ~ ", " * ", " ** ", " // ", " % ", " in ", " is defined ", "|length", "|tojson", "|join('x')",
-    "[1:]", "range(99)", "namespace(x=1)", " generation ", " endgeneration ",
+    "{{",
+    "}}",
+    "{%",
+    "%}",
+    "{%-",
+    "-%}",
+    "{#",
+    "#}",
+    " if ",
+    " else ",
+    " endif ",
+    " for x in ",
+    " endfor ",
+    " set x = ",
+    " set ns.x = ",
+    "x",
+    "messages",
+    "messages[0]",
+    ".content",
+    "['role']",
+    "bos_token",
+    "'a'",
+    "\"é😀\"",
+    "[1, 2]",
+    "{'a': 1}",
+    "7",
+    "99999999",
+    "-1",
+    " + ",
+    " ~ ",
+    " * ",
+    " ** ",
+    " // ",
+    " % ",
+    " in ",
+    " is defined ",
+    "|length",
+    "|tojson",
+    "|join('x')",
+    "[1:]",
+    "range(99)",
+    "namespace(x=1)",
+    " generation ",
+    " endgeneration ",
 ];
 
 proptest! {
