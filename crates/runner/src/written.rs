@@ -15,19 +15,19 @@ pub(crate) enum Written {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Name {
+pub(crate) enum Name {
     Greedy,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Old {
+pub(crate) struct Old {
     sample: OldSample,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct OldSample {
+pub(crate) struct OldSample {
     temperature: f64,
     top_k: usize,
     top_p: f64,
@@ -35,7 +35,7 @@ struct OldSample {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Fields {
+pub(crate) struct Fields {
     #[serde(skip_serializing_if = "is_one")]
     repetition_penalty: f64,
     #[serde(skip_serializing_if = "is_none")]
