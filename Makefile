@@ -47,6 +47,8 @@ goldens: ## make the reference values of tests/goldens anew, with PyTorch and tr
 	$(PYTHON) -m venv target/goldens-venv
 	target/goldens-venv/bin/python -m pip install --requirement tests/goldens/requirements.txt
 	target/goldens-venv/bin/python tests/goldens/make.py
+	target/goldens-venv/bin/python tests/goldens/chat.py
+	target/goldens-venv/bin/python tests/goldens/processors.py
 
 clean: ## remove target/ (the cache of libtorch and runs/ stay)
 	$(CARGO) clean

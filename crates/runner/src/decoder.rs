@@ -78,6 +78,8 @@ pub(crate) struct Tap<'a> {
     cache: ActivationCache,
     first_column: usize,
     steps: Steps,
+    /// Which columns so far are real, `[batch, columns]`; none: all.
+    real: Option<Tensor>,
 }
 
 impl Tap<'_> {
@@ -89,7 +91,7 @@ impl Tap<'_> {
     /// Passes an activation: changes it if an intervention says so, then keeps it if the filter does.
     pub(crate) fn see(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
         let value = match self.plan {
-            Some(plan) => plan.apply(hook, value, self.first_column, self.steps)?,
+            Some(plan) => plan.apply(hook, value, self.first_column, self.steps, self.real.as_ref())?,
             None => value,
         };
         if self.names.wants(hook) {
@@ -147,7 +149,8 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         Some(kv) => kv.real()?,
         None => mask,
     };
-    let mut tap = Tap { plan, names, cache: ActivationCache::default(), first_column, steps };
+    let seen = real.as_ref().map(Tensor::shallow_clone);
+    let mut tap = Tap { plan, names, cache: ActivationCache::default(), first_column, steps, real: seen };
 
     let (first_layer, mut resid) = match start {
         Some((layer, resid)) => {

@@ -88,6 +88,14 @@ pub enum Error {
     /// A device that cannot be used.
     #[error("device: {0}")]
     Device(String),
+    /// A chat template is broken, asks for too much, or refused the conversation.
+    #[error("chat template {place}: {what}")]
+    Template {
+        /// The file, and the line where it is known.
+        place: String,
+        /// What is wrong, in the template's own words where it raised the error itself.
+        what: String,
+    },
     /// libtorch refused an operation (out of memory, for one).
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -17,7 +17,8 @@ use crate::sample::Decoding;
 pub struct Generate<'a> {
     /// How tokens are chosen.
     pub decoding: Decoding,
-    /// One seed per prompt; only sampling uses it.
+    /// One seed per prompt, of a random stream that is that prompt's own: what it draws does not depend on the others.
+    /// Only sampling uses it.
     pub seeds: &'a [u64],
     /// Tokens that end a continuation; they are not part of it.
     pub stop: &'a [i64],
@@ -54,18 +55,21 @@ pub struct StepView<'a> {
     pub step: usize,
     /// Which prompts the rows are.
     pub rows: &'a [usize],
-    /// `[rows, vocab]`: the logits the choice was made from.
+    /// `[rows, vocab]`: the model's logits.
     pub logits: &'a Tensor,
+    /// `[rows, vocab]`: what the choice was made from, the logits after [`Decoding::process`]; -inf for what is excluded.
+    pub scores: &'a Tensor,
     /// The tokens chosen, a stop token included.
     pub chosen: &'a [i64],
 }
 
 impl Model {
     /// Continues every prompt. Prompts of different lengths are padded on the left; the result is that of each
-    /// prompt alone. `observe` is called once a step.
+    /// prompt alone. `observe` is called once a step, as soon as its tokens are chosen: for text as it comes, give each
+    /// row's tokens to a [`crate::TextStream`].
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty prompt or missing seeds, [`Error::Window`] for a prompt that leaves no room for a new token,
+    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no token, [`Error::Window`] for a prompt that leaves no room for a new token,
     /// and what [`Model::run`] and `observe` return.
     pub fn generate(
         &self,
@@ -123,11 +127,10 @@ impl Model {
         let mut rows: Vec<usize> = (0..prompts.len()).collect();
         let mut done = vec![false; prompts.len()];
         let steps = Steps { prompt_columns: Some(longest) };
+        // Without padding, which no processor may take for a part of the text.
+        let mut texts = prompts.to_vec();
 
-        let (ids, mask) = self.left_padded(prompts, longest)?;
-        let mask = if shortest < longest { Some(mask) } else { None };
-        let run = Run { kv: Some(&mut kv), logits: LogitPositions::Last, steps, ..Run::default() };
-        let mut logits = self.next(&ids, Run { mask: mask.as_ref(), plan: options.plan, ..run })?;
+        let mut logits = self.from_start(prompts, longest, &mut kv, steps, options.plan)?;
         for step in 0.. {
             let live: Vec<usize> = rows.iter().copied().filter(|row| !done[*row]).collect();
             let at: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
@@ -143,8 +146,10 @@ impl Model {
             if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Err(Error::NotFinite);
             }
-            let chosen = decoding.choose(&logits, &mut drawing)?;
-            observe(&StepView { step, rows: &live, logits: &logits, chosen: &chosen })?;
+            let so_far: Vec<&[i64]> = live.iter().map(|row| &texts[*row][..]).collect();
+            let scores = decoding.process(&logits, &so_far)?;
+            let chosen = decoding.choose(&scores, &mut drawing)?;
+            observe(&StepView { step, rows: &live, logits: &logits, scores: &scores, chosen: &chosen })?;
             for (&row, &token) in live.iter().zip(&chosen) {
                 if options.stop.contains(&token) {
                     results[row].outcome = Outcome::Stopped;
@@ -152,6 +157,7 @@ impl Model {
                     continue;
                 }
                 results[row].tokens.push(token);
+                texts[row].push(token);
                 let tokens = results[row].tokens.len();
                 if prompts[row].len() + tokens >= window {
                     results[row].outcome = Outcome::OutOfWindow;
@@ -172,6 +178,15 @@ impl Model {
                 kv.keep_rows(&kept)?;
                 rows.retain(|row| !done[*row]);
             }
+            let outgrown = |row: &usize| self.architecture().rotation_switch() == Some(texts[*row].len() - 1);
+            if rows.iter().any(outgrown) {
+                // From here on every position of that row is rotated otherwise: what was kept is of no more use.
+                rows.retain(|row| !done[*row]);
+                let all: Vec<Vec<i64>> = rows.iter().map(|row| texts[*row].clone()).collect();
+                kv = KvCache::new(self.architecture(), rows.len(), capacity, device)?;
+                logits = self.from_start(&all, longest + step + 1, &mut kv, steps, options.plan)?;
+                continue;
+            }
             // A finished row runs on over its last token until it is cleared; nobody reads it.
             let last: Vec<i64> = rows
                 .iter()
@@ -182,6 +197,21 @@ impl Model {
             logits = self.next(&ids, run)?;
         }
         Ok(results)
+    }
+
+    /// Runs whole rows, padded to `length` columns, into an empty cache: the logits of the last column, `[rows, vocab]`.
+    fn from_start(
+        &self,
+        rows: &[Vec<i64>],
+        length: usize,
+        kv: &mut KvCache,
+        steps: Steps,
+        plan: Option<&Plan<'_>>,
+    ) -> Result<Tensor> {
+        let (ids, mask) = self.left_padded(rows, length)?;
+        let padded = rows.iter().any(|row| row.len() < length);
+        let run = Run { mask: padded.then_some(&mask), kv: Some(kv), steps, plan, ..Run::default() };
+        self.next(&ids, run)
     }
 
     /// The logits of the last column, `[rows, vocab]`.

@@ -17,17 +17,138 @@ pub struct Intervention {
     /// Entries of the last axis (neurons at `mlp.hook_post`); none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub neurons: Option<Vec<usize>>,
-    /// Columns of the batch, padding counted, from 0 (query positions at `pattern`); none: all.
+    /// Which positions (query positions at `pattern`); none: all. See [`Positions`] for how they are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub positions: Option<Vec<usize>>,
-    /// Generation steps, first and last inclusive; none: all. Prefill is step 0, see [`Steps`].
+    pub positions: Option<Positions>,
+    /// In which phase of a generation; none: all. A position must be meant by both this and `positions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<(usize, usize)>,
+    pub steps: Option<When>,
     /// Rows of the batch, first and one past the last; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<(usize, usize)>,
     /// What is done there.
     pub action: Action,
+}
+
+/// Positions, counted in one of three ways. Written as `{"tokens": [0, 4]}`, `{"from_end": [1]}` or
+/// `{"columns": [0, 4]}`; a bare list means columns.
+///
+/// In a batch of the prompts `a b c` and `d e`, padded on the left, that is continued by one token:
+///
+/// |                        | `a`, padding | `b`, `d` | `c`, `e` | new token |
+/// |------------------------|--------------|----------|----------|-----------|
+/// | `columns`              | 0            | 1        | 2        | 3         |
+/// | `tokens` of `a b c`    | 0            | 1        | 2        | 3         |
+/// | `tokens` of `d e`      |              | 0        | 1        | 2         |
+/// | `from_end` of `a b c`  | 3            | 2        | 1        |           |
+/// | `from_end` of `d e`    |              | 2        | 1        |           |
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", from = "WrittenPositions")]
+pub enum Positions {
+    /// Positions in each row's own text, from 0, its first real token; padding has none. What an intervention means
+    /// does not depend on what else is in the batch.
+    Tokens(Vec<usize>),
+    /// Positions in each row's prompt from its end: 1 is its last token, 2 the one before. Generated tokens have none.
+    /// Where no prompt is told from what follows ([`Steps`]), the end is that of all columns run so far.
+    FromEnd(Vec<usize>),
+    /// Columns of the batch, from 0, padding counted.
+    Columns(Vec<usize>),
+}
+
+impl Positions {
+    /// The numbers, however they count.
+    pub fn list(&self) -> &[usize] {
+        match self {
+            Positions::Tokens(list) | Positions::FromEnd(list) | Positions::Columns(list) => list,
+        }
+    }
+}
+
+/// How [`Positions`] may be written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum WrittenPositions {
+    Bare(Vec<usize>),
+    Counted(CountedPositions),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CountedPositions {
+    Tokens(Vec<usize>),
+    FromEnd(Vec<usize>),
+    Columns(Vec<usize>),
+}
+
+impl From<WrittenPositions> for Positions {
+    fn from(written: WrittenPositions) -> Self {
+        match written {
+            WrittenPositions::Bare(list) | WrittenPositions::Counted(CountedPositions::Columns(list)) => {
+                Positions::Columns(list)
+            }
+            WrittenPositions::Counted(CountedPositions::Tokens(list)) => Positions::Tokens(list),
+            WrittenPositions::Counted(CountedPositions::FromEnd(list)) => Positions::FromEnd(list),
+        }
+    }
+}
+
+/// A phase of generation. Written as `"prefill"`, `"decode"` or the steps, `[3, 7]`. A run that is no generation
+/// ([`Steps::default`]) is all prefill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "WrittenWhen", into = "WrittenWhen")]
+pub enum When {
+    /// The prompt: step 0.
+    Prefill,
+    /// Every generated token: steps 1, 2, ...
+    Decode,
+    /// These steps, first and last inclusive. What is changed at step t bears on the choice of token t + 1, counted
+    /// from 1.
+    Steps(usize, usize),
+}
+
+impl When {
+    /// Whether `step` is meant.
+    pub fn holds(self, step: usize) -> bool {
+        match self {
+            When::Prefill => step == 0,
+            When::Decode => step > 0,
+            When::Steps(first, last) => (first..=last).contains(&step),
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenWhen {
+    Phase(Phase),
+    Steps((usize, usize)),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Phase {
+    Prefill,
+    Decode,
+}
+
+impl From<WrittenWhen> for When {
+    fn from(written: WrittenWhen) -> Self {
+        match written {
+            WrittenWhen::Phase(Phase::Prefill) => When::Prefill,
+            WrittenWhen::Phase(Phase::Decode) => When::Decode,
+            WrittenWhen::Steps((first, last)) => When::Steps(first, last),
+        }
+    }
+}
+
+impl From<When> for WrittenWhen {
+    fn from(when: When) -> Self {
+        match when {
+            When::Prefill => WrittenWhen::Phase(Phase::Prefill),
+            When::Decode => WrittenWhen::Phase(Phase::Decode),
+            When::Steps(first, last) => WrittenWhen::Steps((first, last)),
+        }
+    }
 }
 
 /// What is done to an activation.
@@ -142,6 +263,24 @@ mod tests {
         let steps = Steps { prompt_columns: Some(5) };
         assert_eq!([0, 4, 5, 9].map(|column| steps.of(column)), [0, 0, 1, 5]);
         assert_eq!(Steps::default().of(9), 0);
+    }
+
+    #[test]
+    fn places_are_readable_data() {
+        let read = |text: &str| {
+            let text = format!(r#"{{"hook":"hook_embed",{text},"action":"zero"}}"#);
+            let read: Intervention = serde_json::from_str(&text).unwrap();
+            let again: Intervention = serde_json::from_str(&serde_json::to_string(&read).unwrap()).unwrap();
+            assert_eq!(read, again);
+            (read.positions, read.steps)
+        };
+        assert_eq!(read(r#""positions":[1,2]"#).0, Some(Positions::Columns(vec![1, 2])));
+        assert_eq!(read(r#""positions":{"columns":[1]}"#).0, Some(Positions::Columns(vec![1])));
+        assert_eq!(read(r#""positions":{"tokens":[0]}"#).0, Some(Positions::Tokens(vec![0])));
+        assert_eq!(read(r#""positions":{"from_end":[1]}"#).0, Some(Positions::FromEnd(vec![1])));
+        assert_eq!(read(r#""steps":[1,2]"#).1, Some(When::Steps(1, 2)));
+        assert_eq!(read(r#""steps":"prefill""#).1, Some(When::Prefill));
+        assert_eq!(read(r#""steps":"decode""#).1, Some(When::Decode));
     }
 
     #[test]

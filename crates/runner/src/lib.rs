@@ -6,10 +6,12 @@
 
 #![deny(missing_docs)]
 
+mod addressing;
 pub mod architecture;
 mod attention;
 mod block;
 mod cache;
+pub mod chat;
 mod checkpoint;
 mod context;
 mod decoder;
@@ -34,15 +36,18 @@ mod model;
 mod norm;
 mod panics;
 mod plan;
+mod process;
 pub mod rotary;
 mod sample;
 mod shards;
 mod tokenizer;
 mod watch;
 pub mod weights;
+mod written;
 
 pub use architecture::Architecture;
 pub use cache::{ActivationCache, NameFilter};
+pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use decoder::{LogitPositions, Output, Run};
 pub use device::{DeviceChoice, Placement};
 pub use dtype::{DTYPES, dtype, dtype_name};
@@ -51,12 +56,12 @@ pub use files::ModelFiles;
 pub use generate::{Generate, Generated, Outcome, StepView};
 pub use hook::{Axes, Head, Hook, Point};
 pub use hub::Hub;
-pub use intervention::{Action, Intervention, Schedule, Steps};
+pub use intervention::{Action, Intervention, Positions, Schedule, Steps, When};
 pub use kv_cache::KvCache;
 pub use load::LoadOptions;
 pub use model::Model;
 pub use plan::{Plan, Sources};
-pub use sample::Decoding;
-pub use tokenizer::Tokenizer;
+pub use sample::{Choice, Decoding};
+pub use tokenizer::{TextStream, Tokenizer};
 pub use watch::Watch;
 pub use weights::Weights;

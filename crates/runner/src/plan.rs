@@ -2,11 +2,12 @@
 
 use tch::Tensor;
 
+use crate::addressing::{self, Columns};
 use crate::architecture::Architecture;
 use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
-use crate::intervention::{Action, Intervention, Schedule, Steps};
+use crate::intervention::{Action, Intervention, Schedule, Steps, When};
 
 /// Runs that `Replace` can take values from, by name. A source's batch must equal the rows it replaces, or be 1.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
@@ -49,17 +50,20 @@ impl<'a> Plan<'a> {
         self.bound.iter().any(|bound| bound.hook == hook)
     }
 
-    /// The activation after every intervention at `hook`. `first_column` is the batch column of position 0.
+    /// The activation after every intervention at `hook`. `first_column` is the batch column of position 0; `real`,
+    /// `[batch, columns so far]`, says which columns are no padding, none: all.
     pub(crate) fn apply(
         &self,
         hook: Hook,
         value: Tensor,
         first_column: usize,
         steps: Steps,
+        real: Option<&Tensor>,
     ) -> Result<Tensor> {
+        let columns = Columns { first: first_column, steps, real };
         let mut value = value;
         for bound in self.bound.iter().filter(|bound| bound.hook == hook) {
-            value = bound.apply(&value, first_column, steps)?;
+            value = bound.apply(&value, columns)?;
         }
         Ok(value)
     }
@@ -89,11 +93,13 @@ impl<'a> Bound<'a> {
             (None, _) => {}
         }
         let empty = |list: &Option<Vec<usize>>| list.as_ref().is_some_and(Vec::is_empty);
-        if empty(&what.heads) || empty(&what.neurons) || empty(&what.positions) {
+        let no_position = what.positions.as_ref().is_some_and(|positions| positions.list().is_empty());
+        if empty(&what.heads) || empty(&what.neurons) || no_position {
             return wrong("a list is empty: leave it out to mean all".into());
         }
+        addressing::check(what, arch.n_ctx)?;
         if what.rows.is_some_and(|(first, end)| first >= end)
-            || what.steps.is_some_and(|(first, last)| first > last)
+            || matches!(what.steps, Some(When::Steps(first, last)) if first > last)
         {
             return wrong("a range is empty".into());
         }
@@ -124,7 +130,7 @@ impl<'a> Bound<'a> {
         Ok(Bound { hook, what, replacement })
     }
 
-    fn apply(&self, value: &Tensor, first_column: usize, steps: Steps) -> Result<Tensor> {
+    fn apply(&self, value: &Tensor, columns: Columns<'_>) -> Result<Tensor> {
         let wrong = |text: String| Error::intervention(&self.what.hook, text);
         let (position_axis, head_axis) = match self.hook.point().axes() {
             Axes::Stream => (1, None),
@@ -132,27 +138,19 @@ impl<'a> Bound<'a> {
             Axes::Pairs => (2, Some(1)),
         };
         let size = value.size();
-        let columns = size[position_axis as usize] as usize;
-        // The positions of this call that are meant: by column and by step.
-        let meant = |position: &usize| {
-            let column = first_column + position;
-            self.what.positions.as_ref().is_none_or(|list| list.contains(&column))
-                && self.what.steps.is_none_or(|(first, last)| (first..=last).contains(&steps.of(column)))
-        };
-        let positions: Vec<usize> = (0..columns).filter(meant).collect();
-        if positions.is_empty() {
-            return Ok(value.shallow_clone());
-        }
         let (row, end) = self.what.rows.unwrap_or((0, size[0] as usize));
         if end > size[0] as usize {
             return Err(wrong(format!("rows {row}..{end} do not exist in a batch of {}", size[0])));
         }
-        let cut = |tensor: &Tensor| tensor.f_narrow(0, row as i64, (end - row) as i64);
+        let groups = addressing::groups(self.what, columns, row..end, size[position_axis as usize] as usize)?;
+        if groups.is_empty() {
+            return Ok(value.shallow_clone());
+        }
 
         // Work on a copy: the caller's tensor may be cached or part of a graph.
         let mut changed = value.f_empty_like()?;
         changed.f_copy_(value)?;
-        let target = cut(&changed)?;
+        let target = changed.f_narrow(0, row as i64, (end - row) as i64)?;
         let source = match self.replacement {
             None => None,
             Some(source) => {
@@ -164,7 +162,7 @@ impl<'a> Bound<'a> {
                         target.size()
                     )));
                 }
-                Some(source.f_to_kind(value.kind())?.f_expand_as(&target)?)
+                Some(source.f_to_device(value.device())?.f_to_kind(value.kind())?.f_expand_as(&target)?)
             }
         };
         let heads: Vec<Option<usize>> = match &self.what.heads {
@@ -180,12 +178,17 @@ impl<'a> Bound<'a> {
             };
             let view = on_head(&target)?;
             let source = source.as_ref().map(on_head).transpose()?;
-            for (start, length) in runs(&positions) {
-                let on_positions = |t: &Tensor| t.f_narrow(position_axis, start as i64, length as i64);
-                let part = on_positions(&view)?;
-                let source = source.as_ref().map(on_positions).transpose()?;
-                let first = first_column + start;
-                self.act(&part, source.as_ref(), position_axis, &|i| steps.of(first + i))?;
+            for (rows, positions) in &groups {
+                for (start, length) in runs(positions) {
+                    let on_positions = |t: &Tensor| {
+                        let of_rows = t.f_narrow(0, (rows.start - row) as i64, rows.len() as i64)?;
+                        of_rows.f_narrow(position_axis, start as i64, length as i64)
+                    };
+                    let part = on_positions(&view)?;
+                    let source = source.as_ref().map(on_positions).transpose()?;
+                    let first = columns.first + start;
+                    self.act(&part, source.as_ref(), position_axis, &|i| columns.steps.of(first + i))?;
+                }
             }
         }
         Ok(changed)

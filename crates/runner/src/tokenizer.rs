@@ -42,7 +42,9 @@ impl Tokenizer {
         Ok(Tokenizer { inner, sha256: files.sha256(&[FILE.to_owned()])? })
     }
 
-    /// The ids of `text`, without the tokens that the tokenizer adds at its ends.
+    /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the text
+    /// become their ids: this is for text that has them already, such as a rendered [`crate::ChatTemplate`], which
+    /// [`Tokenizer::encode_with_specials`] would give a second BOS.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -76,6 +78,11 @@ impl Tokenizer {
         decoded.map_err(|error| Error::Tokenizer(error.to_string()))
     }
 
+    /// The text of tokens that come one at a time.
+    pub fn stream(&self) -> TextStream<'_> {
+        TextStream { tokenizer: self, ids: Vec::new(), prefix: String::new(), prefix_index: 0 }
+    }
+
     /// How the vocabulary writes token `id`, if it has it.
     pub fn token(&self, id: i64) -> Option<String> {
         self.inner.id_to_token(u32::try_from(id).ok()?)
@@ -98,5 +105,47 @@ impl Tokenizer {
     /// SHA-256 of the tokenizer's file, in hex.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+}
+
+/// Text from tokens as they come, special tokens shown. The pieces together are [`Tokenizer::decode`] of all tokens;
+/// a piece never ends within a character, however many tokens write it.
+#[derive(Debug)]
+pub struct TextStream<'a> {
+    tokenizer: &'a Tokenizer,
+    /// The last tokens: those of the last piece, whose text decides on a space before the next, and those after it.
+    ids: Vec<u32>,
+    /// The text of the first `prefix_index` of them.
+    prefix: String,
+    prefix_index: usize,
+}
+
+impl TextStream<'_> {
+    /// Takes the next token; the text that is now complete, none if a character is still unfinished.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the decoder fails, or changes text that it gave before.
+    pub fn push(&mut self, id: i64) -> Result<Option<String>> {
+        let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is no token")))?;
+        tokenizers::step_decode_stream(
+            &self.tokenizer.inner,
+            vec![id],
+            false,
+            &mut self.ids,
+            &mut self.prefix,
+            &mut self.prefix_index,
+        )
+        .map_err(|error| Error::Tokenizer(error.to_string()))
+    }
+
+    /// What is left at the end: a character that was never finished, shown as the decoder shows it.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn finish(self) -> Result<Option<String>> {
+        let ids: Vec<i64> = self.ids.iter().map(|id| i64::from(*id)).collect();
+        let text = self.tokenizer.decode(&ids)?;
+        let rest = text.strip_prefix(&self.prefix).unwrap_or(&text);
+        Ok((!rest.is_empty()).then(|| rest.to_owned()))
     }
 }

@@ -56,7 +56,7 @@ pub fn count(
                 })
                 .collect();
             let options = Generate {
-                decoding: if decoding == "greedy" { Decoding::Greedy } else { settings.sampling() },
+                decoding: if decoding == "greedy" { Decoding::GREEDY } else { settings.sampling() },
                 seeds: &seeds,
                 stop: subject.stop(),
                 max_new: Some(settings.max_new_tokens),

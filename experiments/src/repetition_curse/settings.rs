@@ -263,7 +263,7 @@ impl Settings {
 
     /// How sampled continuations are drawn.
     pub fn sampling(&self) -> Decoding {
-        Decoding::Sample { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p }
+        Decoding { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, ..Decoding::SAMPLE }
     }
 }
 

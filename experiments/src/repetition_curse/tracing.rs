@@ -53,7 +53,7 @@ pub fn trace(
     let model = &subject.model;
     let traced = prompts(subject, settings, task)?;
     let (label, decoding) = match task {
-        Task::Repetition(_) => ("repetition", Decoding::Greedy),
+        Task::Repetition(_) => ("repetition", Decoding::GREEDY),
         Task::Ordinary(_) => ("ordinary", settings.sampling()),
     };
     let blank = |traced: &Traced, step: usize, token: i64, quantity: &str| TraceRow {

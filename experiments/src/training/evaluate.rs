@@ -99,7 +99,7 @@ fn ask(
     }
     let seeds: Vec<u64> = (0..prompts.len()).map(|_| rng.random()).collect();
     let options = Generate {
-        decoding: Decoding::Greedy,
+        decoding: Decoding::GREEDY,
         seeds: &seeds,
         stop: &[i64::from(language.eos())],
         max_new: None,

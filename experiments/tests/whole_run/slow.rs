@@ -5,7 +5,9 @@ use std::path::Path;
 
 use refrain_entropy::schema::Table;
 use refrain_experiments::disk::read_table;
-use refrain_runner::{Action, Head, Hook, Intervention, Model, NameFilter, Plan, Point, Run, Tokenizer};
+use refrain_runner::{
+    Action, Head, Hook, Intervention, Model, NameFilter, Plan, Point, Positions, Run, Tokenizer,
+};
 use refrain_tests::Result;
 use refrain_tests::program::Place;
 use tch::{Kind, no_grad};
@@ -76,7 +78,7 @@ impl Finished {
             for head in &self.induction {
                 interventions.push(Intervention {
                     heads: Some(vec![head.head]),
-                    positions: Some(positions.clone()),
+                    positions: Some(Positions::Columns(positions.clone())),
                     ..Intervention::new(Hook::block(head.layer, Point::Z), Action::Scale(factor))
                 });
             }

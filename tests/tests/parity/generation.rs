@@ -9,7 +9,7 @@ use refrain_tests::golden::{Golden, real_columns, rows};
 use tch::Tensor;
 
 fn greedy<'a>(seeds: &'a [u64], stop: &'a [i64], max_new: Option<usize>) -> Generate<'a> {
-    Generate { decoding: Decoding::Greedy, seeds, stop, max_new, plan: None }
+    Generate { decoding: Decoding::GREEDY, seeds, stop, max_new, plan: None }
 }
 
 fn prompts(golden: &Golden) -> Result<Vec<Vec<i64>>> {

@@ -1,11 +1,15 @@
 //! Refrain against `transformers`, and what must hold inside every model. The goldens and the script that made them
 //! are in `tests/goldens`. `--nocapture` shows the worst error of everything that is compared.
 
+mod addressing;
 mod against_transformers;
 mod cached_decoding;
+mod chat;
 mod controls;
 mod generation;
 mod loading;
 mod names;
 mod padding;
 mod partial_runs;
+mod processors;
+mod streaming;
