@@ -32,19 +32,17 @@ pub fn errors(name: &str, device: DeviceChoice) -> Result<[f64; QUANTITIES.len()
     let fused = largest(&logits(&golden.model)?, want);
     let (seen, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
     let hooked = largest(&seen, want);
-    let (mut resid, mut added, mut pattern) = (0.0f64, 0.0f64, 0.0f64);
+    let [mut resid, mut added, mut pattern] = [0.0f64; 3];
     let architecture = golden.model.architecture();
     for layer in 0..architecture.n_layers {
-        for (point, key, worst) in [
-            (Point::ResidPre, "resid_pre", &mut resid),
-            (Point::ResidPost, "resid_post", &mut resid),
-            (Point::AttnOut, "attn_out", &mut added),
-            (Point::MlpOut, "mlp_out", &mut added),
-            (Point::Pattern, "pattern", &mut pattern),
-        ] {
-            let want = golden.double(&format!("{key}.{layer}"))?;
-            *worst = worst.max(largest(cache.block(layer, point)?, want));
-        }
+        let from = |point: Point, key: &str| -> Result<f64> {
+            Ok(largest(cache.block(layer, point)?, golden.double(&format!("{key}.{layer}"))?))
+        };
+        let (pre, post) = (from(Point::ResidPre, "resid_pre")?, from(Point::ResidPost, "resid_post")?);
+        let (attn, mlp) = (from(Point::AttnOut, "attn_out")?, from(Point::MlpOut, "mlp_out")?);
+        resid = resid.max(pre).max(post);
+        added = added.max(attn).max(mlp);
+        pattern = pattern.max(from(Point::Pattern, "pattern")?);
     }
     let last = match architecture.final_norm {
         true => cache.get("ln_final.hook_normalized".parse()?)?,
@@ -92,7 +90,7 @@ fn decoded(golden: &Golden) -> Result<Tensor> {
 }
 
 /// Root mean square of the difference.
-fn rms(a: &Tensor, b: &Tensor) -> f64 {
+pub fn rms(a: &Tensor, b: &Tensor) -> f64 {
     let difference = a.to_kind(Kind::Double) - b.to_device(a.device());
     difference.square().mean(Kind::Double).sqrt().double_value(&[])
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use refrain_runner::architecture::NormPlace;
 use refrain_runner::{ActivationCache, Head, Hook, Model, Point};
 use tch::{Kind, Tensor};
 
@@ -31,12 +32,16 @@ pub fn predicted(tau: f64, t: usize, c: f64) -> f64 {
 
 /// Norm-share toxicity at the last position: ||sum of the induction heads' direct logits|| / (that + ||sum of
 /// the others'||), with the final norm's scale frozen. `cache` must hold z of every layer, the scales of norms after
-/// attention, where the model has them, and the final norm's, of a run of one row. None if every head's output is zero.
+/// attention, where the model has them, and the final norm's, of a run of one row. None if every head's output is zero, and for a model that normalises the stream itself:
+/// there no head's output goes through to the logits.
 ///
 /// # Errors
 /// [`crate::Error::Runner`] if the cache lacks them.
 pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) -> Result<Option<f64>> {
     let arch = model.architecture();
+    if arch.norm_place == NormPlace::Stream {
+        return Ok(None);
+    }
     let chosen: HashSet<&Head> = induction.iter().collect();
     let mut sums: Option<[Tensor; 2]> = None;
     for (layer, block) in model.weights().blocks.iter().enumerate() {

@@ -10,7 +10,7 @@ use crate::intervention::Steps;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::plan::Plan;
-use crate::sample::Decoding;
+use crate::sample::{Choice, Decoding};
 
 /// How to continue some prompts.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Generate<'a> {
     /// How tokens are chosen.
     pub decoding: Decoding,
     /// One seed per prompt, of a random stream that is that prompt's own: what it draws does not depend on the others.
-    /// Only sampling uses it.
+    /// Only sampling uses it, greedy decoding needs none.
     pub seeds: &'a [u64],
     /// Tokens that end a continuation; they are not part of it.
     pub stop: &'a [i64],
@@ -94,7 +94,7 @@ impl Model {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        if options.seeds.len() != prompts.len() {
+        if decoding.choice == Choice::Sample && options.seeds.len() != prompts.len() {
             return Err(Error::Input(format!("{} seeds for {} prompts", options.seeds.len(), prompts.len())));
         }
         if options.plan.is_some_and(Plan::names_rows) {

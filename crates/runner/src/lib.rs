@@ -23,6 +23,7 @@ mod error;
 pub mod family;
 mod files;
 mod finite;
+mod gemv;
 mod generate;
 mod hook;
 mod hub;

@@ -31,20 +31,25 @@ pub(crate) fn forward(
     tap: &mut Tap<'_>,
 ) -> Result<Tensor> {
     let normalized = if tap.wants(hooks.scale) {
-        let kind = x.kind();
         let (centred, scale) = centred_and_scale(norm, x)?;
         let scale = tap.see(hooks.scale, scale)?;
-        affine(weights, &centred.f_div(&scale)?, kind)?
+        affine(norm, weights, &centred.f_div(&scale)?, x.kind())?
     } else {
         plain(norm, weights, x)?
     };
     tap.see(hooks.normalized, normalized)
 }
 
-/// The same without hooks.
+/// The same without hooks, by libtorch's fused kernel where it has one.
 pub(crate) fn plain(norm: Norm, weights: &NormWeights, x: &Tensor) -> Result<Tensor> {
+    let (weight, bias) = (weights.weight.as_ref(), weights.bias.as_ref());
+    let same = |t: Option<&Tensor>| t.is_none_or(|t| t.kind() == x.kind() && t.dim() == 1);
+    if let (Norm::Layer { eps }, true) = (norm, same(weight) && same(bias)) {
+        let width = *x.size().last().unwrap_or(&1);
+        return Ok(x.f_layer_norm([width], weight, bias, eps, false)?);
+    }
     let (centred, scale) = centred_and_scale(norm, x)?;
-    affine(weights, &centred.f_div(&scale)?, x.kind())
+    affine(norm, weights, &centred.f_div(&scale)?, x.kind())
 }
 
 /// `x` in wide arithmetic, less its mean if the norm centres, and what it is to be divided by, `[..., 1]`.
@@ -55,15 +60,14 @@ fn centred_and_scale(norm: Norm, x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((centred, scale))
 }
 
-/// Weight and bias on `unit`, which is wide; the result is `kind`. A weight in wide arithmetic is applied before the
-/// rounding to `kind`, any other after it: families differ in that, and their loaders choose.
-fn affine(weights: &NormWeights, unit: &Tensor, kind: Kind) -> Result<Tensor> {
+/// Weight and bias on `unit`, which is wide; the result is `kind`. LayerNorm applies them before it rounds to `kind`. An
+/// RMSNorm does so if its weight is stored wide and rounds first otherwise: families differ in that, and their loaders
+/// choose.
+fn affine(norm: Norm, weights: &NormWeights, unit: &Tensor, kind: Kind) -> Result<Tensor> {
     let Some(weight) = &weights.weight else { return Ok(unit.f_to_kind(kind)?) };
-    let scaled = if weight.kind() == unit.kind() {
-        unit.f_mul(weight)?
-    } else {
-        unit.f_to_kind(kind)?.f_mul(weight)?
-    };
+    let first = norm.centres() || weight.kind() == unit.kind();
+    let unit = if first { unit.shallow_clone() } else { unit.f_to_kind(kind)? };
+    let scaled = unit.f_mul(weight)?;
     let shifted = match &weights.bias {
         Some(bias) => scaled.f_add(bias)?,
         None => scaled,

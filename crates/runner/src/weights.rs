@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::family;
+use crate::gemv;
 
 /// All weights of a decoder.
 #[derive(Debug)]
@@ -184,7 +185,11 @@ pub struct Linear {
 impl Linear {
     /// Applies the map to the last axis of `x`, computing in the weight's dtype.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_to_kind(self.weight.kind())?.f_linear(&self.weight, self.bias.as_ref())?)
+        let x = x.f_to_kind(self.weight.kind())?;
+        match gemv::linear(&x, &self.weight, self.bias.as_ref())? {
+            Some(y) => Ok(y),
+            None => Ok(x.f_linear(&self.weight, self.bias.as_ref())?),
+        }
     }
 }
 

@@ -180,7 +180,7 @@ fn toxicities(
     let plan = Plan::new(model.architecture(), &condition.interventions, &[])?;
     let run = Run {
         plan: Some(&plan),
-        names: NameFilter::points(&[Point::Z, Point::FinalScale, Point::ResidPost]),
+        names: NameFilter::points(&[Point::Z, Point::Ln1PostScale, Point::FinalScale, Point::ResidPost]),
         steps,
         logits: LogitPositions::Last,
         ..Run::default()
@@ -190,7 +190,7 @@ fn toxicities(
     let share = tch::no_grad(|| toxicity::norm_share(model, &cache, induction))?;
     rows.push(TraceRow {
         value: share,
-        reason: share.is_none().then(|| "no head has an output".to_owned()),
+        reason: share.is_none().then(|| "no head's output reaches the logits directly".to_owned()),
         ..blank("toxicity_norm_share")
     });
     let lens = tch::no_grad(|| toxicity::logit_lens_entropy_nats(model, &cache))?;

@@ -17,7 +17,8 @@ fn main() -> Result {
     let mut families: BTreeMap<String, (Vec<String>, [f64; QUANTITIES.len()])> = BTreeMap::new();
     for (name, family) in models()? {
         let found = errors(&name, device)?;
-        eprintln!("{name}: {found:.1e?}");
+        let shown: Vec<String> = found.iter().map(|error| format!("{error:.1e}")).collect();
+        eprintln!("{name}: {}", shown.join(" "));
         let (names, worst) = families.entry(family).or_insert((Vec::new(), [0.0; QUANTITIES.len()]));
         names.push(name);
         for (worst, found) in worst.iter_mut().zip(found) {

@@ -4,6 +4,7 @@ use refrain_runner::{NameFilter, Point};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden::{self, Golden};
+use refrain_tests::parity::rms;
 use tch::{Kind, no_grad};
 
 #[test]
@@ -63,6 +64,23 @@ fn what_is_inside_in_f64() -> Result {
             false => cache.block(architecture.n_layers - 1, Point::ResidPost)?,
         };
         check.close(format!("{name}: final norm"), last, golden.double("final_norm")?, 1e-9);
+    }
+    check.finish();
+    Ok(())
+}
+
+/// In bf16 the rounding is the error; it must not be larger than that of transformers in bf16.
+#[test]
+fn logits_in_bf16_are_as_good_as_those_of_transformers() -> Result {
+    let mut check = Check::new();
+    for (name, _) in golden::models()? {
+        let golden = Golden::load(&name)?;
+        let model = golden::model(&name, Kind::BFloat16)?;
+        let logits = no_grad(|| model.logits(golden.get("input_ids")?))?;
+        check.holds(format!("{name}: computed in bf16"), logits.kind() == Kind::BFloat16);
+        let want = golden.double("logits_f64")?;
+        let ratio = rms(&logits, want) / rms(golden.get("logits_bf16")?, want);
+        check.holds(format!("{name}: {ratio:.2} of the error of transformers"), ratio < 1.5);
     }
     check.finish();
     Ok(())

@@ -116,8 +116,17 @@ fn each_row_fills_its_own_window() -> Result {
         }
         // The tokens are greedy ones: each is the most probable after what stands before it.
         let (whole, start) = ([prompts[0].clone(), got[0].tokens.clone()].concat(), prompts[0].len());
-        let logits = tch::no_grad(|| golden.model.logits(&Tensor::from_slice(&whole).unsqueeze(0)))?;
-        let best = rows(&logits.argmax(-1, false))?.remove(0);
+        let best = |text: &[i64]| -> Result<Vec<i64>> {
+            let logits = tch::no_grad(|| golden.model.logits(&Tensor::from_slice(text).unsqueeze(0)))?;
+            Ok(rows(&logits.argmax(-1, false))?.remove(0))
+        };
+        let mut found = best(&whole)?;
+        // Where a text that grows long is rotated anew, what it chose while it was short shows in its beginnings only.
+        if let Some(switch) = golden.model.architecture().rotation_switch() {
+            let short = switch.min(window);
+            found[..short].copy_from_slice(&best(&whole[..short])?);
+        }
+        let best = found;
         assert_eq!(best[start - 1..window - 1], whole[start..], "{}", golden.name);
     }
     Ok(())

@@ -71,7 +71,9 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
 fn block(arch: &Architecture, source: &mut dyn Source, layer: usize, at: &str) -> Result<Block> {
     let (d, heads) = (arch.d_model, arch.n_heads * arch.layers[layer].d_head);
     fn conv1d(source: &mut dyn Source, name: &str, input: usize, output: usize) -> Result<Linear> {
-        let weight = source.take(&format!("{name}.weight"), &[input as i64, output as i64])?.f_tr()?;
+        let stored = source.take(&format!("{name}.weight"), &[input as i64, output as i64])?;
+        // A weight that is being trained stays the caller's own.
+        let weight = if stored.requires_grad() { stored.f_tr()? } else { stored.f_tr()?.f_contiguous()? };
         Ok(Linear { weight, bias: Some(source.take(&format!("{name}.bias"), &[output as i64])?) })
     }
     let fused = conv1d(source, &format!("{at}.attn.c_attn"), d, 3 * heads)?;
