@@ -5,6 +5,8 @@ mod against_transformers;
 mod cached_decoding;
 mod controls;
 mod generation;
+mod gradients;
+mod identities;
 mod loading;
 mod names;
 mod padding;
