@@ -266,3 +266,26 @@ fn a_run_of_other_tokens_is_noticed() -> Result {
     assert_eq!(error.to_string(), "the mask is [3, 9], the token ids are [3, 10]");
     Ok(())
 }
+
+/// `docs/hooks.md` has every hook, and every identity that a model here has.
+#[test]
+fn hooks_and_identities_are_documented() -> Result {
+    let path = golden::folder("").join("../../docs/hooks.md");
+    let text = std::fs::read_to_string(path)?;
+    let mut missing = Vec::new();
+    for point in Point::ALL {
+        if !text.lines().any(|line| line.starts_with(&format!("| `{}` | `[batch, ", point.name()))) {
+            missing.push(point.name().to_owned());
+        }
+    }
+    let mut names = BTreeSet::new();
+    for golden in Golden::all()? {
+        let ids = golden.get("input_ids")?.narrow(1, 0, 2);
+        names.extend(identities(&golden.model, &ids, None)?.into_keys());
+    }
+    missing.extend(names.into_iter().filter(|name| !text.contains(&format!("- `{name}`\n"))));
+    assert!(missing.is_empty(), "not in docs/hooks.md:\n{}", missing.join("\n"));
+    let listed = text.lines().filter(|line| line.starts_with("- `")).count();
+    println!("{listed} identities are listed");
+    Ok(())
+}
