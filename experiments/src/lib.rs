@@ -1,5 +1,6 @@
 //! What the experiment binaries share, and the experiments themselves.
 
+pub mod check;
 pub mod cli;
 pub mod disk;
 pub mod folder;

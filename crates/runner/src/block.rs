@@ -36,8 +36,9 @@ pub(crate) fn forward(
     let ln1 = [Point::Ln1Scale, Point::Ln1Normalized];
     let ln2 = [Point::Ln2Scale, Point::Ln2Normalized];
 
-    let resid_pre = tap.see(at(Point::ResidPre), resid)?;
-    let mut x = tap.see(at(Point::AttnIn), resid_pre.shallow_clone())?;
+    // What is read of the stream is a tensor of its own, so that its gradient is its own and not that of all who read it.
+    let resid_pre = tap.see(at(Point::ResidPre), resid.f_alias()?)?;
+    let mut x = tap.see(at(Point::AttnIn), resid_pre.f_alias()?)?;
     if before {
         x = normed(&block.ln1, x, ln1, tap)?;
     }
@@ -54,7 +55,7 @@ pub(crate) fn forward(
         }
         tap.see(at(Point::ResidMid), sum)?
     };
-    let stream = tap.see(at(Point::MlpIn), resid_mid.shallow_clone())?;
+    let stream = tap.see(at(Point::MlpIn), resid_mid.f_alias()?)?;
     let x = match before {
         true => normed(&block.ln2, stream.shallow_clone(), ln2, tap)?,
         false => stream.shallow_clone(),

@@ -31,6 +31,18 @@ pub struct Weights {
 }
 
 impl Weights {
+    /// How many numbers they are; what shares memory (a tied unembedding) counts once.
+    pub fn n_params(&self) -> usize {
+        let mut known = std::collections::BTreeSet::new();
+        let mut count = 0;
+        self.each(&mut |tensor| {
+            if known.insert(tensor.data_ptr() as usize) {
+                count += tensor.numel();
+            }
+        });
+        count
+    }
+
     /// Weights of nothing but embedding and unembedding.
     pub(crate) fn new(embed: Tensor, unembed: Linear) -> Self {
         Weights {
@@ -216,11 +228,40 @@ impl<T: ShallowClone> ShallowClone for Vec<T> {
     }
 }
 
+/// Shows every tensor.
+pub(crate) trait EachTensor {
+    fn each(&self, see: &mut dyn FnMut(&Tensor));
+}
+
+impl EachTensor for Tensor {
+    fn each(&self, see: &mut dyn FnMut(&Tensor)) {
+        see(self);
+    }
+}
+
+impl<T: EachTensor> EachTensor for Option<T> {
+    fn each(&self, see: &mut dyn FnMut(&Tensor)) {
+        self.iter().for_each(|inner| inner.each(see));
+    }
+}
+
+impl<T: EachTensor> EachTensor for Vec<T> {
+    fn each(&self, see: &mut dyn FnMut(&Tensor)) {
+        self.iter().for_each(|inner| inner.each(see));
+    }
+}
+
 macro_rules! shallow_clone {
     ($($name:ident { $($field:ident),* })*) => {
         $(impl ShallowClone for $name {
             fn shallow(&self) -> Self {
                 $name { $($field: self.$field.shallow()),* }
+            }
+        }
+
+        impl EachTensor for $name {
+            fn each(&self, see: &mut dyn FnMut(&Tensor)) {
+                $(self.$field.each(see);)*
             }
         })*
     };

@@ -1,231 +1,291 @@
-//! What must hold between the activations of a run: each hook is computed anew, slowly and plainly, from the others.
+//! What must hold between the activations of a run, in every model; and that it would be noticed if it did not.
 
-use refrain_runner::architecture::{Activation, Mlp, Norm, Positions};
-use refrain_runner::weights::{Linear, NormWeights};
-use refrain_runner::{ActivationCache, NameFilter, Point};
+use std::collections::BTreeSet;
+
+use refrain_runner::architecture::{Activation, Mlp, Norm};
+use refrain_runner::rotary::{Pairing, Scaling};
+use refrain_runner::{
+    Action, ActivationCache, Architecture, Hook, Identities, Intervention, Model, NameFilter, Plan, Point,
+    Run, identities, identities_of,
+};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
-use refrain_tests::golden::Golden;
+use refrain_tests::golden::{self, Golden};
 use tch::{Kind, Tensor, no_grad};
 
-const EXACT: f64 = 1e-12;
+/// For values of the order of 10.
+const EXACT: f64 = 1e-11;
 
-/// Runs `test` on every layer of every model, with all its activations.
-fn every_layer(test: impl Fn(&mut Check, &Golden, &ActivationCache, usize) -> Result) -> Result {
+fn every_activation(model: &Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<ActivationCache> {
+    let run = Run { mask, names: NameFilter::all(), ..Run::default() };
+    Ok(no_grad(|| model.run(ids, run))?.cache)
+}
+
+fn broken(found: &Identities) -> BTreeSet<&str> {
+    found.iter().filter(|(_, identity)| identity.error > 1e-9).map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn every_identity_holds_in_every_model() -> Result {
     let mut check = Check::new();
     for golden in Golden::all()? {
-        let ids = golden.get("input_ids")?;
-        let (_, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
-        for layer in 0..golden.model.architecture().n_layers {
-            test(&mut check, &golden, &cache, layer)?;
+        for (batch, masked) in [("", false), ("left.", true), ("right.", true)] {
+            let ids = golden.get(&format!("{batch}input_ids"))?;
+            let mask = masked.then(|| golden.get(&format!("{batch}attention_mask"))).transpose()?;
+            for (name, error) in identities(&golden.model, ids, mask)? {
+                check.holds(format!("{}: {batch}{name}: {error:.1e}", golden.name), error < EXACT);
+            }
         }
     }
     check.finish();
     Ok(())
 }
 
-fn apply(linear: &Linear, x: &Tensor) -> Tensor {
-    let y = x.matmul(&linear.weight.tr());
-    linear.bias.iter().fold(y, |y, bias| y + bias)
-}
-
+/// In f32 and bf16 what is left is the rounding of single steps.
 #[test]
-fn the_residual_stream_is_a_sum() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        let at = |point| cache.block(layer, point);
-        let what = |name| format!("{}: {name}", golden.name);
-        let mid = at(Point::ResidPre)? + at(Point::AttnOut)?;
-        check.close(what("resid_mid = resid_pre + attn_out"), at(Point::ResidMid)?, &mid, EXACT);
-        let post = at(Point::ResidMid)? + at(Point::MlpOut)?;
-        check.close(what("resid_post = resid_mid + mlp_out"), at(Point::ResidPost)?, &post, EXACT);
-        let before = if layer > 0 {
-            cache.block(layer - 1, Point::ResidPost)?.shallow_clone()
-        } else {
-            let embed = cache.get("hook_embed".parse()?)?;
-            match golden.model.architecture().positions {
-                Positions::Learned => embed + cache.get("hook_pos_embed".parse()?)?,
-                Positions::Rotary { .. } => embed.shallow_clone(),
+fn narrower_dtypes_round_single_steps() -> Result {
+    let mut check = Check::new();
+    for (kind, most) in [(Kind::Float, 1e-5), (Kind::BFloat16, 0.05), (Kind::Half, 0.01)] {
+        let mut worst = (0.0, String::new());
+        for (name, _) in golden::models()? {
+            let golden = Golden::load(&name)?;
+            let model = golden::model(&name, kind)?;
+            let ids = golden.get("input_ids")?;
+            let found = identities_of(&model, ids, None, &every_activation(&model, ids, None)?)?;
+            for (identity, found) in found {
+                if found.relative > worst.0 {
+                    worst = (found.relative, format!("{name}: {identity} at {}", found.worst));
+                }
             }
-        };
-        check.close(what("resid_pre = resid_post of the layer below"), at(Point::ResidPre)?, &before, EXACT);
-        check.same(what("attn_in = resid_pre"), at(Point::AttnIn)?, at(Point::ResidPre)?);
-        check.same(what("mlp_in = resid_mid"), at(Point::MlpIn)?, at(Point::ResidMid)?);
-        Ok(())
-    })
+        }
+        println!("{kind:?}: {worst:?}");
+        check.holds(format!("{kind:?}: {worst:?}"), worst.0 < most && worst.0 > 0.0);
+    }
+    check.finish();
+    Ok(())
 }
 
+/// A hook without an identity would fail here.
 #[test]
-fn heads_sum_to_attention() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        let arch = golden.model.architecture();
-        let out = &golden.model.weights().blocks[layer].attention.out;
-        let (z, result) = (cache.block(layer, Point::Z)?, cache.block(layer, Point::Result)?);
-        let sum = result.sum_dim_intlist(2, false, Kind::Double);
-        let sum = out.bias.iter().fold(sum, |sum, bias| sum + bias);
-        let what = format!("{}: sum over heads of result + b_O = attn_out", golden.name);
-        check.close(what, &sum, cache.block(layer, Point::AttnOut)?, EXACT);
-        for head in 0..arch.n_heads as i64 {
-            let d_head = arch.d_head as i64;
-            let own = z.select(2, head).matmul(&out.weight.narrow(1, head * d_head, d_head).tr());
-            check.close(
-                format!("{}: result = z W_O of the head", golden.name),
-                &result.select(2, head),
-                &own,
-                EXACT,
+fn every_hook_is_computed_anew() -> Result {
+    let mut check = Check::new();
+    let mut points = BTreeSet::new();
+    for golden in Golden::all()? {
+        let (model, ids) = (&golden.model, golden.get("input_ids")?);
+        let cache = every_activation(model, ids, None)?;
+        let anew: BTreeSet<Hook> = identities_of(model, ids, None, &cache)?
+            .into_values()
+            .flat_map(|identity| identity.hooks)
+            .collect();
+        for hook in cache.hooks() {
+            check.holds(
+                format!("{}: {hook} is on the left side of an identity", golden.name),
+                anew.contains(&hook),
             );
+            check.holds(format!("{}: has {hook}", golden.name), model.architecture().has(hook));
+            points.insert(hook.point());
         }
-        Ok(())
-    })
-}
-
-#[test]
-fn attention_is_a_causal_average() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        let arch = golden.model.architecture();
-        let what = |name| format!("{}: {name}", golden.name);
-        let (pattern, scores) = (cache.block(layer, Point::Pattern)?, cache.block(layer, Point::AttnScores)?);
-        let sums = pattern.sum_dim_intlist(-1, false, Kind::Double);
-        check.close(what("rows of the pattern sum to 1"), &sums, &sums.ones_like(), EXACT);
-        check.holds(what("no negative attention"), pattern.min().double_value(&[]) >= 0.0);
-        let future = pattern.triu(1);
-        check.same(what("no attention to the future"), &future, &future.zeros_like());
-        check.close(
-            what("pattern = softmax of the scores"),
-            pattern,
-            &scores.softmax(-1, Kind::Double),
-            EXACT,
-        );
-
-        let (q, k) = match arch.positions {
-            Positions::Learned => (cache.block(layer, Point::Q)?, cache.block(layer, Point::K)?),
-            Positions::Rotary { .. } => (cache.block(layer, Point::RotQ)?, cache.block(layer, Point::RotK)?),
-        };
-        let (v, z) = (cache.block(layer, Point::V)?, cache.block(layer, Point::Z)?);
-        for head in 0..arch.n_heads {
-            let (head, group) = (head as i64, (head * arch.n_kv_heads / arch.n_heads) as i64);
-            let mixed = pattern.select(1, head).matmul(&v.select(2, group));
-            check.close(what("z = pattern v"), &z.select(2, head), &mixed, EXACT);
-            let products = q.select(2, head).matmul(&k.select(2, group).transpose(1, 2));
-            let seen = products.ones_like().tril(0);
-            let scores = scores.select(1, head).masked_fill(&seen.eq(0.0), 0.0);
-            let want = (products * arch.attention_factor(layer)).tril(0);
-            check.close(what("scores = factor q k"), &scores, &want, EXACT);
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn queries_keys_and_values_are_linear_in_the_normalised_stream() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        let weights = &golden.model.weights().blocks[layer].attention;
-        let x = cache.block(layer, Point::Ln1Normalized)?;
-        for (linear, point, name) in
-            [(&weights.q, Point::Q, "q"), (&weights.k, Point::K, "k"), (&weights.v, Point::V, "v")]
-        {
-            let made = cache.block(layer, point)?;
-            check.close(format!("{}: {name}", golden.name), &made.flatten(2, 3), &apply(linear, x), EXACT);
-        }
-        Ok(())
-    })
-}
-
-#[test]
-fn rotation_keeps_norms_and_depends_on_distance_only() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        if golden.model.architecture().positions == Positions::Learned {
-            check.holds(format!("{}: no rotation", golden.name), cache.block(layer, Point::RotQ).is_err());
-            return Ok(());
-        }
-        for (plain, rotated) in [(Point::Q, Point::RotQ), (Point::K, Point::RotK)] {
-            let (x, y) = (cache.block(layer, plain)?, cache.block(layer, rotated)?);
-            let norm = |t: &Tensor| t.square().sum_dim_intlist(-1, false, Kind::Double).sqrt();
-            let what = |name| format!("{}: {rotated:?} {name}", golden.name);
-            check.close(what("has the norm of before"), &norm(y), &norm(x), EXACT);
-            check.same(what("at position 0 is as before"), &y.select(1, 0), &x.select(1, 0));
-            let moved = (y - x).abs().amax([-1], false).narrow(1, 1, x.size()[1] - 1).min().double_value(&[]);
-            check.holds(what("later is not as before"), moved > 1e-3);
-        }
-        Ok(())
-    })
-}
-
-fn normalised(norm: Norm, weights: &NormWeights, x: &Tensor) -> (Tensor, Tensor) {
-    let (centred, eps) = match norm {
-        Norm::Layer { eps } => (x - x.mean_dim(-1, true, Kind::Double), eps),
-        Norm::Rms { eps } => (x.shallow_clone(), eps),
-    };
-    let scale = ((&centred * &centred).mean_dim(-1, true, Kind::Double) + eps).sqrt();
-    let y = &centred / &scale * &weights.weight;
-    (scale, weights.bias.iter().fold(y, |y, bias| y + bias))
-}
-
-#[test]
-fn norms_are_those_of_the_textbook() -> Result {
-    every_layer(|check, golden, cache, layer| {
-        let (norm, weights) = (golden.model.architecture().norm, golden.model.weights());
-        let block = &weights.blocks[layer];
-        let at = |point| cache.block(layer, point);
-        let top = |name: &str| -> Result<&Tensor> { Ok(cache.get(name.parse()?)?) };
-        let last = cache.block(golden.model.architecture().n_layers - 1, Point::ResidPost)?;
-        for (name, weights, x, scale, out) in [
-            ("ln1", &block.ln1, at(Point::ResidPre)?, at(Point::Ln1Scale)?, at(Point::Ln1Normalized)?),
-            ("ln2", &block.ln2, at(Point::ResidMid)?, at(Point::Ln2Scale)?, at(Point::Ln2Normalized)?),
-            (
-                "ln_final",
-                &weights.final_norm,
-                last,
-                top("ln_final.hook_scale")?,
-                top("ln_final.hook_normalized")?,
-            ),
-        ] {
-            let (by, want) = normalised(norm, weights, x);
-            check.close(format!("{}: {name} scale", golden.name), scale, &by, EXACT);
-            check.close(format!("{}: {name} normalized", golden.name), out, &want, EXACT);
-        }
-        let logits = top("ln_final.hook_normalized")?.matmul(&weights.unembed.tr());
-        check.close(format!("{}: logits = normalized W_U", golden.name), top("hook_logits")?, &logits, EXACT);
-        Ok(())
-    })
-}
-
-#[test]
-fn the_mlp_is_that_of_the_textbook() -> Result {
-    fn activate(activation: Activation, x: &Tensor) -> Tensor {
-        match activation {
-            Activation::Gelu => x * 0.5 * ((x / 2f64.sqrt()).erf() + 1.0),
-            Activation::GeluTanh => {
-                let inner = (x + x.pow_tensor_scalar(3) * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
-                x * 0.5 * (inner.tanh() + 1.0)
+        for &point in Point::ALL {
+            for layer in 0..model.architecture().n_layers {
+                let hook = Hook::block(layer, point);
+                let what = format!("{}: {hook} is there or not", golden.name);
+                check.holds(what, model.architecture().has(hook) == cache.get(hook).is_ok());
             }
-            Activation::Relu => x.clamp_min(0.0),
-            Activation::Silu => x / ((-x).exp() + 1.0),
         }
     }
-    every_layer(|check, golden, cache, layer| {
-        let weights = &golden.model.weights().blocks[layer].mlp;
-        let at = |point| cache.block(layer, point);
-        let x = at(Point::Ln2Normalized)?;
-        let what = |name| format!("{}: {name}", golden.name);
-        let post = match (golden.model.architecture().mlp, &weights.gate) {
-            (Mlp::Plain { activation }, None) => {
-                check.close(what("pre"), at(Point::MlpPre)?, &apply(&weights.input, x), EXACT);
-                activate(activation, at(Point::MlpPre)?)
+    for point in Point::ALL {
+        check.holds(format!("a golden has {}", point.name()), points.contains(point));
+    }
+    check.finish();
+    Ok(())
+}
+
+/// A hook that is changed breaks its own identity and no other: what comes after it goes on from the changed value.
+#[test]
+fn a_changed_activation_breaks_its_own_identity_only() -> Result {
+    let mut check = Check::new();
+    // Models of which all the same is to be said are tried once.
+    let mut kinds = BTreeSet::new();
+    for golden in Golden::all()? {
+        let (model, ids) = (&golden.model, golden.get("input_ids")?.narrow(0, 0, 1));
+        let plain = every_activation(model, &ids, None)?;
+        let sound = identities_of(model, &ids, None, &plain)?;
+        if !kinds.insert(sound.keys().cloned().collect::<Vec<_>>()) {
+            continue;
+        }
+        for hook in plain.hooks() {
+            let change = [Intervention::new(hook, Action::Scale(1.25))];
+            let plan = Plan::new(model.architecture(), &change, &[])?;
+            let run = Run { plan: Some(&plan), names: NameFilter::all(), ..Run::default() };
+            let cache = no_grad(|| model.run(&ids, run))?.cache;
+            let found = identities_of(model, &ids, None, &cache)?;
+            let broken = broken(&found);
+            check.holds(format!("{}: {hook} breaks something", golden.name), !broken.is_empty());
+            for name in broken {
+                let own = sound[name].hooks.contains(&hook) && found[name].worst == hook;
+                check.holds(format!("{}: {hook} breaks `{name}`", golden.name), own);
             }
-            (Mlp::Gated { activation }, Some(gate)) => {
-                check.close(what("pre is the gate's"), at(Point::MlpPre)?, &apply(gate, x), EXACT);
-                check.close(what("pre_linear"), at(Point::MlpPreLinear)?, &apply(&weights.input, x), EXACT);
-                activate(activation, at(Point::MlpPre)?) * at(Point::MlpPreLinear)?
-            }
-            (form, _) => return Err(format!("{form:?} with the wrong weights").into()),
-        };
-        check.close(what("post"), at(Point::MlpPost)?, &post, EXACT);
-        check.close(
-            what("mlp_out = W_out post + b"),
-            at(Point::MlpOut)?,
-            &apply(&weights.output, &post),
-            EXACT,
-        );
-        Ok(())
-    })
+        }
+    }
+    check.finish();
+    Ok(())
+}
+
+/// The model `name` as it would be if its configuration were a little different.
+fn changed(name: &str, change: impl Fn(&mut Architecture)) -> Result<Model> {
+    let mut architecture = golden::model(name, Kind::Double)?.architecture().clone();
+    let before = architecture.clone();
+    change(&mut architecture);
+    assert_ne!(before, architecture, "{name}: nothing was changed");
+    let tensors = Tensor::read_safetensors(golden::folder(name).join("model.safetensors"))?;
+    let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.to_kind(Kind::Double))).collect();
+    Ok(Model::from_tensors(architecture, tensors)?)
+}
+
+/// Holds a run of the model `name` against a model that is a little different: the identities given break, and no others.
+fn notices(name: &str, change: impl Fn(&mut Architecture), wanted: &[&str]) -> Result {
+    let golden = Golden::load(name)?;
+    let ids = golden.get("input_ids")?;
+    let cache = every_activation(&golden.model, ids, None)?;
+    let found = identities_of(&changed(name, change)?, ids, None, &cache)?;
+    assert_eq!(broken(&found).into_iter().collect::<Vec<_>>(), wanted, "{name}");
+    Ok(())
+}
+
+fn every_rotary(arch: &mut Architecture, change: impl Fn(&mut refrain_runner::rotary::Rotary)) {
+    arch.layers.iter_mut().filter_map(|layer| layer.rotary.as_mut()).for_each(change);
+}
+
+#[test]
+fn a_run_of_another_norm_is_noticed() -> Result {
+    let eps = |arch: &mut Architecture| arch.norm = Norm::Rms { eps: 1e-3 };
+    notices(
+        "llama-gqa",
+        eps,
+        &["ln1.scale = rms(attn_in)", "ln2.scale = rms(mlp_in)", "ln_final.scale = rms(resid_post)"],
+    )?;
+    notices("gemma4-ple", |arch| arch.v_norm = false, &["v = W_V x"])?;
+    notices(
+        "olmo2-mha",
+        eps,
+        &[
+            "ln1_post.scale = rms(sum of result + b_O)",
+            "ln2_post.scale = rms(W_out post)",
+            "ln_final.scale = rms(resid_post)",
+            "rot_k = R norm(k)",
+            "rot_q = R norm(q)",
+        ],
+    )
+}
+
+#[test]
+fn a_run_of_another_attention_is_noticed() -> Result {
+    let scores = "attn_scores = factor q k, masked";
+    notices("gpt2-tied", |arch| arch.layers[1].score_factor *= 1.01, &[scores])?;
+    let window = |arch: &mut Architecture| arch.layers[0].window = Some(5);
+    notices("mistral-window", window, &[scores])?;
+    let narrower = |arch: &mut Architecture| arch.layers[0].window = Some(3);
+    notices("mistral-window", narrower, &[scores, "pattern = 0 where masked"])?;
+    notices(
+        "gemma2-caps",
+        |arch| arch.attention_softcap = Some(51.0),
+        &["attn_scores = softcap(factor q k), masked"],
+    )?;
+    notices(
+        "olmo-clip",
+        |arch| arch.qkv_clip = arch.qkv_clip.map(|most| most * 1.1),
+        &["rot_k = R clip(k)", "rot_q = R clip(q)", "v = clip(W_V x)"],
+    )
+}
+
+#[test]
+fn a_run_of_another_rotation_is_noticed() -> Result {
+    let both = ["rot_k = R k", "rot_q = R q"];
+    let base = |arch: &mut Architecture| every_rotary(arch, |rotary| rotary.base *= 1.1);
+    for name in ["llama-gqa", "gptj-odd", "llama-rope3", "llama-yarn", "phi3-long", "llama-linear"] {
+        notices(name, base, &both)?;
+    }
+    notices("gemma4-keqv", base, &["rot_k = R norm(k)", "rot_q = R norm(q)"])?;
+    let paired = |arch: &mut Architecture| every_rotary(arch, |rotary| rotary.pairing = Pairing::Halves);
+    notices("gptj-hub", paired, &both)?;
+    notices("phi3-short", |arch| every_rotary(arch, |rotary| rotary.dims -= 2), &both)?;
+    for name in
+        ["llama-linear", "llama-yarn", "llama-yarn-mscale", "llama-rope3-past", "phi3-long", "phi3-short"]
+    {
+        notices(name, |arch| every_rotary(arch, |rotary| rotary.scaling = Scaling::None), &both)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_run_of_another_mlp_is_noticed() -> Result {
+    let gelu = |arch: &mut Architecture| arch.mlp = Mlp::Plain { activation: Activation::Gelu };
+    notices("gpt2-tied", gelu, &["post = act(pre)"])?;
+    let gated = |arch: &mut Architecture| arch.mlp = Mlp::Gated { activation: Activation::GeluTanh };
+    notices("llama-gqa", gated, &["post = act(pre) pre_linear"])?;
+    notices("mixtral-full", gated, &["mlp_out = sum of experts"])?;
+    let experts = |change: fn(&mut refrain_runner::architecture::Experts)| {
+        move |arch: &mut Architecture| {
+            arch.layers.iter_mut().filter_map(|layer| layer.experts.as_mut()).for_each(change);
+        }
+    };
+    notices(
+        "mixtral-full",
+        experts(|experts| experts.per_token = 1),
+        &["experts chosen are the most probable"],
+    )?;
+    notices(
+        "olmoe-norm",
+        experts(|experts| experts.renormalise = false),
+        &["expert_weights = p if chosen, p = softmax(router)"],
+    )
+}
+
+#[test]
+fn a_run_of_another_stream_is_noticed() -> Result {
+    notices("gemma-mha", |arch| arch.embed_scale = Some(4.0), &["embed = scale W_E[token]"])?;
+    notices("gemma3-types", |arch| arch.logit_softcap = None, &["logits = W_U ln_final.normalized"])?;
+    Ok(())
+}
+
+/// Another token, another padding.
+#[test]
+fn a_run_of_other_tokens_is_noticed() -> Result {
+    let golden = Golden::load("opt-350m")?;
+    let (ids, mask) = (golden.get("left.input_ids")?, golden.get("left.attention_mask")?);
+    let cache = every_activation(&golden.model, ids, Some(mask))?;
+    let other = identities_of(&golden.model, &(ids + 1).remainder(5), Some(mask), &cache)?;
+    assert_eq!(broken(&other).into_iter().collect::<Vec<_>>(), ["embed = W_in W_E[token]"]);
+    let unmasked = identities_of(&golden.model, ids, None, &cache)?;
+    assert_eq!(
+        broken(&unmasked).into_iter().collect::<Vec<_>>(),
+        ["attn_scores = factor q k, masked", "pos_embed = W_pos[position]",]
+    );
+    let short = mask.narrow(1, 0, 9);
+    let error = identities_of(&golden.model, ids, Some(&short), &cache).unwrap_err();
+    assert_eq!(error.to_string(), "the mask is [3, 9], the token ids are [3, 10]");
+    Ok(())
+}
+
+/// `docs/hooks.md` has every hook, and every identity that a model here has.
+#[test]
+fn hooks_and_identities_are_documented() -> Result {
+    let path = golden::folder("").join("../../docs/hooks.md");
+    let text = std::fs::read_to_string(path)?;
+    let mut missing = Vec::new();
+    for point in Point::ALL {
+        if !text.lines().any(|line| line.starts_with(&format!("| `{}` | `[batch, ", point.name()))) {
+            missing.push(point.name().to_owned());
+        }
+    }
+    let mut names = BTreeSet::new();
+    for golden in Golden::all()? {
+        let ids = golden.get("input_ids")?.narrow(1, 0, 2);
+        names.extend(identities(&golden.model, &ids, None)?.into_keys());
+    }
+    missing.extend(names.into_iter().filter(|name| !text.contains(&format!("- `{name}`\n"))));
+    assert!(missing.is_empty(), "not in docs/hooks.md:\n{}", missing.join("\n"));
+    let listed = text.lines().filter(|line| line.starts_with("- `")).count();
+    println!("{listed} identities are listed");
+    Ok(())
 }

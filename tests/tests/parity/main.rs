@@ -7,6 +7,8 @@ mod cached_decoding;
 mod chat;
 mod controls;
 mod generation;
+mod gradients;
+mod identities;
 mod loading;
 mod names;
 mod padding;

@@ -1,0 +1,93 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use tch::Kind;
+
+use crate::model_args::ModelArgs;
+
+/// Shows how a model folder is understood, checks that its forward pass is what the textbook says, and, given logits that
+/// another program computed, compares with them.
+///
+/// Exit code 0: all is well; 1: an identity does not hold or the logits differ; 2: the input cannot be used.
+#[derive(Debug, Clone, Parser)]
+pub struct Args {
+    /// The model; no tokenizer is needed.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// What another program computed: `input_ids` (i64 or i32, [batch, pos]), `logits` ([batch, pos, vocab]) and, where rows are
+    /// padded, `attention_mask` (1 for real tokens). Only real tokens are compared.
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub reference: Option<PathBuf>,
+    /// The largest difference allowed between logits. By default 1e-9 in f64, 1e-4 in f32, and in bf16 and f16 a tenth and a fiftieth
+    /// of the reference's standard deviation; the wider one if the reference is stored in a narrower dtype.
+    #[arg(long, value_name = "X")]
+    pub tolerance: Option<f64>,
+    /// Seed of the random tokens.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A dtype by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// Double precision.
+    F64,
+    /// Single precision.
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// Half precision.
+    F16,
+}
+
+impl Dtype {
+    /// libtorch's name.
+    pub fn kind(self) -> Kind {
+        match self {
+            Dtype::F64 => Kind::Double,
+            Dtype::F32 => Kind::Float,
+            Dtype::Bf16 => Kind::BFloat16,
+            Dtype::F16 => Kind::Half,
+        }
+    }
+
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Dtype::F64 => "f64",
+            Dtype::F32 => "f32",
+            Dtype::Bf16 => "bf16",
+            Dtype::F16 => "f16",
+        }
+    }
+
+    /// The dtype of a tensor of floating-point numbers.
+    pub fn of(kind: Kind) -> Option<Self> {
+        [Dtype::F64, Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| dtype.kind() == kind)
+    }
+
+    /// The largest relative error of an identity that is still rounding: of single steps, with some room for wide models.
+    pub fn floor(self) -> f64 {
+        match self {
+            Dtype::F64 => 1e-8,
+            Dtype::F32 => 1e-4,
+            Dtype::Bf16 => 0.1,
+            Dtype::F16 => 0.02,
+        }
+    }
+
+    /// The difference of logits that is allowed where they have this standard deviation.
+    pub fn tolerance(self, spread: f64) -> f64 {
+        match self {
+            Dtype::F64 => 1e-9,
+            Dtype::F32 => 1e-4,
+            Dtype::Bf16 => 0.1 * spread,
+            Dtype::F16 => 0.02 * spread,
+        }
+    }
+}

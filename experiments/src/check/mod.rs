@@ -1,0 +1,276 @@
+//! `refrain-check`: is this model what its user thinks it is? It shows the architecture as it was understood, recomputes every
+//! activation on random tokens ([`refrain_runner::identities_of`]), compares with another program's logits, and tells
+//! rounding from mistakes by computing the same in double precision.
+
+mod args;
+mod describe;
+mod reference;
+mod report;
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, ensure};
+use rand::RngExt;
+use refrain_entropy::stats::rng;
+use refrain_runner::{Architecture, LoadOptions, Model, NameFilter, Run, identities_of};
+use serde::Serialize;
+use tch::{Kind, Tensor, no_grad};
+
+pub use args::{Args, Dtype};
+pub use describe::describe;
+pub use reference::{Difference, Reference};
+
+use crate::progress::say;
+
+/// Random tokens, unless a window asks for more.
+const TOKENS: usize = 64;
+/// Windows up to this are passed.
+const LONGEST: usize = 256;
+
+/// Whether a difference is rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Rounding of the dtype.
+    Noise,
+    /// More than rounding.
+    Bug,
+    /// More than is usual in this dtype, and double precision could not be tried.
+    Unknown,
+}
+
+/// One identity, over all layers.
+#[derive(Debug, Clone, Serialize)]
+pub struct Checked {
+    /// Largest absolute error; null (infinite) for a NaN.
+    pub error: f64,
+    /// Largest error over the magnitude of what is compared.
+    pub relative: f64,
+    /// The hook with the largest relative error.
+    pub worst: String,
+    /// The same error in double precision.
+    pub error_f64: Option<f64>,
+    /// The same relative error in double precision.
+    pub relative_f64: Option<f64>,
+    /// What it is.
+    pub verdict: Verdict,
+}
+
+/// What was found of a comparison.
+#[derive(Debug, Clone, Serialize)]
+pub struct Compared {
+    /// The largest difference and where it is.
+    pub worst: Difference,
+    /// What it is, where it is beyond the tolerance.
+    pub verdict: Option<Verdict>,
+    /// The largest difference in double precision, where that was tried.
+    pub max_abs_diff_f64: Option<f64>,
+    /// Standard deviation of the reference's logits.
+    pub spread: f64,
+}
+
+/// Everything that was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The model's name.
+    pub model: String,
+    /// Its family.
+    pub family: String,
+    /// The dtype computed in.
+    pub dtype: &'static str,
+    /// Weights, those that are used twice counted once.
+    pub n_params: usize,
+    /// Everything is within its bounds.
+    pub ok: bool,
+    /// The largest difference from the reference.
+    pub max_abs_diff: Option<f64>,
+    /// What is allowed of it.
+    pub tolerance: Option<f64>,
+    /// The largest absolute error of each identity; null for a NaN.
+    pub identities: BTreeMap<String, f64>,
+    /// The same in double precision; null if that was not tried.
+    pub identities_f64: Option<BTreeMap<String, f64>>,
+    /// More about each.
+    pub details: BTreeMap<String, Checked>,
+    /// The largest relative error that counts as rounding in this dtype.
+    pub floor: f64,
+    /// The worst verdict on an identity.
+    pub verdict: Verdict,
+    /// Why nothing was computed in double precision.
+    pub skipped_f64: Option<String>,
+    /// Random tokens that the identities were tried on.
+    pub tokens: usize,
+    /// The comparison.
+    pub reference: Option<Compared>,
+    /// How `config.json` was understood.
+    pub architecture: Architecture,
+}
+
+/// Does what `args` say: the text for stdout, and whether all is well.
+///
+/// # Errors
+/// For a folder or a reference that cannot be used.
+pub fn run(args: &Args) -> Result<(String, bool)> {
+    let report = examine(args)?;
+    let text = if args.json { serde_json::to_string(&report)? + "\n" } else { report.text() };
+    Ok((text, report.ok))
+}
+
+fn examine(args: &Args) -> Result<Report> {
+    ensure!(
+        args.tolerance.is_none_or(|tolerance| tolerance >= 0.0),
+        "--tolerance must be a number that is not negative"
+    );
+    let (files, model) = args.model.load(false)?;
+    let dtype = Dtype::of(model.kind()).context("a model in a dtype that is no floating-point one")?;
+    let load = |kind: Kind| -> Result<Model> {
+        let options = LoadOptions {
+            kind: Some(kind),
+            device: args.model.device,
+            allowed_keys: args.model.allow_config_key.clone(),
+            ..LoadOptions::default()
+        };
+        Ok(Model::load(&files, &options)?)
+    };
+    let arch = model.architecture().clone();
+    let reference = match &args.reference {
+        Some(path) => Some(Reference::read(path, arch.n_vocab)?),
+        None => None,
+    };
+    let n_params = model.weights().n_params();
+    let tokens = tokens(&arch);
+    say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
+    let ids = random_ids(&arch, tokens, args.seed)?;
+    let narrow = recompute(&model, &ids)?;
+    let difference = match &reference {
+        Some(reference) => Some(reference.compare(&model).with_context(|| "comparing with the reference")?),
+        None => None,
+    };
+    drop(model);
+
+    let mut skipped = None;
+    let mut wide = None;
+    if dtype == Dtype::F64 {
+        wide = Some((narrow.clone(), difference.as_ref().map(|found| found.max_abs_diff)));
+    } else if let Some(reason) = too_large(n_params) {
+        say(&format!("not repeated in f64: {reason}"));
+        skipped = Some(reason);
+    } else {
+        say("the same in f64, to tell rounding from mistakes");
+        let model = load(Kind::Double)?;
+        let difference = match &reference {
+            Some(reference) => Some(reference.compare(&model)?.max_abs_diff),
+            None => None,
+        };
+        wide = Some((recompute(&model, &ids)?, difference));
+    }
+    let exact = wide.as_ref().map(|(found, _)| found);
+    let details: BTreeMap<String, Checked> = narrow
+        .iter()
+        .map(|(name, found)| {
+            let exact = exact.and_then(|exact| exact.get(name));
+            (name.clone(), checked(found, exact, dtype))
+        })
+        .collect();
+    let errors = |found: &refrain_runner::Identities| {
+        found.iter().map(|(name, found)| (name.clone(), found.error)).collect::<BTreeMap<_, _>>()
+    };
+    let verdicts = || details.values().map(|checked| checked.verdict);
+    let verdict =
+        [Verdict::Bug, Verdict::Unknown].into_iter().find(|bad| verdicts().any(|found| found == *bad));
+    let verdict = verdict.unwrap_or(Verdict::Noise);
+
+    let tolerance = reference.as_ref().map(|reference| {
+        let usual = |dtype: Dtype| dtype.tolerance(reference.spread);
+        args.tolerance.unwrap_or_else(|| usual(dtype).max(usual(reference.dtype)))
+    });
+    let within = match (&difference, tolerance) {
+        (Some(found), Some(tolerance)) => found.max_abs_diff <= tolerance,
+        _ => true,
+    };
+    let compared = difference.zip(reference.as_ref()).map(|(worst, reference)| {
+        let exact = wide.as_ref().and_then(|(_, difference)| *difference);
+        let verdict = (!within).then(|| match exact {
+            None => Verdict::Unknown,
+            Some(_) if dtype == Dtype::F64 => Verdict::Bug,
+            Some(exact) if exact <= tolerance.unwrap_or(0.0) || exact < worst.max_abs_diff / 10.0 => {
+                Verdict::Noise
+            }
+            Some(_) => Verdict::Bug,
+        });
+        Compared { worst, verdict, max_abs_diff_f64: exact, spread: reference.spread }
+    });
+    Ok(Report {
+        model: files.name().to_owned(),
+        family: arch.family.clone(),
+        dtype: dtype.name(),
+        n_params,
+        ok: within && verdict == Verdict::Noise,
+        max_abs_diff: compared.as_ref().map(|compared| compared.worst.max_abs_diff),
+        tolerance,
+        identities: errors(&narrow),
+        identities_f64: exact.map(errors),
+        details,
+        floor: dtype.floor(),
+        verdict,
+        skipped_f64: skipped,
+        tokens,
+        reference: compared,
+        architecture: arch,
+    })
+}
+
+fn checked(
+    found: &refrain_runner::Identity,
+    exact: Option<&refrain_runner::Identity>,
+    dtype: Dtype,
+) -> Checked {
+    let within = found.relative <= dtype.floor();
+    let verdict = match exact {
+        Some(exact) if exact.relative > Dtype::F64.floor() => Verdict::Bug,
+        Some(_) | None if within => Verdict::Noise,
+        Some(_) => Verdict::Bug,
+        None => Verdict::Unknown,
+    };
+    Checked {
+        error: found.error,
+        relative: found.relative,
+        worst: found.worst.to_string(),
+        error_f64: exact.map(|exact| exact.error),
+        relative_f64: exact.map(|exact| exact.relative),
+        verdict,
+    }
+}
+
+/// Every activation of `ids` computed anew.
+fn recompute(model: &Model, ids: &Tensor) -> Result<refrain_runner::Identities> {
+    let run = Run { names: NameFilter::all(), ..Run::default() };
+    let ids = ids.f_to_device(model.device())?;
+    let cache = no_grad(|| model.run(&ids, run))?.cache;
+    Ok(identities_of(model, &ids, None, &cache)?)
+}
+
+/// How many random tokens: enough to pass the smallest window, if it is small.
+fn tokens(arch: &Architecture) -> usize {
+    let windows = arch.layers.iter().filter_map(|layer| layer.window);
+    let past = windows.min().filter(|window| *window <= LONGEST).map_or(0, |window| window + 8);
+    past.max(TOKENS).min(arch.n_ctx)
+}
+
+fn random_ids(arch: &Architecture, tokens: usize, seed: u64) -> Result<Tensor> {
+    let mut random = rng(seed, "refrain-check");
+    let ids: Vec<i64> = (0..tokens).map(|_| random.random_range(0..arch.n_vocab as i64)).collect();
+    Ok(Tensor::f_from_slice(&ids)?.f_unsqueeze(0)?)
+}
+
+/// Why a model of `n_params` weights does not fit the memory in double precision, if it does not.
+fn too_large(n_params: usize) -> Option<String> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let free = line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024;
+    // The weights, and room for the activations and for one matrix more.
+    let needed = n_params as u64 * 8 / 10 * 12;
+    let giga = |bytes: u64| bytes as f64 / 1e9;
+    (needed > free)
+        .then(|| format!("it needs {:.1} GB of memory, {:.1} GB are free", giga(needed), giga(free)))
+}
