@@ -2,8 +2,8 @@
 
 pub mod check;
 pub mod golden;
-pub mod parity;
 pub mod hub_server;
+pub mod parity;
 pub mod program;
 pub mod tiny;
 

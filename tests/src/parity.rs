@@ -1,6 +1,8 @@
 //! How far refrain is from `transformers`, quantity by quantity: what the tests hold it to and docs/parity.md shows.
 
-use refrain_runner::{DeviceChoice, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Point, Run};
+use refrain_runner::{
+    DeviceChoice, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Point, Run,
+};
 use tch::{Kind, Tensor, no_grad};
 
 use crate::Result;
@@ -10,14 +12,20 @@ use crate::golden::{Golden, folder};
 /// The quantities, in the order of the table: heading, and what it is.
 pub const QUANTITIES: [(&str, &str); 9] = [
     ("logits, f32", "largest difference from transformers as it is, in f32"),
-    ("logits, f64", "from transformers with its casts to f32 lifted, as everything in f64; attention by the fused kernel"),
+    (
+        "logits, f64",
+        "from transformers with its casts to f32 lifted, as everything in f64; attention by the fused kernel",
+    ),
     ("logits, hooks", "the same with every hook kept, attention through scores and pattern"),
     ("residual", "the residual stream before and after every block, and after the final norm"),
     ("attention, MLP", "what attention and MLP of every block add to the stream"),
     ("pattern", "attention weights of every head"),
     ("padded", "logits of prompts of unequal length, padded on the left and on the right"),
     ("cached", "logits of greedy decoding with kept keys and values, left-padded prompts"),
-    ("bf16, rms ratio", "rms error of the logits in bf16 over that of transformers in bf16, both against f64"),
+    (
+        "bf16, rms ratio",
+        "rms error of the logits in bf16 over that of transformers in bf16, both against f64",
+    ),
 ];
 
 /// The error of one model in each of [`QUANTITIES`], computed on `device`.
@@ -55,7 +63,8 @@ pub fn errors(name: &str, device: DeviceChoice) -> Result<[f64; QUANTITIES.len()
         let (ids, mask) =
             (golden.get(&format!("{side}.input_ids"))?, golden.get(&format!("{side}.attention_mask"))?);
         let run = Run { mask: Some(mask), ..Run::default() };
-        let got = no_grad(|| golden.model.run(ids, run))?.logits()? * mask.to_kind(Kind::Double).unsqueeze(-1);
+        let got =
+            no_grad(|| golden.model.run(ids, run))?.logits()? * mask.to_kind(Kind::Double).unsqueeze(-1);
         padded = padded.max(largest(&got, golden.double(&format!("{side}.logits_f64"))?));
     }
     let cached = largest(&decoded(&golden)?, golden.double("generated.logits_f64")?);
@@ -75,8 +84,7 @@ fn decoded(golden: &Golden) -> Result<Tensor> {
     let (ids, steps) = (golden.get("generated")?, golden.double("generated.logits_f64")?.size()[1]);
     let (batch, width) = prompts.size2()?;
     let architecture = golden.model.architecture();
-    let mut kv =
-        KvCache::new(architecture, batch as usize, (width + steps) as usize, golden.model.device())?;
+    let mut kv = KvCache::new(architecture, batch as usize, (width + steps) as usize, golden.model.device())?;
     let mut all = Vec::new();
     for step in 0..steps {
         let (ids, mask) = match step {

@@ -36,7 +36,8 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(DeviceChoice::Cuda(0)),
             _ => {
                 let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
-                let wrong = || Error::Device(format!("`{text}` is none of cpu, cuda, cuda:0, cuda:1, ..., auto"));
+                let wrong =
+                    || Error::Device(format!("`{text}` is none of cpu, cuda, cuda:0, cuda:1, ..., auto"));
                 index.map(DeviceChoice::Cuda).ok_or_else(wrong)
             }
         }
@@ -262,7 +263,8 @@ mod tests {
     /// The counts of each family's golden are checked against the loaded weights in the parity tests; here, by hand.
     #[test]
     fn bytes_of_the_parts() {
-        let config = br#"{"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8,
+        let config =
+            br#"{"model_type": "llama", "num_hidden_layers": 2, "num_attention_heads": 2, "hidden_size": 8,
             "intermediate_size": 12, "vocab_size": 10, "max_position_embeddings": 8}"#;
         let config = family::Config::parse(config, &[]).unwrap();
         let sizes = part_sizes(&family::architecture(&config).unwrap(), Kind::BFloat16).unwrap();

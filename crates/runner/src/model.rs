@@ -6,9 +6,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Architecture, NormPlace};
 use crate::cache::{ActivationCache, NameFilter};
-use crate::decoder::{self, Output, Run};
 use crate::error::{Error, Result};
 use crate::family;
+use crate::forward::{self, Output, Run};
 use crate::hook::Head;
 use crate::weights::{ShallowClone, Source, Weights};
 
@@ -89,7 +89,7 @@ impl Model {
     /// [`Error::Window`] if there are more tokens than positions, [`Error::Input`] for shapes that do not
     /// fit, [`Error::Intervention`], [`Error::Torch`].
     pub fn run(&self, ids: &Tensor, run: Run<'_>) -> Result<Output> {
-        decoder::forward(&self.architecture, &self.weights, ids, run)
+        forward::forward(&self.architecture, &self.weights, ids, run)
     }
 
     /// The logits of `ids`, `[batch, pos, vocab]`.
@@ -115,7 +115,7 @@ impl Model {
     /// # Errors
     /// [`Error::Torch`].
     pub fn unembed(&self, resid: &Tensor) -> Result<Tensor> {
-        decoder::unembed(&self.architecture, &self.weights, resid)
+        forward::unembed(&self.architecture, &self.weights, resid)
     }
 
     /// What `contribution`, `[..., d_model]`, part of a residual stream, adds to the logits `[..., vocab]` when the final

@@ -1,7 +1,7 @@
 //! Text to token ids and back, as `tokenizer.json` says.
 
 use crate::error::{Error, Result};
-use crate::files::ModelFiles;
+use crate::load::ModelFiles;
 
 const FILE: &str = "tokenizer.json";
 

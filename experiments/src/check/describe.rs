@@ -1,8 +1,9 @@
 //! The architecture as it was understood, as text of 80 columns.
 
 use refrain_runner::Architecture;
-use refrain_runner::architecture::{BesideDense, Experts, Keys, Layer, Mlp, Norm, NormPlace, QkNorm};
-use refrain_runner::rotary::{Pairing, Rotary, Scaling};
+use refrain_runner::architecture::{
+    BesideDense, Experts, Keys, Layer, Mlp, Norm, NormPlace, Pairing, QkNorm, Rotary, Scaling,
+};
 
 /// Columns of a line.
 const WIDTH: usize = 80;

@@ -16,8 +16,7 @@ fn main() -> Result {
     };
     let (prompt, new, repeats): (usize, usize, usize) = (prompt.parse()?, new.parse()?, repeats.parse()?);
     tch::set_num_threads(threads.parse()?);
-    let options =
-        LoadOptions { kind: Some(dtype(kind)?), device: device.parse()?, ..LoadOptions::default() };
+    let options = LoadOptions { kind: Some(dtype(kind)?), device: device.parse()?, ..LoadOptions::default() };
     let model = Model::load(&ModelFiles::folder(folder.as_ref())?, &options)?;
     let vocabulary = model.architecture().n_vocab as i64;
     let tokens: Vec<i64> = (0..prompt as i64).map(|i| (i * 7919 + 13) % vocabulary).collect();
@@ -37,7 +36,8 @@ fn main() -> Result {
         Ok(start.elapsed().as_secs_f64())
     };
     let generate = |new: usize| -> Result<(f64, Vec<i64>)> {
-        let options = Generate { decoding: Decoding::GREEDY, seeds: &[], stop: &[], max_new: Some(new), plan: None };
+        let options =
+            Generate { decoding: Decoding::GREEDY, seeds: &[], stop: &[], max_new: Some(new), plan: None };
         let start = Instant::now();
         let answer = model.generate(std::slice::from_ref(&tokens), &options, &mut |_| Ok(()))?.remove(0);
         settle();

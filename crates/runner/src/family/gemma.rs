@@ -4,7 +4,7 @@
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::Result;
-use crate::norm::wider;
+use crate::forward::norm::wider;
 use crate::weights::{Block, NormWeights, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {

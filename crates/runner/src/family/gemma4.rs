@@ -213,6 +213,6 @@ fn experts(arch: &Architecture, source: &mut dyn Source, at: &str, form: &Expert
 /// A norm applied before the result is rounded to the model's dtype.
 fn wide_norm(arch: &Architecture, source: &mut dyn Source, name: &str, width: usize) -> Result<NormWeights> {
     let norm = parts::norm(arch, source, name, width)?;
-    let wide = |weight: tch::Tensor| weight.f_to_kind(crate::norm::wider(weight.kind()));
+    let wide = |weight: tch::Tensor| weight.f_to_kind(crate::forward::norm::wider(weight.kind()));
     Ok(NormWeights { weight: norm.weight.map(wide).transpose()?, bias: None })
 }

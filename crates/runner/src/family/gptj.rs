@@ -3,8 +3,8 @@
 
 use super::{Config, gpt2, parts};
 use crate::architecture::Architecture;
+use crate::architecture::{Pairing, Rotary, Scaling};
 use crate::error::{Error, Result};
-use crate::rotary::{Pairing, Rotary, Scaling};
 use crate::weights::{Block, Part, ShallowClone, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {

@@ -3,8 +3,8 @@
 
 use super::Config;
 use crate::architecture::Architecture;
+use crate::architecture::{Pairing, Rotary, Scaling};
 use crate::error::{Error, Result};
-use crate::rotary::{Pairing, Rotary, Scaling};
 
 /// What holds where the object that describes a rotation says nothing else.
 pub(super) struct Defaults {

@@ -15,8 +15,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Architecture;
 use crate::cache::{ActivationCache, NameFilter};
-use crate::decoder::Run;
 use crate::error::{Error, Result};
+use crate::forward::Run;
 use crate::hook::{Hook, Point};
 use crate::model::Model;
 use crate::weights::Weights;

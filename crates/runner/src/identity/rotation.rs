@@ -2,8 +2,8 @@
 
 use tch::Tensor;
 
+use crate::architecture::{Pairing, Rotary, Scaling};
 use crate::error::Result;
-use crate::rotary::{Pairing, Rotary, Scaling};
 
 /// Radians per position of pair `pair`, in a row of `length` tokens.
 fn frequency(rotary: &Rotary, pair: usize, length: i64) -> f64 {

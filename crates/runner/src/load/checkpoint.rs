@@ -11,12 +11,12 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
 use crate::device::Placement;
-use crate::dtype::dtype_name;
 use crate::error::{Error, Result};
-use crate::files::{Bytes, CHUNK, ModelFiles};
-use crate::finite::all_finite;
 use crate::load::LoadOptions;
-use crate::shards::{self, INDEX};
+use crate::load::dtype::dtype_name;
+use crate::load::files::{Bytes, CHUNK, ModelFiles};
+use crate::load::finite::all_finite;
+use crate::load::shards::{self, INDEX};
 use crate::weights::{Part, Source, check_shape};
 
 /// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.

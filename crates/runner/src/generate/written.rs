@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::{Choice, Decoding};
+use crate::generate::sample::{Choice, Decoding};
 
 /// How a [`Decoding`] is written down: in full, or as it was before there were processors for both choices.
 #[derive(Serialize, Deserialize)]

@@ -38,7 +38,7 @@ pub(crate) fn all_finite(bytes: &[u8], stored: Kind, kind: Kind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dtype::DTYPES;
+    use crate::load::dtype::DTYPES;
     use tch::Tensor;
 
     /// Against libtorch, around every limit.

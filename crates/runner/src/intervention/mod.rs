@@ -1,9 +1,14 @@
 //! Interventions are data: where (hook, heads, neurons, positions, steps, rows) and what (zero, scale, add,
 //! replace, schedule). Patching, ablation, descaling and steering are all values of [`Intervention`].
 
+mod addressing;
+mod plan;
+
 use serde::{Deserialize, Serialize};
 
 use crate::hook::{Head, Hook, Point};
+
+pub use plan::{Plan, Sources};
 
 /// One change of the forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use crate::architecture::Norm;
-use crate::decoder::Tap;
 use crate::error::Result;
+use crate::forward::Tap;
 use crate::hook::{Hook, Point};
 use crate::weights::NormWeights;
 

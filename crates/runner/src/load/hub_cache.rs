@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 
 use crate::error::Result;
-use crate::files::ModelFiles;
-use crate::shards::{self, INDEX, SINGLE};
+use crate::load::files::ModelFiles;
+use crate::load::shards::{self, INDEX, SINGLE};
 
 /// What a model folder may hold beside `config.json` and the weights.
 pub(crate) const OPTIONAL: [&str; 4] =

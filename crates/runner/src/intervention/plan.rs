@@ -2,11 +2,11 @@
 
 use tch::Tensor;
 
-use crate::addressing::{self, Columns};
 use crate::architecture::Architecture;
 use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
+use crate::intervention::addressing::{self, Columns};
 use crate::intervention::{Action, Intervention, Schedule, Steps, When};
 
 /// Runs that `Replace` can take values from, by name. A source's batch must equal the rows it replaces, or be 1.

@@ -3,8 +3,9 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::Layer;
+use crate::architecture::Rotary;
 use crate::error::Result;
-use crate::rotary::{Rotary, Rotation};
+use crate::forward::rotation::Rotation;
 
 /// Who may look at whom.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use tch::Tensor;
 
 use crate::architecture::Architecture;
-use crate::decoder::Tap;
 use crate::error::{Error, Result};
+use crate::forward::Tap;
+use crate::forward::norm;
 use crate::hook::{Hook, Point};
-use crate::norm;
 use crate::weights::{PerLayerInputs, Weights};
 
 /// The token embedding as it enters the stream, `[batch, pos, d_model]`, positions not added.

@@ -4,13 +4,13 @@
 use tch::{Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys, Norm, QkNorm};
-use crate::context::Mask;
-use crate::decoder::Tap;
 use crate::error::{Error, Result};
+use crate::forward::Tap;
+use crate::forward::context::Mask;
+use crate::forward::norm::plain;
+use crate::forward::rotation::Rotation;
+use crate::generate::KvCache;
 use crate::hook::{Hook, Point};
-use crate::kv_cache::KvCache;
-use crate::norm::plain;
-use crate::rotary::Rotation;
 use crate::weights::{Attention, Linear, NormWeights};
 
 /// Keys and values, each `[batch, kv_head, key pos, d_head]`, as a layer leaves them to those above it.
@@ -124,7 +124,7 @@ fn mix(
         None => scores,
     };
     let scores = tap.see(at(Point::AttnScores), scores)?;
-    let wide = scores.f_to_kind(crate::norm::wider(scores.kind()))?;
+    let wide = scores.f_to_kind(crate::forward::norm::wider(scores.kind()))?;
     let pattern = wide.f_softmax(-1, None::<Kind>)?.f_to_kind(scores.kind())?;
     Ok(tap.see(at(Point::Pattern), pattern)?.f_matmul(&v)?)
 }

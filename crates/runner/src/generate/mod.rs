@@ -1,16 +1,21 @@
 //! Autoregressive decoding over a key/value cache, many prompts at once.
 
+mod kv_cache;
+mod process;
+mod sample;
+mod written;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
-use crate::decoder::{LogitPositions, Run};
 use crate::error::{Error, Result};
+use crate::forward::{LogitPositions, Run};
+use crate::intervention::Plan;
 use crate::intervention::Steps;
-use crate::kv_cache::KvCache;
 use crate::model::Model;
-use crate::plan::Plan;
-use crate::sample::{Choice, Decoding};
+pub use kv_cache::KvCache;
+pub use sample::{Choice, Decoding};
 
 /// How to continue some prompts.
 #[derive(Debug)]

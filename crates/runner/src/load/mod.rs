@@ -1,16 +1,27 @@
 //! From a folder to a model.
 
+mod checkpoint;
+mod dtype;
+mod embedded;
+mod files;
+mod finite;
+mod hub;
+mod hub_cache;
+mod hub_error;
+mod shards;
+mod watch;
+
 use tch::Kind;
 
-use crate::checkpoint::Checkpoint;
 use crate::device::{self, DeviceChoice};
-use crate::dtype;
 use crate::error::Result;
 use crate::family::{self, Config};
-use crate::files::ModelFiles;
 use crate::model::Model;
-use crate::shards;
-use crate::watch::Watch;
+use checkpoint::Checkpoint;
+pub use dtype::{DTYPES, dtype, dtype_name};
+pub use files::ModelFiles;
+pub use hub::Hub;
+pub use watch::Watch;
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
-use crate::process;
-use crate::written::Written;
+use crate::generate::process;
+use crate::generate::written::Written;
 
 /// How the next token is chosen. Written as data, `"greedy"`, or a table with `choice` and those of the processors that
 /// are to differ from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
@@ -103,7 +103,7 @@ impl Decoding {
                 texts.len()
             )));
         }
-        let mut scores = logits.f_to_kind(crate::norm::wider(logits.kind()))?;
+        let mut scores = logits.f_to_kind(crate::forward::norm::wider(logits.kind()))?;
         if self.repetition_penalty != 1.0 {
             scores = process::repetition_penalty(&scores, texts, self.repetition_penalty)?;
         }

@@ -10,12 +10,12 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::files::{CHUNK, ModelFiles, hex};
-use crate::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
-use crate::hub_error::{Asked, Doing};
+use crate::load::files::{CHUNK, ModelFiles, hex};
+use crate::load::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
+use crate::load::hub_error::{Asked, Doing};
+use crate::load::shards::{self, INDEX, SINGLE};
+use crate::load::watch::Watch;
 use crate::panics::caught;
-use crate::shards::{self, INDEX, SINGLE};
-use crate::watch::Watch;
 
 const ENDPOINT: &str = "https://huggingface.co";
 

@@ -23,7 +23,9 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
         || *out < 1
         || *input < 1
         || weight.stride() != [*input, 1]
-        || !(fits(x) && fits(weight) && bias.is_none_or(|b| fits(b) && b.is_contiguous() && b.size() == [*out]))
+        || !(fits(x)
+            && fits(weight)
+            && bias.is_none_or(|b| fits(b) && b.is_contiguous() && b.size() == [*out]))
     {
         return Ok(None);
     }
@@ -53,7 +55,8 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
 /// `ys[r][o] = w[o] . xs[r]`, the rows of `w` shared out among libtorch's number of threads. The order of each sum does
 /// not depend on the threads.
 fn product(ws: &[f32], xs: &[&[f32]], ys: &mut [f32], out: usize) {
-    let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1).min(ws.len() / LEAST_PER_THREAD).max(1);
+    let threads =
+        usize::try_from(tch::get_num_threads()).unwrap_or(1).min(ws.len() / LEAST_PER_THREAD).max(1);
     let width = ws.len() / out;
     let share = out.div_ceil(threads);
     // One slice of every row of `ys` for each thread.

@@ -1,20 +1,28 @@
 //! The one forward pass.
 
+mod attention;
+mod block;
+mod context;
+mod embedding;
+pub(crate) mod gemv;
+mod mlp;
+pub(crate) mod norm;
+mod rotation;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys};
-use crate::attention::{self, Context, KeysValues};
-use crate::block;
 use crate::cache::{ActivationCache, NameFilter};
-use crate::context::Contexts;
-use crate::embedding::{embed, per_layer_inputs, positioned};
 use crate::error::{Error, Result};
+use crate::generate::KvCache;
 use crate::hook::{Hook, Point};
+use crate::intervention::Plan;
 use crate::intervention::Steps;
-use crate::kv_cache::KvCache;
-use crate::norm::{self, NormHooks};
-use crate::plan::Plan;
 use crate::weights::Weights;
+use attention::{Context, KeysValues};
+use context::Contexts;
+use embedding::{embed, per_layer_inputs, positioned};
+use norm::NormHooks;
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
 /// product of a small model: a caller that reads one position should ask for one.

@@ -3,10 +3,10 @@
 use tch::{Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Experts, Mlp, Norm};
-use crate::decoder::Tap;
 use crate::error::{Error, Result};
+use crate::forward::Tap;
+use crate::forward::norm::{plain, wider};
 use crate::hook::{Hook, Point};
-use crate::norm::{plain, wider};
 use crate::weights::{Block, ExpertWeights, MlpWeights};
 
 /// Everything that stands between the norms around the MLP: the dense one, the experts, or both.

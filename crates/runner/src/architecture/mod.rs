@@ -1,0 +1,160 @@
+//! What a family's `config.json` comes down to: a description in orthogonal choices.
+//!
+//! The forward pass reads nothing else, so a new family adds choices or none, never a second forward pass.
+
+mod layer;
+mod rotary;
+mod validate;
+
+use serde::Serialize;
+
+use crate::hook::{Axes, Hook, Point};
+
+pub use layer::{Activation, BesideDense, Experts, Keys, Layer, Mlp, Norm, NormPlace, QkNorm};
+pub use rotary::{Pairing, Rotary, Scaling};
+
+/// The shape and the choices of one decoder.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Architecture {
+    /// Hugging Face's `model_type`.
+    pub family: String,
+    /// Number of blocks, L: the length of `layers`.
+    pub n_layers: usize,
+    /// Query heads per layer, H.
+    pub n_heads: usize,
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Size of the vocabulary, V.
+    pub n_vocab: usize,
+    /// The context window in tokens.
+    pub n_ctx: usize,
+    /// What may differ from block to block, from the input up.
+    pub layers: Vec<Layer>,
+    /// The form of every norm of the residual stream.
+    pub norm: Norm,
+    /// Where in a block the norms stand.
+    pub norm_place: NormPlace,
+    /// Attention and MLP read the same stream, and both are added to it at once.
+    pub parallel: bool,
+    /// A norm stands before the unembedding.
+    pub final_norm: bool,
+    /// A learned vector for each position is added to the embedding.
+    pub learned_positions: bool,
+    /// Queries and keys are normalised before rotation.
+    pub qk_norm: Option<QkNorm>,
+    /// Values are divided by their root mean square, head by head.
+    pub v_norm: bool,
+    /// Queries, keys and values are cut to this magnitude.
+    pub qkv_clip: Option<f64>,
+    /// Scores are squashed to c tanh(score / c) before the mask.
+    pub attention_softcap: Option<f64>,
+    /// Logits are squashed to c tanh(logit / c).
+    pub logit_softcap: Option<f64>,
+    /// The token embedding is multiplied by this, rounded to the model's dtype.
+    pub embed_scale: Option<f64>,
+    /// Width of the token embedding where a projection leads from it to the stream and back.
+    pub embed_width: Option<usize>,
+    /// Width of the vectors that every layer looks up for each token beside the stream (Gemma 4).
+    pub per_layer_width: Option<usize>,
+    /// The stream is multiplied by a learned number at the end of every block.
+    pub layer_scale: bool,
+    /// The form of every MLP and expert.
+    pub mlp: Mlp,
+    /// Biases on q, k, v.
+    pub qkv_bias: bool,
+    /// Bias on the attention output.
+    pub attention_out_bias: bool,
+    /// Biases in the MLP.
+    pub mlp_bias: bool,
+    /// Norms have learned weights (and biases, if they centre).
+    pub norm_affine: bool,
+    /// The unembedding has a bias.
+    pub unembed_bias: bool,
+    /// The unembedding is the embedding's transpose.
+    pub tied: bool,
+    /// First token of every text, if the model has one.
+    pub bos: Option<i64>,
+    /// Tokens that end a text.
+    pub eos: Vec<i64>,
+}
+
+impl Architecture {
+    /// Whether this model computes the activation at `hook`.
+    pub fn has(&self, hook: Hook) -> bool {
+        let Some(index) = hook.layer() else {
+            return match hook.point() {
+                Point::PosEmbed => self.learned_positions,
+                Point::FinalScale | Point::FinalNormalized => self.final_norm,
+                _ => true,
+            };
+        };
+        let Some(layer) = self.layers.get(index) else { return false };
+        let own_keys = !matches!(layer.keys, Keys::OfLayer(_));
+        match hook.point() {
+            Point::K | Point::V => own_keys,
+            Point::RotQ => layer.rotary.is_some(),
+            Point::RotK => layer.rotary.is_some() && own_keys,
+            Point::Ln1Scale | Point::Ln1Normalized => self.norm_place.has_first(),
+            Point::Ln2Scale | Point::Ln2Normalized => self.norm_place.has_first(),
+            Point::Ln1PostScale | Point::Ln1PostNormalized => self.norm_place.has_post(),
+            Point::Ln2PostScale | Point::Ln2PostNormalized => self.norm_place.has_post(),
+            Point::ResidMid => !self.parallel,
+            Point::MlpPre | Point::MlpPost => layer.d_mlp.is_some(),
+            Point::MlpPreLinear => layer.d_mlp.is_some() && matches!(self.mlp, Mlp::Gated { .. }),
+            Point::Router | Point::ExpertWeights => layer.experts.is_some(),
+            Point::PerLayerInput | Point::PerLayerOut => self.per_layer_width.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Size of the last axis at `hook`; none where it is the number of keys, which grows with the input, and where
+    /// the model has no such hook.
+    pub fn width(&self, hook: Hook) -> Option<usize> {
+        let layer = match hook.layer() {
+            Some(index) => Some(self.layers.get(index)?),
+            None => None,
+        };
+        match hook.point() {
+            Point::Ln1Scale | Point::Ln2Scale | Point::FinalScale => Some(1),
+            Point::Ln1PostScale | Point::Ln2PostScale => Some(1),
+            Point::Q | Point::K | Point::V | Point::RotQ | Point::RotK | Point::Z => {
+                layer.map(|layer| layer.d_head)
+            }
+            Point::AttnScores | Point::Pattern => None,
+            Point::MlpPre | Point::MlpPreLinear | Point::MlpPost => layer.and_then(|layer| layer.d_mlp),
+            Point::Router | Point::ExpertWeights => Some(layer?.experts.as_ref()?.count),
+            Point::PerLayerInput => self.per_layer_width,
+            Point::Logits => Some(self.n_vocab),
+            _ => Some(self.d_model),
+        }
+    }
+
+    /// Heads along the head axis at `hook`; none if it has no such axis.
+    pub fn heads(&self, hook: Hook) -> Option<usize> {
+        match hook.point().axes() {
+            Axes::Stream => None,
+            Axes::Heads | Axes::Pairs => Some(self.n_heads),
+            Axes::KvHeads => {
+                hook.layer().and_then(|layer| self.layers.get(layer)).map(|layer| layer.n_kv_heads)
+            }
+        }
+    }
+
+    /// The highest layer, `layer` at most, from whose residual stream alone a run can go on: above it no layer
+    /// reads the keys and values of one below it.
+    pub fn restart_layer(&self, layer: usize) -> usize {
+        let mut start = layer.min(self.n_layers);
+        for above in (0..self.n_layers).rev() {
+            match self.layers[above].keys {
+                Keys::OfLayer(source) if above >= start => start = start.min(source),
+                _ => {}
+            }
+        }
+        start
+    }
+
+    /// The row length beyond which every position of a row is rotated otherwise (LongRoPE), if there is one.
+    pub fn rotation_switch(&self) -> Option<usize> {
+        self.layers.iter().filter_map(|layer| layer.rotary.as_ref()?.switches_at()).min()
+    }
+}
