@@ -128,7 +128,7 @@ fn a_spoilt_weight_is_a_bug_with_a_place() -> Result {
     let path = reference(dir.path(), "gpt2-tied", &PLAIN)?.display().to_string();
     let bias = "transformer.h.1.mlp.c_proj.bias";
     let model =
-        spoilt(dir.path(), "gpt2-tied", |name, tensor| if name == bias { tensor + 0.1 } else { tensor })?;
+        spoilt(dir.path(), "gpt2-tied", |name, tensor| if name == bias { tensor * 1.5 } else { tensor })?;
     let ran = check(&model, &["--reference", &path])?;
     assert_eq!(ran.code, Some(1), "{ran:#?}");
     for word in ["worst at row ", "position ", "(token ", "bug: it is there in f64 too", "noise: nothing but"]
