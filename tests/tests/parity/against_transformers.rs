@@ -76,7 +76,8 @@ fn logits_in_bf16_are_as_good_as_those_of_transformers() -> Result {
     for (name, _) in golden::models()? {
         let golden = Golden::load(&name)?;
         let model = golden::model(&name, Kind::BFloat16)?;
-        let logits = no_grad(|| model.logits(golden.get("input_ids")?))?;
+        let ids = golden.get("input_ids")?;
+        let logits = no_grad(|| model.logits(ids))?;
         check.holds(format!("{name}: computed in bf16"), logits.kind() == Kind::BFloat16);
         let want = golden.double("logits_f64")?;
         let ratio = rms(&logits, want) / rms(golden.get("logits_bf16")?, want);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use refrain_runner::{
-    Action, Axes, Head, Hook, Intervention, Model, NameFilter, Output, Plan, Point, Run, Schedule,
+    Action, Axes, Head, Hook, Intervention, Model, NameFilter, Output, Plan, Point, Positions, Run, Schedule,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -59,7 +59,7 @@ fn step(hook: Hook, value: &Tensor, size: f64) -> Result<(Vec<Intervention>, Ten
             };
             place.copy_(&Tensor::from_slice(&vector));
             steps.push(Intervention {
-                positions: Some(vec![position as usize]),
+                positions: Some(Positions::Columns(vec![position as usize])),
                 heads: heads.map(|_| vec![head as usize]),
                 ..Intervention::new(hook, Action::Add(vector.iter().map(|entry| entry * size).collect()))
             });
@@ -151,7 +151,7 @@ fn through_interventions() -> Result {
         ] {
             let whole = Intervention::on_heads(&[Head { layer: 0, head: 1 }], &action);
             let mut part = whole.clone();
-            (part[0].positions, part[0].rows) = (Some(vec![1, 2, 4]), Some((1, 2)));
+            (part[0].positions, part[0].rows) = (Some(Positions::Columns(vec![1, 2, 4])), Some((1, 2)));
             (part[0].neurons, part[0].heads) = (Some(vec![0, 3]), None);
             for plan in [whole, part] {
                 let output = run(model, &ids, &plan, NameFilter::all())?;

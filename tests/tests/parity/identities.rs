@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use refrain_runner::architecture::{Activation, Mlp, Norm};
-use refrain_runner::rotary::{Pairing, Scaling};
+use refrain_runner::architecture::{Activation, Mlp, Norm, Pairing, Rotary, Scaling};
 use refrain_runner::{
     Action, ActivationCache, Architecture, Hook, Identities, Intervention, Model, NameFilter, Plan, Point,
     Run, identities, identities_of,
@@ -152,7 +151,7 @@ fn notices(name: &str, change: impl Fn(&mut Architecture), wanted: &[&str]) -> R
     Ok(())
 }
 
-fn every_rotary(arch: &mut Architecture, change: impl Fn(&mut refrain_runner::rotary::Rotary)) {
+fn every_rotary(arch: &mut Architecture, change: impl Fn(&mut Rotary)) {
     arch.layers.iter_mut().filter_map(|layer| layer.rotary.as_mut()).for_each(change);
 }
 

@@ -134,7 +134,10 @@ fn by_head(out: &Linear, z: &Tensor, hook: Hook, tap: &mut Tap<'_>) -> Result<Te
     let (n_heads, d_head) = (z.size()[2], z.size()[3]);
     // W_O by head: [head, d_head, d_model]
     let weight = out.weight.f_reshape([-1, n_heads, d_head])?.f_permute([1, 2, 0])?;
-    let each = z.f_to_kind(weight.kind())?.f_unsqueeze(3)?.f_matmul(&weight)?.f_squeeze_dim(3)?;
+    let size = [z.size()[0], z.size()[1], n_heads, -1];
+    // [head, batch * pos, d_head]: as many products as heads, not one for every token with a W_O of its own.
+    let by_head = z.f_to_kind(weight.kind())?.f_flatten(0, 1)?.f_transpose(0, 1)?;
+    let each = by_head.f_bmm(&weight)?.f_transpose(0, 1)?.f_reshape(size)?;
     let sum = tap.see(hook, each)?.f_sum_dim_intlist(2, false, None::<Kind>)?;
     Ok(match &out.bias {
         Some(bias) => sum.f_add(bias)?,
