@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::forward::gemv;
 use crate::forward::{LogitPositions, Run};
 use crate::intervention::Plan;
 use crate::intervention::Steps;
@@ -199,7 +200,9 @@ impl Model {
                 .collect();
             let ids = Tensor::f_from_slice(&last)?.f_unsqueeze(1)?.f_to_device(device)?;
             let run = Run { kv: Some(&mut kv), steps, plan: options.plan, ..Run::default() };
+            let few = gemv::Decoding::begin(rows.len(), self.kind(), device);
             logits = self.next(&ids, run)?;
+            drop(few);
         }
         Ok(results)
     }
