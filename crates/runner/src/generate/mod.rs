@@ -136,7 +136,7 @@ impl Model {
         // Without padding, which no processor may take for a part of the text.
         let mut texts = prompts.to_vec();
 
-        let mut logits = self.from_start(prompts, longest, &mut kv, steps, options.plan)?;
+        let mut logits = self.whole_rows(prompts, longest, &mut kv, steps, options.plan)?;
         for step in 0.. {
             let live: Vec<usize> = rows.iter().copied().filter(|row| !done[*row]).collect();
             let at: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
@@ -190,7 +190,7 @@ impl Model {
                 rows.retain(|row| !done[*row]);
                 let all: Vec<Vec<i64>> = rows.iter().map(|row| texts[*row].clone()).collect();
                 kv = KvCache::new(self.architecture(), rows.len(), capacity, device)?;
-                logits = self.from_start(&all, longest + step + 1, &mut kv, steps, options.plan)?;
+                logits = self.whole_rows(&all, longest + step + 1, &mut kv, steps, options.plan)?;
                 continue;
             }
             // A finished row runs on over its last token until it is cleared; nobody reads it.
@@ -208,7 +208,7 @@ impl Model {
     }
 
     /// Runs whole rows, padded to `length` columns, into an empty cache: the logits of the last column, `[rows, vocab]`.
-    fn from_start(
+    fn whole_rows(
         &self,
         rows: &[Vec<i64>],
         length: usize,
