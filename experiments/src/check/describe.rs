@@ -107,7 +107,7 @@ fn norms(arch: &Architecture) -> Vec<String> {
 fn attention(arch: &Architecture, layer: &Layer) -> Vec<String> {
     let mut parts = vec![
         format!("{} heads of {}", arch.n_heads, layer.d_head),
-        format!("{} key/value heads", layer.n_kv_heads),
+        format!("{} key/value head{}", layer.n_kv_heads, if layer.n_kv_heads == 1 { "" } else { "s" }),
         layer.window.map_or_else(|| "no window".into(), |window| format!("window {window}")),
         format!("scores times {:.6}", layer.score_factor),
     ];
@@ -155,8 +155,8 @@ fn rotary(rotary: &Rotary) -> Vec<String> {
 
 fn mlp(form: Mlp) -> String {
     match form {
-        Mlp::Plain { activation } => format!("plain, {activation:?}"),
-        Mlp::Gated { activation } => format!("gated, {activation:?}"),
+        Mlp::Plain { activation } => format!("plain, {}", activation.name()),
+        Mlp::Gated { activation } => format!("gated, {}", activation.name()),
     }
 }
 

@@ -142,27 +142,24 @@ fn examine(args: &Args) -> Result<Report> {
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
     let narrow = recompute(&model, &ids)?;
-    let difference = match &reference {
-        Some(reference) => Some(reference.compare(&model).with_context(|| "comparing with the reference")?),
-        None => None,
+    let logits = |model: &Model| -> Result<Option<Tensor>> {
+        let of = |reference: &Reference| reference.logits_of(model).context("running the reference's tokens");
+        reference.as_ref().map(of).transpose()
     };
+    let ours = logits(&model)?;
     drop(model);
 
     let mut skipped = None;
     let mut wide = None;
     if dtype == Dtype::F64 {
-        wide = Some((narrow.clone(), difference.as_ref().map(|found| found.max_abs_diff)));
+        wide = Some((narrow.clone(), ours.as_ref().map(Tensor::shallow_clone)));
     } else if let Some(reason) = too_large(n_params) {
         say(&format!("not repeated in f64: {reason}"));
         skipped = Some(reason);
     } else {
         say("the same in f64, to tell rounding from mistakes");
         let model = load(Kind::Double)?;
-        let difference = match &reference {
-            Some(reference) => Some(reference.compare(&model)?.max_abs_diff),
-            None => None,
-        };
-        wide = Some((recompute(&model, &ids)?, difference));
+        wide = Some((recompute(&model, &ids)?, logits(&model)?));
     }
     let exact = wide.as_ref().map(|(found, _)| found);
     let details: BTreeMap<String, Checked> = narrow
@@ -180,17 +177,31 @@ fn examine(args: &Args) -> Result<Report> {
         [Verdict::Bug, Verdict::Unknown].into_iter().find(|bad| verdicts().any(|found| found == *bad));
     let verdict = verdict.unwrap_or(Verdict::Noise);
 
-    let tolerance = reference.as_ref().map(|reference| {
-        let usual = |dtype: Dtype| dtype.tolerance(reference.spread);
-        args.tolerance.unwrap_or_else(|| usual(dtype).max(usual(reference.dtype)))
-    });
+    let exact_logits = wide.as_ref().and_then(|(_, logits)| logits.as_ref());
+    let difference = match (&reference, &ours) {
+        (Some(reference), Some(ours)) => Some(reference.compare(ours)?),
+        _ => None,
+    };
+    let tolerance = match (&reference, &ours) {
+        (Some(reference), Some(ours)) => Some(match args.tolerance {
+            Some(tolerance) => tolerance,
+            None => {
+                let noise = noise(reference, dtype, ours, exact_logits, &|kind| logits(&load(kind)?))?;
+                dtype.tolerance().max(reference.dtype.tolerance()).max(noise)
+            }
+        }),
+        _ => None,
+    };
     let within = match (&difference, tolerance) {
         (Some(found), Some(tolerance)) => found.max_abs_diff <= tolerance,
         _ => true,
     };
+    let exact_difference = match (&reference, exact_logits) {
+        (Some(reference), Some(exact)) => Some(reference.compare(exact)?.max_abs_diff),
+        _ => None,
+    };
     let compared = difference.zip(reference.as_ref()).map(|(worst, reference)| {
-        let exact = wide.as_ref().and_then(|(_, difference)| *difference);
-        let verdict = (!within).then(|| match exact {
+        let verdict = (!within).then(|| match exact_difference {
             None => Verdict::Unknown,
             Some(_) if dtype == Dtype::F64 => Verdict::Bug,
             Some(exact) if exact <= tolerance.unwrap_or(0.0) || exact < worst.max_abs_diff / 10.0 => {
@@ -198,7 +209,7 @@ fn examine(args: &Args) -> Result<Report> {
             }
             Some(_) => Verdict::Bug,
         });
-        Compared { worst, verdict, max_abs_diff_f64: exact, spread: reference.spread }
+        Compared { worst, verdict, max_abs_diff_f64: exact_difference, spread: reference.spread }
     });
     Ok(Report {
         model: files.name().to_owned(),
@@ -218,6 +229,32 @@ fn examine(args: &Args) -> Result<Report> {
         reference: compared,
         architecture: arch,
     })
+}
+
+/// Three times what rounding to the narrower of the run's and the reference's dtype does to the model's logits, against
+/// those in f64 (`exact`): the reference's rounding and ours, with some room. 0 where neither is narrow.
+fn noise(
+    reference: &Reference,
+    dtype: Dtype,
+    ours: &Tensor,
+    exact: Option<&Tensor>,
+    logits: &dyn Fn(Kind) -> Result<Option<Tensor>>,
+) -> Result<f64> {
+    let mut most = 0f64;
+    for narrow in [dtype, reference.dtype] {
+        if !narrow.is_narrow() {
+            continue;
+        }
+        most = most.max(match exact {
+            None => narrow.usual_noise(reference.spread),
+            Some(exact) if narrow == dtype => 3.0 * reference.apart(ours, exact)?,
+            Some(exact) => match logits(narrow.kind())? {
+                Some(rounded) => 3.0 * reference.apart(&rounded, exact)?,
+                None => 0.0,
+            },
+        });
+    }
+    Ok(most)
 }
 
 fn checked(

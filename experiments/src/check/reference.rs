@@ -128,16 +128,32 @@ impl Reference {
         })
     }
 
-    /// Runs `model` on the same tokens and finds the largest difference.
+    /// The logits of `model` for the same tokens, `[batch, pos, vocab]` f64 on the CPU.
     ///
     /// # Errors
     /// If the tokens do not fit the model's window or libtorch fails.
-    pub fn compare(&self, model: &Model) -> Result<Difference> {
+    pub fn logits_of(&self, model: &Model) -> Result<Tensor> {
         let device = model.device();
         let mask = self.mask.as_ref().map(|mask| mask.f_to_device(device)).transpose()?;
         let ids = self.ids.f_to_device(device)?;
         let output = no_grad(|| model.run(&ids, Run { mask: mask.as_ref(), ..Run::default() }))?;
-        let ours = output.logits()?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?;
+        Ok(output.logits()?.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?)
+    }
+
+    /// The largest difference between two models' logits at real tokens.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn apart(&self, one: &Tensor, other: &Tensor) -> Result<f64> {
+        let far = one.f_sub(other)?.f_abs()?.f_mul(&self.real()?.f_unsqueeze(-1)?)?;
+        Ok(far.f_max()?.f_double_value(&[])?)
+    }
+
+    /// The largest difference of `ours`, as [`Reference::logits_of`] gives them, and where it is.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn compare(&self, ours: &Tensor) -> Result<Difference> {
         let far = ours.f_sub(&self.logits)?.f_abs()?;
         // A NaN of ours is as far as can be.
         let far = far.f_masked_fill(&far.f_isnan()?, f64::INFINITY)?;

@@ -164,6 +164,16 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Activation::Gelu => "GELU",
+            Activation::GeluTanh => "GELU (tanh)",
+            Activation::Relu => "ReLU",
+            Activation::Silu => "SiLU",
+        }
+    }
+
     /// The activation that Hugging Face calls `name`.
     ///
     /// # Errors

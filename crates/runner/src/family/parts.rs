@@ -145,19 +145,17 @@ pub(super) fn dense_mlp(
     shape.d_mlp.map(|width| gated_mlp(arch, source, &at, GATE_UP_DOWN, width)).transpose()
 }
 
-/// A block of Llama's names, experts included.
+/// A block of Llama's names, experts included. Taken in the order of the forward pass, which fresh weights are drawn in.
 pub(super) fn llama_block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
+    let ln1 = norm(arch, source, &format!("{at}.input_layernorm"), arch.d_model)?;
+    let attention = attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;
+    let ln2 = norm(arch, source, &format!("{at}.post_attention_layernorm"), arch.d_model)?;
     let form = arch.layers[layer].experts.as_ref();
     let mixture = |form| experts(arch, source, &format!("{at}.mlp"), form, GATE_UP_DOWN);
     let experts = form.map(mixture).transpose()?;
-    Ok(Block {
-        ln1: Some(norm(arch, source, &format!("{at}.input_layernorm"), arch.d_model)?),
-        ln2: Some(norm(arch, source, &format!("{at}.post_attention_layernorm"), arch.d_model)?),
-        mlp: dense_mlp(arch, source, layer)?,
-        experts,
-        ..Block::new(attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?)
-    })
+    let mlp = dense_mlp(arch, source, layer)?;
+    Ok(Block { ln1: Some(ln1), ln2: Some(ln2), mlp, experts, ..Block::new(attention) })
 }
 
 /// All weights, with Llama's names outside the blocks, and `block` for each of them.
