@@ -62,12 +62,12 @@ def greedy_logits(model, generated, mask):
 def golden(name, spec, model, folder):
     """All golden tensors of one model, whose folder is there already."""
     g = torch.Generator().manual_seed(1000 + spec["seed"])
-    config = spec["config"]
+    config, text = spec["config"], spec["config"].get_text_config()
     plain_code(model)
     wide = plain_code(double_model(config))
     wide.load_state_dict(model.state_dict())
 
-    ids = tokens(config, (BATCH, POS), g)
+    ids = tokens(text, (BATCH, POS), g)
     gold = {"input_ids": ids, "logits": run(model, ids)["logits"]}
     inside = run(wide, ids)
     routing = pop_routing(inside)
@@ -79,12 +79,12 @@ def golden(name, spec, model, folder):
     half = plain_code(AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16))
     half_inside = run(half, ids)
     gold["logits_bf16"] = half_inside["logits"].float()
-    check_inside(name, config, wide, gold)
+    check_inside(name, text, wide, gold)
     check_angles(wide)
     for i in range(BATCH):
         check_same(name, run(wide, ids[i : i + 1])["logits"], gold["logits_f64"][i : i + 1])
 
-    rows = [tokens(config, (n,), g) for n in LENGTHS]
+    rows = [tokens(text, (n,), g) for n in LENGTHS]
     routed = [(routing, torch.ones_like(ids))]
     for side in ("left", "right"):
         ids, mask, positions = pad(rows, side)
@@ -95,7 +95,7 @@ def golden(name, spec, model, folder):
         gold[f"{side}.logits_f64"] = logits
         for i, row in enumerate(rows):
             check_same(name, run(wide, row[None])["logits"][0], logits[i][mask[i] == 1])
-    prompts = [tokens(config, (n,), g) for n in spec.get("prompts", PROMPTS)]
+    prompts = [tokens(text, (n,), g) for n in spec.get("prompts", PROMPTS)]
     ids, mask, _ = pad(prompts, "left")
     gold |= {"prompts.input_ids": ids, "prompts.attention_mask": mask}
     gold["generated"] = generate(wide, ids, mask)
@@ -107,7 +107,7 @@ def golden(name, spec, model, folder):
         assert torch.equal(alone[0, len(row) :], gold["generated"][i, ids.shape[1] :]), f"{name}: padding changed the tokens"
     top = gold["generated.logits_f64"].topk(2).values
     margin = (top[..., 0] - top[..., 1]).min().item()
-    check_worth(name, config, gold, margin, NEW)
+    check_worth(name, text, gold, margin, NEW)
     closest = check_routing(name, routed, pop_routing(half_inside))
     half_error = (gold["logits_bf16"].double() - gold["logits_f64"]).abs().max().item()
     print(

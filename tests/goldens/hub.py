@@ -4,17 +4,40 @@ import json
 
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoConfig
 
 # What transformers 4 named otherwise.
 ROPE_NAMES = {"gpt_neox": {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}}
 # transformers 4 computed `layer_types` from other keys, and stored them nowhere.
 COMPUTED_LAYER_TYPES = {"qwen2", "qwen2_moe", "qwen3", "gemma2", "gemma3_text"}
 
+# What tensors of Gemma 3 with images are called in the newer layout.
+NEWER = [
+    ("language_model.model.", "model.language_model."),
+    ("language_model.lm_head.", "lm_head."),
+    ("vision_tower.", "model.vision_tower."),
+    ("multi_modal_projector.", "model.multi_modal_projector."),
+]
+
 
 def rewrite_config(folder, extra):
-    """config.json in the hub's spelling: the rotary frequencies at the top level, `torch_dtype`; and the keys of `extra`."""
+    """config.json in the hub's spelling: the rotary frequencies at the top level, `torch_dtype`; and the keys of `extra`. Of a model with
+    images that is said of its `text_config`, which is left with what differs from the defaults, as Gemma 3's is."""
     path = folder / "config.json"
     config = json.loads(path.read_text())
+    if "text_config" in config:
+        config["torch_dtype"] = config.pop("dtype")
+        text = respell(config["text_config"] | {"dtype": config["torch_dtype"]}) | extra
+        defaults = AutoConfig.for_model(text["model_type"]).to_dict()
+        config["text_config"] = {k: v for k, v in text.items() if k == "model_type" or k not in defaults or v != defaults[k]}
+        del config["text_config"]["torch_dtype"]
+    else:
+        config = respell(config) | extra
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
+
+def respell(config):
+    """The configuration of a text model in the hub's spelling."""
     family = config["model_type"]
     config["torch_dtype"] = config.pop("dtype")
     if family in COMPUTED_LAYER_TYPES:
@@ -32,8 +55,7 @@ def rewrite_config(folder, extra):
         config["rope_scaling"] = None if scaled["rope_type"] == "default" else scaled  # spelled `type`, it would be passed over
     elif "rope_parameters" in config:
         hub_rope(config, config.pop("rope_parameters"), ROPE_NAMES.get(family, {}))
-    config |= extra
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+    return config
 
 
 def hub_rope(config, rope, names):
@@ -56,11 +78,22 @@ def hub_gemma4(config):
     config["num_global_key_value_heads"] = heads["num_key_value_heads"].pop() if heads["num_key_value_heads"] else None
 
 
-def rewrite_weights(folder, config):
+def renamed(name, prefixes):
+    old, new = next(pair for pair in prefixes if name.startswith(pair[0]))
+    return new + name.removeprefix(old)
+
+
+def rewrite_weights(folder, config, newer=False):
     """Names and constants that checkpoints of the family on the hub have: masks (and Pythia's frequencies) among the weights, GPT-2 without
-    `transformer.` before the names, OPT without `model.`, keys and values of Gemma 4's layers that share those of others."""
+    `transformer.` before the names, OPT without `model.`, keys and values of Gemma 4's layers that share those of others. Of Gemma 3 with
+    images, which transformers 5 writes in the layout of the hub but for `vision_model.`: that, or, `newer`, the layout that has the names of
+    transformers' modules."""
     path = folder / "model.safetensors"
     weights = load_file(path)
+    if config.model_type == "gemma3":
+        prefixes = NEWER if newer else [("vision_tower.", "vision_tower.vision_model."), ("", "")]
+        save_file({renamed(name, prefixes): w for name, w in weights.items()}, path, metadata={"format": "pt"})
+        return
     window = config.max_position_embeddings
     mask = torch.ones(window, window).tril()[None, None].contiguous()
     layers = range(config.num_hidden_layers)

@@ -18,7 +18,7 @@ SUBLAYERS = {
 def anatomy(model):
     """The blocks of a model, and its final norm (None where it has none)."""
     body = model.base_model
-    body = getattr(body, "decoder", body)
+    body = getattr(body, "language_model", getattr(body, "decoder", body))
     blocks = body.h if hasattr(body, "h") else body.layers
     final = next((getattr(body, name) for name in ("ln_f", "final_layer_norm", "norm") if hasattr(body, name)), None)
     return list(blocks), final
@@ -34,7 +34,8 @@ def run(model, ids, **kw):
     inside = {}
     handles = []
     blocks, final = anatomy(model)
-    attn, mlp = SUBLAYERS.get(model.config.model_type, ("self_attn", "mlp"))
+    family = model.config.get_text_config().model_type
+    attn, mlp = SUBLAYERS.get(family, ("self_attn", "mlp"))
 
     def keep(key, module):
         def hook(_, __, out):
@@ -52,7 +53,7 @@ def run(model, ids, **kw):
     def keep_routing(at, module):
         def hook(_, __, out):
             # Gemma 4's router gives probabilities, the others' logits
-            inside[f"routing.{at}"] = out[0].log() if model.config.model_type == "gemma4_text" else out[0].log_softmax(-1)
+            inside[f"routing.{at}"] = out[0].log() if family == "gemma4_text" else out[0].log_softmax(-1)
             inside[f"experts.{at}"] = out[2]
 
         handles.append(module.register_forward_hook(hook))

@@ -41,11 +41,11 @@ def make(name, spec, folder):
     model.save_pretrained(folder, **({"max_shard_size": spec["shard"]} if "shard" in spec else {}))
     (folder / "generation_config.json").unlink(missing_ok=True)
     if spec.get("hub_weights"):
-        rewrite_weights(folder, spec["config"])
+        rewrite_weights(folder, spec["config"], spec["hub_weights"] == "newer")
     if "hub_config" in spec:
         rewrite_config(folder, {} if spec["hub_config"] is True else spec["hub_config"])
     if spec.get("tokenizer"):
-        tokenizer(folder, spec["config"].vocab_size)
+        tokenizer(folder, spec["config"].get_text_config().vocab_size)
     loaded = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     for key, value in model.state_dict().items():
         assert torch.equal(value, loaded.state_dict()[key]), f"{name}: {key} is not what was saved"

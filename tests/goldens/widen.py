@@ -38,6 +38,8 @@ MODULES = {
     "gemma2": ("gemma2", "Gemma2ForCausalLM", 6),
     "gemma3_text": ("gemma3", "Gemma3ForCausalLM", 6),
     "gemma4_text": ("gemma4", "Gemma4ForCausalLM", 19),
+    "gemma3": ("gemma3", "Gemma3ForConditionalGeneration", 6),
+    "gemma4": ("gemma4", "Gemma4ForConditionalGeneration", 19),
     "phi3": ("phi3", "Phi3ForCausalLM", 5),
     "olmo": ("olmo", "OlmoForCausalLM", 5),
     "olmo2": ("olmo2", "Olmo2ForCausalLM", 5),
@@ -48,6 +50,9 @@ MODULES = {
     "olmoe": ("olmoe", "OlmoeForCausalLM", 13),
 }
 ROPE_CASTS = 11
+# Beside images the text model is looked up in transformers' registry: in the second copy it is to be that copy's own.
+TEXT_MODELS = {"gemma3": "Gemma3TextModel", "gemma4": "Gemma4TextModel"}
+LOOKED_UP = "AutoModel.from_config(config.text_config)"
 
 
 def module_name(family):
@@ -69,6 +74,9 @@ def widened(name, expected):
         lifted += n
     assert lifted == expected, f"{lifted} float32 casts found in {name}, {expected} expected: read it again before trusting the goldens"
     source = source.replace("modeling_rope_utils import", "modeling_rope_utils_widened import")
+    family = name.split(".")[-2]
+    assert source.count(LOOKED_UP) == (family in TEXT_MODELS), f"{name} makes its text model in another way: read it again"
+    source = source.replace(LOOKED_UP, f"{TEXT_MODELS.get(family)}(config.text_config)")
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(alias, loader=None, origin=spec.origin))
     module.__file__ = spec.origin
     module.__package__ = name.rpartition(".")[0]

@@ -7,7 +7,7 @@ ONE_PLUS = {"gemma", "gemma2", "gemma3_text"}
 # Embeddings of these are multiplied by sqrt(d_model), and the head is tied to them. Drawn as usual, with sublayers that norms hold to a width
 # of 1, the stream would hold little but the token itself and the model repeat it: all of them are drawn `quiet`, see spec.py.
 QUIET = ONE_PLUS | {"gemma4_text"}
-FINAL_NORMS = ("model.norm.weight", "gpt_neox.final_layer_norm.weight")
+FINAL_NORMS = ("model.norm.weight", "language_model.norm.weight", "gpt_neox.final_layer_norm.weight")
 
 
 def is_norm(name):
@@ -18,8 +18,8 @@ def is_norm(name):
 def draw(spec, cls):
     """A model of class `cls` in float32 whose every parameter (and saved buffer) is random: biases and norms too (transformers starts those
     at 0 and 1), and weights wide enough for attention to be far from uniform and for routers to decide."""
-    config = spec["config"]
-    model = cls(config).eval()
+    config = spec["config"].get_text_config()
+    model = cls(spec["config"]).eval()
     g = torch.Generator().manual_seed(spec["seed"])
     d_model = config.hidden_size
     family = config.model_type

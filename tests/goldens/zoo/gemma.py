@@ -1,6 +1,6 @@
-"""Gemma, Gemma 2, Gemma 3 and Gemma 4 (their text models)."""
+"""Gemma, Gemma 2, Gemma 3 and Gemma 4 (their text models), and Gemma 3 and 4 with towers for images and sound."""
 
-from transformers import Gemma2Config, Gemma3TextConfig, Gemma4TextConfig, GemmaConfig
+from transformers import Gemma2Config, Gemma3Config, Gemma3TextConfig, Gemma4Config, Gemma4TextConfig, GemmaConfig
 
 from .spec import IDS, WINDOW, spec
 
@@ -23,6 +23,41 @@ def gemma4(seed, layer_types, share, how={}, **kw):
     defaults = dict(sliding_window=4, hidden_size_per_layer_input=0, vocab_size_per_layer_input=33)
     return model(Gemma4TextConfig, seed, 1.0, how, layer_types=layer_types, rope_parameters=ropes, **{**sizes, **defaults, **kw})
 
+
+def beside(config, made, **kw):
+    """`made`, a text model, within a model of class `config`: towers as narrow as can be, and ids for images beyond the vocabulary."""
+    return made | dict(config=config(text_config=made["config"], **kw))
+
+
+SIGLIP = dict(
+    model_type="siglip_vision_model",
+    hidden_size=2,
+    intermediate_size=2,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    image_size=2,
+    patch_size=1,
+    vision_use_head=False,
+)
+GEMMA4_VISION = dict(
+    hidden_size=4,
+    intermediate_size=2,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    num_key_value_heads=1,
+    head_dim=4,
+    patch_size=1,
+    position_embedding_size=2,
+)
+GEMMA4_AUDIO = dict(
+    hidden_size=4,
+    num_hidden_layers=1,
+    num_attention_heads=1,
+    subsampling_conv_channels=[4, 4],
+    output_proj_dims=2,
+    conv_kernel_size=2,
+    use_clipped_linears=False,
+)
 
 HUB = dict(hub_config=True)
 
@@ -100,5 +135,60 @@ MODELS = {
         top_k_experts=2,
         moe_intermediate_size=12,
         final_logit_softcapping=5.0,
+    ),
+    "gemma3-images": beside(
+        Gemma3Config,
+        model(
+            Gemma3TextConfig,
+            9,
+            num_attention_heads=8,
+            num_key_value_heads=4,
+            head_dim=4,
+            query_pre_attn_scalar=6,
+            sliding_window=4,
+            layer_types=[SLIDING, FULL],
+            rope_parameters={
+                SLIDING: dict(rope_type="default", rope_theta=10000.0),
+                FULL: dict(rope_type="linear", rope_theta=1000.0, factor=8.0),
+            },
+            how=dict(hub_config=dict(sliding_window_pattern=2), hub_weights=True),
+        ),
+        vision_config=SIGLIP,
+        mm_tokens_per_image=4,
+        eos_token_id=[2, 5],
+    ),
+    "gemma3-images-newer": beside(
+        Gemma3Config,
+        model(
+            Gemma3TextConfig,
+            1,
+            query_pre_attn_scalar=3,
+            sliding_window=4,
+            layer_types=[FULL, SLIDING],
+            rope_parameters={
+                SLIDING: dict(rope_type="default", rope_theta=50.0),
+                FULL: dict(rope_type="default", rope_theta=5000.0),
+            },
+            how=dict(hub_weights="newer"),
+        ),
+        vision_config=SIGLIP,
+        mm_tokens_per_image=4,
+        tie_word_embeddings=False,
+    ),
+    "gemma4-images": beside(
+        Gemma4Config,
+        gemma4(
+            2,
+            [SLIDING, FULL, FULL],
+            0.25,
+            hidden_size_per_layer_input=4,
+            num_kv_shared_layers=1,
+            num_key_value_heads=1,
+            final_logit_softcapping=5.0,
+            use_bidirectional_attention="vision",
+        ),
+        vision_config=GEMMA4_VISION,
+        audio_config=GEMMA4_AUDIO,
+        eos_token_id=[2, 5],
     ),
 }

@@ -15,3 +15,4 @@ mod padding;
 mod partial_runs;
 mod processors;
 mod streaming;
+mod towers;

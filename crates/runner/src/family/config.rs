@@ -148,6 +148,14 @@ impl Config {
         Ok(inner.map(|object| Config { object, read: RefCell::default(), allowed: self.allowed.clone() }))
     }
 
+    /// The same object, with what `defaults` has for the keys that are absent.
+    pub(super) fn with_defaults(mut self, defaults: Config) -> Config {
+        for (key, value) in defaults.object {
+            self.object.entry(key).or_insert(value);
+        }
+        self
+    }
+
     /// A number, if it is there.
     pub(super) fn number_if(&self, key: &str) -> Result<Option<f64>> {
         self.typed(key, "a number", Value::as_f64)

@@ -30,7 +30,10 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.embed_scale = Some((arch.d_model as f64).sqrt());
     arch.tied = config.flag_or("tie_word_embeddings", true)?;
-    config.refuse_flag("use_bidirectional_attention", "only causal attention is supported")?;
+    // "vision" is about the tokens of an image, which no text has.
+    if config.get("use_bidirectional_attention").is_none_or(|which| which != "vision") {
+        config.refuse_flag("use_bidirectional_attention", "only causal attention is supported")?;
+    }
     Ok(arch)
 }
 

@@ -7,6 +7,7 @@ mod gemma;
 mod gemma2;
 mod gemma3;
 mod gemma4;
+mod gemma_multimodal;
 mod gpt2;
 mod gpt_neo;
 mod gpt_neox;
@@ -54,7 +55,9 @@ macro_rules! families {
 families! {
     "gemma": gemma::architecture, gemma::weights;
     "gemma2": gemma2::architecture, gemma2::weights;
+    "gemma3": gemma_multimodal::gemma3, gemma_multimodal::gemma3_weights;
     "gemma3_text": gemma3::architecture, gemma2::weights;
+    "gemma4": gemma_multimodal::gemma4, gemma_multimodal::gemma4_weights;
     "gemma4_text": gemma4::architecture, gemma4::weights;
     "gpt2": gpt2::architecture, gpt2::weights;
     "gpt_neo": gpt_neo::architecture, gpt_neo::weights;

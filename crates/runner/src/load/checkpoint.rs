@@ -23,6 +23,9 @@ use crate::weights::{Part, Source, check_shape};
 const NO_WEIGHTS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
 
+/// Heads that a tied model may store although it has the embedding.
+const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
+
 /// Open safetensors files as a [`Source`] of weights in one dtype on one device.
 pub(crate) struct Checkpoint<'a> {
     shards: Vec<Shard>,
@@ -203,7 +206,7 @@ impl<'a> Checkpoint<'a> {
                 continue;
             }
             match tied {
-                Some(embed) if name == "lm_head.weight" || name == "embed_out.weight" => {
+                Some(embed) if HEADS.contains(&name.as_str()) => {
                     if !self.equals(name, embed)? {
                         return Err(Error::weight(
                             name.as_str(),
@@ -260,5 +263,9 @@ impl Source for Checkpoint<'_> {
 
     fn skip(&mut self, name: &str) {
         self.taken.insert(name.to_owned());
+    }
+
+    fn skip_all(&mut self, prefix: &str) {
+        self.taken.extend(self.place.keys().filter(|name| name.starts_with(prefix)).cloned());
     }
 }

@@ -19,6 +19,8 @@ pub trait Source {
     fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor>;
     /// Says that the tensor `name`, if there is one, has no part in the computation.
     fn skip(&mut self, _name: &str) {}
+    /// Says the same of every tensor whose name begins with `prefix`.
+    fn skip_all(&mut self, _prefix: &str) {}
     /// Says that what is taken from now on belongs to this part of the model, which may have a device of its own.
     fn enter(&mut self, _part: Part) {}
 }
