@@ -22,7 +22,7 @@ pub struct Args {
     pub reference: Option<PathBuf>,
     /// The largest difference allowed between logits. By default 1e-9 in f64 and 1e-4 in f32; in bf16 and f16, computed in or
     /// stored in the reference, three times what rounding to it does to this model's own logits, measured against f64.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub tolerance: Option<f64>,
     /// Seed of the random tokens.
     #[arg(long, default_value_t = 0)]

@@ -14,5 +14,6 @@ mod names;
 mod padding;
 mod partial_runs;
 mod processors;
+mod published;
 mod streaming;
 mod towers;

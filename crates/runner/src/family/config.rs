@@ -11,21 +11,36 @@ use crate::error::{Error, Result};
 const INERT: &[&str] = &[
     "_attn_implementation_autoset",
     "_name_or_path",
+    "_num_labels",
     "activation_dropout",
     "architectures",
     "attention_dropout",
+    "attention_probs_dropout_prob",
     "attn_pdrop",
     "auto_map",
+    "bad_words_ids",
+    "begin_suppress_tokens",
     "bos_token_id",
+    "chunk_size_feed_forward",
     "classifier_dropout",
+    "cross_attention_hidden_size",
+    "decoder_start_token_id",
+    "diversity_penalty",
+    "do_sample",
     "dropout",
     "dtype",
+    "early_stopping",
     "embd_pdrop",
     "embed_dropout",
+    "encoder_no_repeat_ngram_size",
     "eos_token_id",
+    "exponential_decay_length_penalty",
     "finetuning_task",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
     "gradient_checkpointing",
     "hidden_dropout",
+    "hidden_dropout_prob",
     "id2label",
     "init_std",
     "initializer_range",
@@ -33,29 +48,68 @@ const INERT: &[&str] = &[
     "is_encoder_decoder",
     "label2id",
     "layerdrop",
+    "length_penalty",
+    "max_length",
+    "max_sequence_length",
+    "min_length",
     "mlp_dropout",
     "model_type",
+    "n_special",
+    "no_repeat_ngram_size",
+    "num_beam_groups",
+    "num_beams",
+    "num_labels",
+    "num_return_sequences",
     "output_attentions",
     "output_hidden_states",
     "output_past",
     "output_router_logits",
+    "output_scores",
     "pad_token_id",
+    "predict_special_tokens",
     "prefix",
+    "pretraining_tp",
     "problem_type",
+    "pruned_heads",
+    "remove_invalid_values",
+    "repetition_penalty",
     "resid_dropout",
     "resid_pdrop",
     "return_dict",
+    "return_dict_in_generate",
     "router_aux_loss_coef",
     "router_jitter_noise",
+    "sep_token_id",
     "summary_activation",
     "summary_first_dropout",
     "summary_proj_to_labels",
     "summary_type",
     "summary_use_proj",
+    "suppress_tokens",
     "task_specific_params",
+    "temperature",
+    "tf_legacy_loss",
+    "tie_encoder_decoder",
+    "tokenizer_class",
+    "top_k",
+    "top_p",
     "torch_dtype",
+    "torchscript",
+    "transformers.js_config",
     "transformers_version",
+    "typical_p",
+    "unsloth_fixed",
+    "unsloth_version",
+    "use_bfloat16",
     "use_cache",
+];
+
+/// Keys that say, with this value, what holds anyhow; any other value is refused.
+const FIXED: &[(&str, &str)] = &[
+    ("full_attn_mod", "1"),
+    ("interpolate_factor", "1"),
+    ("is_llama_config", "true"),
+    ("learned_embeddings", "true"),
 ];
 
 /// The object in `config.json`, which remembers the keys that were read.
@@ -196,14 +250,31 @@ impl Config {
             Value::Object(items) => items.is_empty(),
             _ => false,
         };
-        match self.object.iter().find(|(key, value)| !known(key) && !off(value)) {
-            None => Ok(()),
-            Some((key, value)) => Err(Error::Config(format!(
-                "key `{key}` = {} is not understood and may change the computation\n\
-                 hint: if it does not, allow it by name (--allow-config-key {key})",
-                shown(value)
-            ))),
-        }
+        let fixed = |key: &String, value: &Value| {
+            FIXED.iter().any(|(name, only)| key == name && value.to_string() == *only)
+                // Gemma 2 has one window under two names.
+                || key == "sliding_window_size" && self.object.get("sliding_window") == Some(value)
+        };
+        let unread = |(key, value): &(&String, &Value)| !known(key) && !off(value) && !fixed(key, value);
+        let unread: Vec<(&String, &Value)> = self.object.iter().filter(unread).collect();
+        let Some((key, value)) = unread.first() else { return Ok(()) };
+        let others: String = unread[1..].iter().map(|(key, _)| format!(", `{key}`")).collect();
+        let others = if others.is_empty() { others } else { format!(" (nor are {})", &others[2..]) };
+        Err(Error::Config(format!(
+            "key `{key}` = {} is not understood and may change the computation{others}\n\
+             hint: if it does not, allow it by name (--allow-config-key {key})",
+            shown(value)
+        )))
+    }
+
+    /// The object's keys.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.object.keys().cloned().collect()
+    }
+
+    /// Whether `key` is there, if only as null.
+    pub(super) fn states(&self, key: &str) -> bool {
+        self.object.contains_key(key)
     }
 }
 

@@ -3,28 +3,36 @@
 
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::forward::norm::wider;
 use crate::weights::{Block, NormWeights, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
-    super::rope::everywhere(config, &mut arch)?;
+    super::rope::everywhere(config, &mut arch, 10_000.0)?;
     Ok(arch)
 }
 
 /// What all Gemmas have in common.
 pub(super) fn common(config: &Config) -> Result<Architecture> {
+    // Not the model's width over its heads, as elsewhere.
+    config.size("head_dim")?;
     let sizes = shape::llama_sizes(config)?;
     let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", 1e-6)? };
-    // Gemma 1 was published with `hidden_act` "gelu", which its authors take to mean the tanh approximation;
-    // `hidden_activation` wins if it is there.
-    let named = config.string_or("hidden_act", "gelu_pytorch_tanh")?;
-    let named = config.string_or("hidden_activation", &named)?;
-    let activation = match named.as_str() {
-        "gelu" => Activation::GeluTanh,
-        other => Activation::from_name(other)?,
+    // Gemma 1 was published with `hidden_act` "gelu", which its authors take to mean the tanh approximation.
+    let older = match config.string_or("hidden_act", "")?.as_str() {
+        "" => None,
+        "gelu" => Some(Activation::GeluTanh),
+        other => Some(Activation::from_name(other)?),
     };
+    let newer = match config.string_or("hidden_activation", "")?.as_str() {
+        "" => None,
+        name => Some(Activation::from_name(name)?),
+    };
+    if older.is_some() && newer.is_some() && older != newer {
+        return Err(Error::Config("`hidden_act` and `hidden_activation` say different things".into()));
+    }
+    let activation = newer.or(older).unwrap_or(Activation::GeluTanh);
     let mut arch = shape::plain(config, sizes, norm, Mlp::Gated { activation })?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);

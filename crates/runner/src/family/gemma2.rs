@@ -8,7 +8,14 @@ use crate::weights::{Block, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
-    super::rope::everywhere(config, &mut arch)?;
+    // Null switches a cap off; where nothing is said, it is on.
+    let cap = |key: &str, default: f64| match config.states(key) {
+        true => config.number_if(key),
+        false => Ok(Some(default)),
+    };
+    arch.attention_softcap = cap("attn_logit_softcapping", 50.0)?;
+    arch.logit_softcap = cap("final_logit_softcapping", 30.0)?;
+    super::rope::everywhere(config, &mut arch, 10_000.0)?;
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| layer % 2 == 0)?;
     shape::window_where(config, &mut arch, &slides)?;
     Ok(arch)
@@ -18,8 +25,6 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
 pub(super) fn common(config: &Config) -> Result<Architecture> {
     let mut arch = gemma::common(config)?;
     arch.norm_place = NormPlace::Around;
-    arch.attention_softcap = config.number_if("attn_logit_softcapping")?;
-    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
     let scalar = config.number_or("query_pre_attn_scalar", 256.0)?;
     arch.layers.iter_mut().for_each(|layer| layer.score_factor = 1.0 / scalar.sqrt());
     // Which cache `transformers` is to make.

@@ -4,13 +4,25 @@
 use super::rope::{self, Defaults};
 use super::{Config, gemma2, shape};
 use crate::architecture::{Architecture, QkNorm};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = gemma2::common(config)?;
     arch.qk_norm = Some(QkNorm::Head);
-    let pattern = config.size_if("sliding_window_pattern")?;
-    let pattern = config.size_if("_sliding_window_pattern")?.or(pattern).unwrap_or(6).max(1);
+    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
+    if config.number_if("attn_logit_softcapping")?.is_some() {
+        return Err(Error::Config(
+            "`attn_logit_softcapping`: Gemma 3 has no cap on scores, and transformers does not apply it"
+                .into(),
+        ));
+    }
+    let pattern = config.size_if("sliding_window_pattern")?.unwrap_or(6).max(1);
+    let written = config.size_if("_sliding_window_pattern")?.unwrap_or(pattern);
+    if written != pattern && !config.states("layer_types") {
+        return Err(Error::Config(format!(
+            "`_sliding_window_pattern` {written}: without `layer_types` only `sliding_window_pattern` counts, which is {pattern}"
+        )));
+    }
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| (layer + 1) % pattern != 0)?;
     shape::window_where(config, &mut arch, &slides)?;
     rotations(config, &mut arch, &slides)?;
@@ -21,6 +33,9 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
 /// `rope_local_base_freq` beside `rope_theta` and `rope_scaling`, which is for full attention only (transformers 4).
 fn rotations(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Result<()> {
     let nested = config.object("rope_parameters")?;
+    if nested.is_some() && config.get("rope_scaling").is_some() {
+        return Err(Error::Config("`rope_scaling` beside `rope_parameters`: leave one of them out".into()));
+    }
     let kind = |name: &str| nested.as_ref().map_or(Ok(None), |nested| nested.object(name));
     let (local, mut global) = (kind("sliding_attention")?, kind("full_attention")?);
     if let Some(nested) = &nested {

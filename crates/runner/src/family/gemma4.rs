@@ -64,7 +64,9 @@ fn heads(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Result<()
     for (index, (layer, slides)) in arch.layers.iter_mut().zip(slides).enumerate() {
         match &by_layer {
             Some(by_layer) => {
-                if let Some(own) = by_layer.object(&index.to_string())? {
+                // transformers pads the numbers with zeros to one width.
+                let key = by_layer.keys().into_iter().find(|key| key.parse() == Ok(index));
+                if let Some(own) = key.map(|key| by_layer.object(&key)).transpose()?.flatten() {
                     layer.d_head = own.size_if("head_dim")?.unwrap_or(layer.d_head);
                     layer.n_kv_heads = own.size_if("num_key_value_heads")?.unwrap_or(layer.n_kv_heads);
                     own.refuse_unread()?;

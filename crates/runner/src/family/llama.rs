@@ -7,8 +7,6 @@ use crate::weights::{Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
-    // Slices of a tensor-parallel checkpoint; the sum of the slices' products is the product.
-    config.size_if("pretraining_tp")?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.mlp_bias = config.flag_or("mlp_bias", false)?;

@@ -1,12 +1,13 @@
 //! Mixtral (Jiang et al. 2024, arXiv 2401.04088): Mistral with experts instead of the MLP.
 
-use super::{Config, parts, shape};
+use super::{Config, parts, rope, shape};
 use crate::architecture::{Architecture, BesideDense, Experts};
 use crate::error::Result;
 use crate::weights::{Block, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let mut arch = shape::llama_like(config)?;
+    let mut arch = shape::unrotated(config, 1e-5)?;
+    rope::everywhere(config, &mut arch, 1_000_000.0)?;
     shape::window_everywhere(config, &mut arch)?;
     let experts = Experts {
         count: config.size("num_local_experts")?,

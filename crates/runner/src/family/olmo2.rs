@@ -1,13 +1,14 @@
 //! OLMo 2 (OLMo team 2025, arXiv 2501.00656): norms after attention and MLP instead of before, and one norm over all
 //! queries and one over all keys of a token.
 
-use super::{Config, parts, shape};
+use super::{Config, parts, rope, shape};
 use crate::architecture::{Architecture, NormPlace, QkNorm};
 use crate::error::Result;
 use crate::weights::{Block, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let mut arch = shape::llama_like(config)?;
+    let mut arch = shape::unrotated(config, 1e-5)?;
+    rope::everywhere(config, &mut arch, 10_000.0)?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.norm_place = NormPlace::After;

@@ -1,12 +1,13 @@
 //! OLMoE (Muennighoff et al. 2024, arXiv 2409.02060): experts in every layer, one norm over all queries and one over all
 //! keys of a token.
 
-use super::{Config, shape};
+use super::{Config, rope, shape};
 use crate::architecture::{Architecture, BesideDense, Experts, QkNorm};
 use crate::error::Result;
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let mut arch = shape::llama_like(config)?;
+    let mut arch = shape::unrotated(config, 1e-5)?;
+    rope::everywhere(config, &mut arch, 10_000.0)?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.qk_norm = Some(QkNorm::AllHeads);

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::weights::{Attention, Block, Linear, MlpWeights, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let mut arch = shape::unrotated(config)?;
+    let mut arch = shape::unrotated(config, 1e-5)?;
     rope::partly(config, &mut arch, 1.0)?;
     // The context trained on stands at the top also where nothing is scaled.
     config.size_if("original_max_position_embeddings")?;

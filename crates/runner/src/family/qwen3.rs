@@ -5,6 +5,8 @@ use crate::architecture::{Architecture, QkNorm};
 use crate::error::Result;
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
+    // Not the model's width over its heads, as elsewhere.
+    config.size("head_dim")?;
     let mut arch = shape::llama_like(config)?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);

@@ -13,9 +13,9 @@ pub(super) struct Defaults {
     pub(super) partial: Option<f64>,
 }
 
-/// Rotates every layer alike, whole heads.
-pub(super) fn everywhere(config: &Config, arch: &mut Architecture) -> Result<()> {
-    with(config, arch, &Defaults { base: 10_000.0, partial: None })
+/// Rotates every layer alike, whole heads. `base` holds where the file states none.
+pub(super) fn everywhere(config: &Config, arch: &mut Architecture, base: f64) -> Result<()> {
+    with(config, arch, &Defaults { base, partial: None })
 }
 
 /// Rotates the first part of each head in every layer, `partial` of it unless the file says otherwise.
@@ -26,17 +26,24 @@ pub(super) fn partly(config: &Config, arch: &mut Architecture, partial: f64) -> 
 }
 
 fn with(config: &Config, arch: &mut Architecture, defaults: &Defaults) -> Result<()> {
-    let inside = config.object("rope_parameters")?;
-    let inside = match config.object("rope_scaling")? {
-        Some(scaling) => Some(scaling),
-        None => inside,
-    };
+    let inside = one_of(config)?;
     for index in 0..arch.n_layers {
         let layer = &arch.layers[index];
         let rotary = read(config, inside.as_ref(), layer.d_head, arch.n_ctx, defaults)?;
         arch.layers[index].rotary = Some(rotary);
     }
     Ok(())
+}
+
+/// `rope_scaling` or `rope_parameters`, whichever is there.
+fn one_of(config: &Config) -> Result<Option<Config>> {
+    let (older, newer) = (config.object("rope_scaling")?, config.object("rope_parameters")?);
+    if older.is_some() && newer.is_some() && config.get("rope_scaling") != config.get("rope_parameters") {
+        return Err(Error::Config(
+            "`rope_scaling` and `rope_parameters` say different things: leave one of them out".into(),
+        ));
+    }
+    Ok(older.or(newer))
 }
 
 /// The rotation that `inside` describes, or the keys at the top of `config` where it is silent.
@@ -90,6 +97,8 @@ pub(super) fn read(
         "yarn" => {
             let original = original()?;
             let factor = factor()?.unwrap_or(n_ctx as f64 / original as f64);
+            // Whether the model was trained further with it, which changes nothing.
+            inside.flag_or("finetuned", false)?;
             let given = inside.number_if("attention_factor")?;
             let mscale = inside.number_if("mscale")?.filter(|scale| *scale != 0.0);
             let all_dims = inside.number_if("mscale_all_dim")?.filter(|scale| *scale != 0.0);
@@ -140,5 +149,8 @@ pub(super) fn read(
         }
     };
     inside.refuse_unread()?;
-    Ok(Rotary { dims, base, pairing: Pairing::Halves, scaling })
+    let rotary = Rotary { dims, base, pairing: Pairing::Halves, scaling };
+    // Before it is copied to every layer: a list of factors may be of any length.
+    rotary.check(d_head)?;
+    Ok(rotary)
 }

@@ -23,7 +23,7 @@ const MOST_LAYERS: usize = 10_000;
 /// An architecture of these sizes with one norm before attention and one before the MLP and nothing else that is
 /// special: families change what they do otherwise.
 pub(super) fn plain(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp) -> Result<Architecture> {
-    if sizes.n_layers > MOST_LAYERS {
+    if sizes.n_layers == 0 || sizes.n_layers > MOST_LAYERS {
         return Err(Error::Config(format!("layers: {} is not between 1 and {MOST_LAYERS}", sizes.n_layers)));
     }
     let layer = Layer {
@@ -101,15 +101,15 @@ pub(super) fn llama_sizes(config: &Config) -> Result<Sizes> {
 
 /// Llama and its like: RMSNorm, rotation, a gated MLP. Families change what they do otherwise.
 pub(super) fn llama_like(config: &Config) -> Result<Architecture> {
-    let mut arch = unrotated(config)?;
-    rope::everywhere(config, &mut arch)?;
+    let mut arch = unrotated(config, 1e-6)?;
+    rope::everywhere(config, &mut arch, 10_000.0)?;
     Ok(arch)
 }
 
-/// The same without a rotation.
-pub(super) fn unrotated(config: &Config) -> Result<Architecture> {
+/// The same without a rotation, and with the epsilon that holds where the file does not state one: families differ in it.
+pub(super) fn unrotated(config: &Config, eps: f64) -> Result<Architecture> {
     let sizes = llama_sizes(config)?;
-    let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", 1e-6)? };
+    let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", eps)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
     let mut arch = plain(config, sizes, norm, Mlp::Gated { activation })?;
     arch.tied = config.flag_or("tie_word_embeddings", false)?;

@@ -18,17 +18,23 @@ thread_local! {
     static THREADS: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
+/// Threads for a product.
+fn threads() -> usize {
+    THREADS.get().unwrap_or_else(libtorch_threads)
+}
+
 fn libtorch_threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
 }
 
 /// While it lives, libtorch computes on one thread and only the products here on as many as it had: for single tokens
-/// the other operations are so small that sharing them out costs more than they do.
-pub(crate) struct Decoding {
+/// the other operations are so small that sharing them out costs more than they do. (libtorch's number is one of the
+/// process: whoever computes beside on another thread has it too, as experiments that share out their work want it.)
+pub(crate) struct SingleThread {
     before: i32,
 }
 
-impl Decoding {
+impl SingleThread {
     /// For steps of `rows` tokens of a model with weights of `kind` on `device`; none where the products are not made here.
     pub(crate) fn begin(rows: usize, kind: Kind, device: Device) -> Option<Self> {
         let before = tch::get_num_threads();
@@ -36,12 +42,12 @@ impl Decoding {
         ours.then(|| {
             THREADS.set(Some(libtorch_threads()));
             tch::set_num_threads(1);
-            Decoding { before }
+            SingleThread { before }
         })
     }
 }
 
-impl Drop for Decoding {
+impl Drop for SingleThread {
     fn drop(&mut self) {
         tch::set_num_threads(self.before);
         THREADS.set(None);
@@ -92,8 +98,7 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
 /// `ys[r][o] = w[o] . xs[r]`, the rows of `w` shared out among libtorch's number of threads. The order of each sum does
 /// not depend on the threads.
 fn product(ws: &[f32], xs: &[&[f32]], ys: &mut [f32], out: usize) {
-    let threads =
-        usize::try_from(tch::get_num_threads()).unwrap_or(1).min(ws.len() / LEAST_PER_THREAD).max(1);
+    let threads = threads().min(ws.len() / LEAST_PER_THREAD).max(1);
     let width = ws.len() / out;
     let share = out.div_ceil(threads);
     // One slice of every row of `ys` for each thread.
@@ -233,6 +238,17 @@ mod tests {
             let alone = linear(&x.narrow(1, row, 1), &w, None).unwrap().unwrap();
             assert_eq!(alone, all.narrow(1, row, 1));
         }
+    }
+
+    #[test]
+    fn products_keep_their_threads_while_libtorch_has_one() {
+        // On a thread of its own: the number is this thread's.
+        let seen = std::thread::spawn(|| {
+            THREADS.set(Some(3));
+            threads()
+        });
+        assert_eq!(seen.join().unwrap(), 3);
+        assert_eq!(threads(), libtorch_threads());
     }
 
     #[test]

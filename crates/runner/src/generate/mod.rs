@@ -200,7 +200,7 @@ impl Model {
                 .collect();
             let ids = Tensor::f_from_slice(&last)?.f_unsqueeze(1)?.f_to_device(device)?;
             let run = Run { kv: Some(&mut kv), steps, plan: options.plan, ..Run::default() };
-            let few = gemv::Decoding::begin(rows.len(), self.kind(), device);
+            let few = gemv::SingleThread::begin(rows.len(), self.kind(), device);
             logits = self.next(&ids, run)?;
             drop(few);
         }
