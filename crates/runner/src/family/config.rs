@@ -251,9 +251,10 @@ impl Config {
             _ => false,
         };
         let fixed = |key: &String, value: &Value| {
-            FIXED.iter().any(|(name, only)| key == name && value.to_string() == *only)
-                // Gemma 2 has one window under two names.
-                || key == "sliding_window_size" && self.object.get("sliding_window") == Some(value)
+            let text = value.to_string();
+            // Gemma 2 has one window under two names.
+            let twice = key == "sliding_window_size" && self.object.get("sliding_window") == Some(value);
+            twice || FIXED.contains(&(key.as_str(), text.as_str()))
         };
         let unread = |(key, value): &(&String, &Value)| !known(key) && !off(value) && !fixed(key, value);
         let unread: Vec<(&String, &Value)> = self.object.iter().filter(unread).collect();
