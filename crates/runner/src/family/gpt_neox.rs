@@ -1,25 +1,13 @@
 //! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the family of Pythia: a partial rotation, parallel attention and MLP, and
 //! q, k and v fused head by head.
 
-use super::shape::{self, Sizes};
-use super::{Config, parts, rope};
+use super::{Config, parts, rope, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::Result;
 use crate::weights::{Attention, Block, Linear, Part, Source, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let d_model = config.size("hidden_size")?;
-    let n_heads = config.size("num_attention_heads")?;
-    let sizes = Sizes {
-        n_layers: config.size("num_hidden_layers")?,
-        n_heads,
-        n_kv_heads: n_heads,
-        d_model,
-        d_head: shape::even_heads(d_model, n_heads)?,
-        d_mlp: config.size("intermediate_size")?,
-        n_vocab: config.size("vocab_size")?,
-        n_ctx: config.size("max_position_embeddings")?,
-    };
+    let sizes = shape::plain_heads(config, "intermediate_size")?;
     let norm = Norm::Layer { eps: config.number_or("layer_norm_eps", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "gelu")?)?;
     let mut arch = shape::plain(config, sizes, norm, Mlp::Plain { activation })?;

@@ -1,8 +1,7 @@
 //! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the stream
 //! itself and has a narrower embedding.
 
-use super::shape::{self, Sizes};
-use super::{Config, parts};
+use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm, NormPlace};
 use crate::error::Result;
 use crate::weights::{Block, Part, Source, Weights};
@@ -11,18 +10,7 @@ use crate::weights::{Block, Part, Source, Weights};
 const OFFSET: usize = 2;
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let d_model = config.size("hidden_size")?;
-    let n_heads = config.size("num_attention_heads")?;
-    let sizes = Sizes {
-        n_layers: config.size("num_hidden_layers")?,
-        n_heads,
-        n_kv_heads: n_heads,
-        d_model,
-        d_head: shape::even_heads(d_model, n_heads)?,
-        d_mlp: config.size("ffn_dim")?,
-        n_vocab: config.size("vocab_size")?,
-        n_ctx: config.size("max_position_embeddings")?,
-    };
+    let sizes = shape::plain_heads(config, "ffn_dim")?;
     let activation = Activation::from_name(&config.string_or("activation_function", "relu")?)?;
     // The epsilon is PyTorch's default, not in the file.
     let mut arch = shape::plain(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Plain { activation })?;
@@ -34,7 +22,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let bias = config.flag_or("enable_bias", true)?;
     (arch.qkv_bias, arch.attention_out_bias, arch.mlp_bias) = (bias, bias, bias);
     arch.learned_positions = true;
-    arch.embed_width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != d_model);
+    arch.embed_width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != arch.d_model);
     arch.tied = config.flag_or("tie_word_embeddings", true)?;
     Ok(arch)
 }

@@ -99,6 +99,23 @@ pub(super) fn llama_sizes(config: &Config) -> Result<Sizes> {
     })
 }
 
+/// The sizes of a family whose heads share the model's width evenly, each with keys of its own; `mlp` is the key of the MLP's
+/// width.
+pub(super) fn plain_heads(config: &Config, mlp: &str) -> Result<Sizes> {
+    let d_model = config.size("hidden_size")?;
+    let n_heads = config.size("num_attention_heads")?;
+    Ok(Sizes {
+        n_layers: config.size("num_hidden_layers")?,
+        n_heads,
+        n_kv_heads: n_heads,
+        d_model,
+        d_head: even_heads(d_model, n_heads)?,
+        d_mlp: config.size(mlp)?,
+        n_vocab: config.size("vocab_size")?,
+        n_ctx: config.size("max_position_embeddings")?,
+    })
+}
+
 /// Llama and its like: RMSNorm, rotation, a gated MLP. Families change what they do otherwise.
 pub(super) fn llama_like(config: &Config) -> Result<Architecture> {
     let mut arch = unrotated(config, 1e-6)?;
