@@ -40,6 +40,8 @@ pub struct Architecture {
     pub final_norm: bool,
     /// A learned vector for each position is added to the embedding.
     pub learned_positions: bool,
+    /// Rows of that table before the one of position 0 (OPT has two, which nothing uses).
+    pub position_offset: usize,
     /// Queries and keys are normalised before rotation.
     pub qk_norm: Option<QkNorm>,
     /// Values are divided by their root mean square, head by head.

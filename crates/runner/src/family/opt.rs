@@ -22,6 +22,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let bias = config.flag_or("enable_bias", true)?;
     (arch.qkv_bias, arch.attention_out_bias, arch.mlp_bias) = (bias, bias, bias);
     arch.learned_positions = true;
+    arch.position_offset = OFFSET;
     arch.embed_width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != arch.d_model);
     arch.tied = config.flag_or("tie_word_embeddings", true)?;
     Ok(arch)
@@ -35,9 +36,8 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     source.enter(Part::Embed);
     let embed =
         source.take(&format!("{prefix}.embed_tokens.weight"), &[arch.n_vocab as i64, width as i64])?;
-    let table = [(arch.n_ctx + OFFSET) as i64, d as i64];
+    let table = [(arch.n_ctx + arch.position_offset) as i64, d as i64];
     let positions = source.take(&format!("{prefix}.embed_positions.weight"), &table)?;
-    let positions = positions.f_narrow(0, OFFSET as i64, arch.n_ctx as i64)?;
     let projection = |source: &mut dyn Source, name: &str, shape: [usize; 2]| match arch.embed_width {
         Some(_) => parts::linear(source, &format!("{prefix}.{name}"), shape, false).map(Some),
         None => Ok(None),

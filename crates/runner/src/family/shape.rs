@@ -49,6 +49,7 @@ pub(super) fn plain(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp) -> Resu
         parallel: false,
         final_norm: true,
         learned_positions: false,
+        position_offset: 0,
         qk_norm: None,
         v_norm: false,
         qkv_clip: None,

@@ -34,13 +34,15 @@ pub(crate) fn embed(
 
 /// The embedding with the positions' vectors, `[batch, pos, d_model]`.
 pub(crate) fn positioned(
+    arch: &Architecture,
     weights: &Weights,
     embedded: Tensor,
     positions: &Tensor,
     tap: &mut Tap<'_>,
 ) -> Result<Tensor> {
     let Some(table) = &weights.positions else { return Ok(embedded) };
-    let at = Tensor::f_embedding(table, positions, -1, false, false)?;
+    let rows = positions.f_add_scalar(arch.position_offset as i64)?;
+    let at = Tensor::f_embedding(table, &rows, -1, false, false)?;
     let at = tap.see(Hook::top(Point::PosEmbed), at.f_expand_as(&embedded)?)?;
     Ok(embedded.f_add(&at)?)
 }

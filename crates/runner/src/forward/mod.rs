@@ -180,7 +180,7 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         }
         None => {
             let embedded = embed(arch, weights, ids, &mut tap)?;
-            (0, positioned(weights, embedded, &positions, &mut tap)?)
+            (0, positioned(arch, weights, embedded, &positions, &mut tap)?)
         }
     };
     if let Some(stop) = stop_at_layer.filter(|stop| *stop > arch.n_layers || *stop < first_layer) {

@@ -32,7 +32,9 @@ impl Recomputed<'_> {
         }
         self.equal(name, Hook::top(Point::Embed), &embed)?;
         if let Some(table) = &self.weights.positions {
-            let flat = Tensor::f_from_slice(&self.positions.concat())?.f_to_device(table.device())?;
+            let offset = self.arch.position_offset as i64;
+            let rows: Vec<i64> = self.positions.concat().iter().map(|position| position + offset).collect();
+            let flat = Tensor::f_from_slice(&rows)?.f_to_device(table.device())?;
             let size = self.cache.get(Hook::top(Point::Embed))?.size();
             let at = wide(&table.f_index_select(0, &flat)?)?.f_reshape(&size)?;
             self.equal("pos_embed = W_pos[position]", Hook::top(Point::PosEmbed), &at)?;

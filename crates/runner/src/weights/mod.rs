@@ -17,7 +17,7 @@ pub struct Weights {
     pub embed: Tensor,
     /// From the embedding to the stream, where their widths differ, `[d_model, embed_width]`.
     pub embed_in: Option<Linear>,
-    /// Learned positions W_pos, `[n_ctx, d_model]`.
+    /// Learned positions W_pos, `[n_ctx, d_model]` and, before them, the rows of [`crate::Architecture::position_offset`].
     pub positions: Option<Tensor>,
     /// What every token brings to every layer beside the stream.
     pub per_layer: Option<PerLayerInputs>,
@@ -41,7 +41,9 @@ impl Weights {
                 count += tensor.numel();
             }
         });
-        count
+        // Kept with the weights, but not trained: `transformers` does not count it either.
+        let scales = self.blocks.iter().filter_map(|block| block.layer_scale.as_ref());
+        count - scales.map(Tensor::numel).sum::<usize>()
     }
 
     /// Weights of nothing but embedding and unembedding.
