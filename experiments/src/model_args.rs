@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use anyhow::{Result, bail};
 use clap::Args;
 use refrain_runner::device::device_name;
-use refrain_runner::{DeviceChoice, Hub, LoadOptions, Model, ModelFiles, Watch, dtype, dtype_name};
+use refrain_runner::{
+    DeviceChoice, Hub, LoadOptions, Model, ModelFiles, ProgressCallback, dtype, dtype_name,
+};
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
@@ -104,12 +106,12 @@ pub fn provenance(files: &ModelFiles, model: &Model) -> Vec<(&'static str, Strin
 }
 
 /// Shows on stderr what takes noticeable time.
-fn watch(quiet: bool, doing: &'static str) -> Watch {
+fn watch(quiet: bool, doing: &'static str) -> ProgressCallback {
     if quiet {
-        return Watch::default();
+        return ProgressCallback::default();
     }
     let shown = Mutex::new(Transfer::new(doing));
-    Watch::new(move |what, done, total| {
+    ProgressCallback::new(move |what, done, total| {
         // A progress bar that could not be drawn is no reason to stop.
         if let Ok(mut shown) = shown.lock() {
             shown.at(what, done, total);

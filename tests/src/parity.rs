@@ -1,7 +1,7 @@
 //! How far refrain is from `transformers`, quantity by quantity: what the tests hold it to and docs/parity.md shows.
 
 use refrain_runner::{
-    DeviceChoice, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Point, Run,
+    DeviceChoice, HookPoint, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, NameFilter, Run,
 };
 use tch::{Kind, Tensor, no_grad};
 
@@ -43,18 +43,19 @@ pub fn errors(name: &str, device: DeviceChoice) -> Result<[f64; QUANTITIES.len()
     let [mut resid, mut added, mut pattern] = [0.0f64; 3];
     let architecture = golden.model.architecture();
     for layer in 0..architecture.n_layers {
-        let from = |point: Point, key: &str| -> Result<f64> {
+        let from = |point: HookPoint, key: &str| -> Result<f64> {
             Ok(largest(cache.block(layer, point)?, golden.double(&format!("{key}.{layer}"))?))
         };
-        let (pre, post) = (from(Point::ResidPre, "resid_pre")?, from(Point::ResidPost, "resid_post")?);
-        let (attn, mlp) = (from(Point::AttnOut, "attn_out")?, from(Point::MlpOut, "mlp_out")?);
+        let (pre, post) =
+            (from(HookPoint::ResidPre, "resid_pre")?, from(HookPoint::ResidPost, "resid_post")?);
+        let (attn, mlp) = (from(HookPoint::AttnOut, "attn_out")?, from(HookPoint::MlpOut, "mlp_out")?);
         resid = resid.max(pre).max(post);
         added = added.max(attn).max(mlp);
-        pattern = pattern.max(from(Point::Pattern, "pattern")?);
+        pattern = pattern.max(from(HookPoint::Pattern, "pattern")?);
     }
     let last = match architecture.final_norm {
         true => cache.get("ln_final.hook_normalized".parse()?)?,
-        false => cache.block(architecture.n_layers - 1, Point::ResidPost)?,
+        false => cache.block(architecture.n_layers - 1, HookPoint::ResidPost)?,
     };
     resid = resid.max(largest(last, golden.double("final_norm")?));
 

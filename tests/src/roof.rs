@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use refrain_patching::sweep::Products;
+use refrain_patching::sweep::MatMul;
 use tch::{Kind, Tensor};
 
 /// Seconds of all products.
@@ -21,7 +21,7 @@ const TRIAL: Duration = Duration::from_millis(150);
 
 /// Seconds that `products` take on `threads` cores, each core doing whole products of its own: every shape is timed on all
 /// cores at once.
-pub fn seconds(products: &[Products], threads: usize, kind: Kind) -> Roof {
+pub fn seconds(products: &[MatMul], threads: usize, kind: Kind) -> Roof {
     let mut by_shape: BTreeMap<(usize, usize, usize, usize), f64> = BTreeMap::new();
     for product in products {
         // Small products come in batches, as attention's do.

@@ -82,7 +82,7 @@ fn main() -> Result {
                 metrics: metrics.clone(),
                 change: Change::Denoise,
                 by_position,
-                by_source: false,
+                by_key_position: false,
                 memory,
                 threads: 2,
             };

@@ -1,6 +1,6 @@
 //! Likelihood of given texts, with or without interventions.
 
-use refrain_runner::{Model, Plan, Run, Steps};
+use refrain_runner::{BoundInterventions, Model, Run, StepIndex};
 
 use crate::distribution::LogProbs;
 use crate::error::{Error, Result};
@@ -19,13 +19,13 @@ pub struct Likelihood {
 ///
 /// # Errors
 /// [`Error::Input`] for a text of fewer than two tokens; [`Error::Runner`] for one longer than the window.
-pub fn of_texts(model: &Model, texts: &[Vec<i64>], plan: &Plan<'_>) -> Result<Vec<Likelihood>> {
+pub fn of_texts(model: &Model, texts: &[Vec<i64>], plan: &BoundInterventions<'_>) -> Result<Vec<Likelihood>> {
     let one = |(index, text): (usize, &Vec<i64>)| -> Result<Likelihood> {
         if text.len() < 2 {
             return Err(Error::Input(format!("text {index} has {} tokens; it takes 2", text.len())));
         }
         let ids = model.ids(std::slice::from_ref(text))?;
-        let steps = Steps { prompt_columns: Some(1) };
+        let steps = StepIndex { prompt_columns: Some(1) };
         let output = model.run(&ids, Run { plan: Some(plan), steps, ..Run::default() })?;
         let logits = output.logits()?.f_squeeze_dim(0)?.f_narrow(0, 0, text.len() as i64 - 1)?;
         let log_probs = LogProbs::from_logits(&logits)?.of(&text[1..])?;

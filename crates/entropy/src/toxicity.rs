@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use refrain_runner::architecture::NormPlace;
-use refrain_runner::{ActivationCache, Head, Hook, Model, Point};
+use refrain_runner::{ActivationCache, Head, Hook, HookPoint, Model};
 use tch::{Kind, Tensor};
 
 use crate::distribution::LogProbs;
@@ -39,16 +39,16 @@ pub fn predicted(tau: f64, t: usize, c: f64) -> f64 {
 /// [`crate::Error::Runner`] if the cache lacks them.
 pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) -> Result<Option<f64>> {
     let arch = model.architecture();
-    if arch.norm_place == NormPlace::Stream {
+    if arch.norm_place == NormPlace::Post {
         return Ok(None);
     }
     let chosen: HashSet<&Head> = induction.iter().collect();
     let mut sums: Option<[Tensor; 2]> = None;
     for (layer, block) in model.weights().blocks.iter().enumerate() {
-        let z = cache.block(layer, Point::Z)?;
+        let z = cache.block(layer, HookPoint::Z)?;
         let last = last_of(z)?;
         let out = &block.attention.out.weight;
-        let post = Hook::block(layer, Point::Ln1PostScale);
+        let post = Hook::block(layer, HookPoint::Ln1PostScale);
         let scale = if arch.has(post) { Some(last_of(cache.get(post)?)?) } else { None };
         let by_set = |inside: bool| -> Result<Tensor> {
             let weights: Vec<f64> = (0..arch.n_heads)
@@ -66,7 +66,7 @@ pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) ->
         });
     }
     let Some([inside, others]) = sums else { return Ok(None) };
-    let last = Hook::top(Point::FinalScale);
+    let last = Hook::top(HookPoint::FinalScale);
     let scale = if arch.has(last) { last_of(cache.get(last)?)? } else { inside.f_ones_like()? };
     let norm = |contribution: &Tensor| -> Result<f64> {
         let logits = model.direct_logits(contribution, &scale)?.f_to_kind(Kind::Double)?;
@@ -89,7 +89,7 @@ fn last_of(activation: &Tensor) -> Result<Tensor> {
 pub fn logit_lens_entropy_nats(model: &Model, cache: &ActivationCache) -> Result<Vec<f64>> {
     let mut streams = Vec::with_capacity(model.architecture().n_layers);
     for layer in 0..model.architecture().n_layers {
-        let resid = cache.block(layer, Point::ResidPost)?;
+        let resid = cache.block(layer, HookPoint::ResidPost)?;
         streams.push(resid.f_narrow(1, resid.size()[1] - 1, 1)?);
     }
     let logits = model.unembed(&Tensor::f_cat(&streams, 0)?)?.f_squeeze_dim(1)?;

@@ -28,11 +28,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let table = made_up::head_scores(layers, heads);
         write(&format!("heat_map_{layers}x{heads}"), refrain_figures::head_heat_map(&table, &patching))?;
     }
-    for (layers, heads, positions, by_source) in
+    for (layers, heads, positions, by_key_position) in
         [(12, 12, 0, false), (12, 0, 0, false), (12, 12, 45, false), (2, 3, 12, true), (6, 2, 1024, false)]
     {
-        let table =
-            made_up::scores((layers, heads, positions), by_source, "activation-patching", Some("noise"));
+        let table = made_up::scores(
+            (layers, heads, positions),
+            by_key_position,
+            "activation-patching",
+            Some("noise"),
+        );
         let title = "made-up-model on copy: activation-patching of z, noise, logit";
         let draw =
             if positions > 0 { refrain_figures::score_positions } else { refrain_figures::score_heat_map };

@@ -33,11 +33,15 @@ fn gallery() -> Vec<(String, Drawing)> {
         let title = format!("model on task: {method} of z, logit");
         add(format!("scores {layers}x{heads}"), score_heat_map(&table, &title, &about()));
     }
-    for (layers, heads, positions, by_source) in
+    for (layers, heads, positions, by_key_position) in
         [(4, 4, 45, false), (12, 0, 200, false), (2, 3, 12, true), (1, 1, 1, false), (6, 2, 1024, false)]
     {
-        let table =
-            made_up::scores((layers, heads, positions), by_source, "activation-patching", Some("noise"));
+        let table = made_up::scores(
+            (layers, heads, positions),
+            by_key_position,
+            "activation-patching",
+            Some("noise"),
+        );
         let title = "model on task: activation-patching of z, noise, logit";
         add(format!("positions {layers}x{heads}x{positions}"), score_positions(&table, title, &about()));
     }

@@ -34,7 +34,7 @@ fn settings(component: Component) -> Settings {
         metrics: vec![Metric::LogitDiff],
         change: Change::Denoise,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: 1 << 30,
         threads: 1,
     }

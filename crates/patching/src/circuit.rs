@@ -4,7 +4,8 @@
 //! position. MLPs, embeddings and biases are never ablated: they belong to every circuit, and to the empty one.
 
 use refrain_runner::{
-    Action, ActivationCache, Head, Hook, Intervention, LogitPositions, Model, NameFilter, Plan, Point, Run,
+    Action, ActivationCache, BoundInterventions, Head, Hook, HookPoint, Intervention, LogitPositions, Model,
+    NameFilter, Run,
 };
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
@@ -32,7 +33,7 @@ pub enum Ablation {
 
 /// What a circuit does, in the metric's unit and as shares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluated {
+pub struct CircuitScore {
     /// Its heads.
     pub heads: Vec<Head>,
     /// m(C).
@@ -42,7 +43,7 @@ pub struct Evaluated {
     /// (m(C) - m(empty)) / (m(model) - m(empty)); none if the difference is below [`crate::FLOOR`].
     pub faithfulness: Option<f64>,
     /// The same share for the complement: what the circuit leaves undone elsewhere. 0 for a complete circuit.
-    pub left_over: Option<f64>,
+    pub incompleteness: Option<f64>,
 }
 
 /// Evaluates circuits of one model on one task.
@@ -67,7 +68,7 @@ impl<'a> Circuits<'a> {
         ablation: Ablation,
         rows: usize,
     ) -> Result<Circuits<'a>> {
-        let names = NameFilter::points(&[Point::Z]);
+        let names = NameFilter::points(&[HookPoint::Z]);
         let batches = Batch::all(model, pairs, rows)?;
         let means = match ablation {
             Ablation::Mean { pooled } => Some(Means::over(model, &batches, &names, pooled)?),
@@ -144,7 +145,10 @@ impl<'a> Circuits<'a> {
                     plan.push(Intervention {
                         heads: Some(heads),
                         rows: Some((index * n_pairs, (index + 1) * n_pairs)),
-                        ..Intervention::new(Hook::block(layer, Point::Z), Action::Replace("ablated".into()))
+                        ..Intervention::new(
+                            Hook::block(layer, HookPoint::Z),
+                            Action::Replace("ablated".into()),
+                        )
                     });
                 }
             }
@@ -161,7 +165,7 @@ impl<'a> Circuits<'a> {
         copies: usize,
     ) -> Result<Vec<f64>> {
         let ids: Tensor = batch.clean.f_repeat([copies as i64, 1])?;
-        let plan = Plan::new(self.model.architecture(), plan, &[("ablated", source)])?;
+        let plan = BoundInterventions::new(self.model.architecture(), plan, &[("ablated", source)])?;
         let run = Run { plan: Some(&plan), logits: LogitPositions::Last, ..Run::default() };
         let output = self.model.run(&ids, run)?;
         Ok(measure(&[self.metric], output.logits()?, targets)?.remove(0))
@@ -171,19 +175,19 @@ impl<'a> Circuits<'a> {
     ///
     /// # Errors
     /// As [`Circuits::values`].
-    pub fn evaluate(&self, sets: &[Vec<Head>]) -> Result<Vec<Evaluated>> {
+    pub fn evaluate(&self, sets: &[Vec<Head>]) -> Result<Vec<CircuitScore>> {
         let heads = self.model.heads();
         let complement = |set: &Vec<Head>| heads.iter().copied().filter(|head| !set.contains(head)).collect();
         let all: Vec<Vec<Head>> = sets.iter().cloned().chain(sets.iter().map(complement)).collect();
         let values = self.values(&all)?;
         let of = |(index, set): (usize, &Vec<Head>)| {
             let (value, without) = (values[index], values[index + sets.len()]);
-            Evaluated {
+            CircuitScore {
                 heads: set.clone(),
                 value,
                 without,
                 faithfulness: self.share(value),
-                left_over: self.share(without),
+                incompleteness: self.share(without),
             }
         };
         Ok(sets.iter().enumerate().map(of).collect())
@@ -198,7 +202,7 @@ impl<'a> Circuits<'a> {
     ///
     /// # Errors
     /// As [`Circuits::values`].
-    pub fn curve(&self, ranking: &[Head], sizes: &[usize]) -> Result<Vec<Evaluated>> {
+    pub fn curve(&self, ranking: &[Head], sizes: &[usize]) -> Result<Vec<CircuitScore>> {
         let first = |n: &usize| ranking[..(*n).min(ranking.len())].to_vec();
         self.evaluate(&sizes.iter().map(first).collect::<Vec<_>>())
     }
@@ -208,7 +212,7 @@ impl<'a> Circuits<'a> {
     ///
     /// # Errors
     /// As [`Circuits::values`].
-    pub fn greedy(&self, candidates: &[Head], most: usize) -> Result<Vec<Evaluated>> {
+    pub fn greedy(&self, candidates: &[Head], most: usize) -> Result<Vec<CircuitScore>> {
         let mut left = candidates.to_vec();
         let mut steps: Vec<Vec<Head>> = Vec::new();
         let (model, mut value) = self.ends;

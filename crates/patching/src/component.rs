@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use refrain_runner::{Architecture, Hook, Point};
+use refrain_runner::{Architecture, Hook, HookPoint};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -74,20 +74,20 @@ impl Component {
     }
 
     /// The point where it stands.
-    pub fn point(self) -> Point {
+    pub fn point(self) -> HookPoint {
         match self {
-            Component::Z => Point::Z,
-            Component::Q => Point::Q,
-            Component::K => Point::K,
-            Component::V => Point::V,
-            Component::Pattern => Point::Pattern,
-            Component::Result => Point::Result,
-            Component::AttnOut => Point::AttnOut,
-            Component::MlpOut => Point::MlpOut,
-            Component::ResidPre => Point::ResidPre,
-            Component::ResidMid => Point::ResidMid,
-            Component::ResidPost => Point::ResidPost,
-            Component::Neuron => Point::MlpPost,
+            Component::Z => HookPoint::Z,
+            Component::Q => HookPoint::Q,
+            Component::K => HookPoint::K,
+            Component::V => HookPoint::V,
+            Component::Pattern => HookPoint::Pattern,
+            Component::Result => HookPoint::Result,
+            Component::AttnOut => HookPoint::AttnOut,
+            Component::MlpOut => HookPoint::MlpOut,
+            Component::ResidPre => HookPoint::ResidPre,
+            Component::ResidMid => HookPoint::ResidMid,
+            Component::ResidPost => HookPoint::ResidPost,
+            Component::Neuron => HookPoint::MlpPost,
         }
     }
 

@@ -1,7 +1,7 @@
 //! The sweep that most callers want: every head's z, denoising, all positions at once, read as the answer's logit.
 
 use ndarray::Array2;
-use refrain_runner::{Head, Intervention, Model, Steps};
+use refrain_runner::{Head, Intervention, Model, StepIndex};
 
 use crate::component::Component;
 use crate::effect::{FLOOR, normalised_effect};
@@ -12,7 +12,7 @@ use crate::sweep::{Change, Settings, Sweep};
 
 /// The logit of the answer at the last position, in three kinds of run.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Swept {
+pub struct HeadSweep {
     /// Per pair: the clean run.
     pub clean: Vec<f64>,
     /// Per pair: the corrupted run.
@@ -31,22 +31,22 @@ pub fn patch_heads(
     model: &Model,
     pairs: &[Pair],
     base: &[Intervention],
-    steps: Steps,
+    steps: StepIndex,
     memory: u64,
     threads: usize,
-) -> Result<Swept> {
+) -> Result<HeadSweep> {
     let settings = Settings {
         components: vec![Component::Z],
         metrics: vec![Metric::Logit],
         change: Change::Denoise,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory,
         threads,
     };
     let sweep = Sweep::new(model, pairs, settings)?.under(base.to_vec(), steps)?;
     let n_heads = model.architecture().n_heads;
-    let mut swept = Swept {
+    let mut swept = HeadSweep {
         clean: vec![f64::NAN; pairs.len()],
         corrupted: vec![f64::NAN; pairs.len()],
         patched: Array2::from_elem((model.heads().len(), pairs.len()), f64::NAN),
@@ -64,7 +64,7 @@ pub fn patch_heads(
     Ok(swept)
 }
 
-impl Swept {
+impl HeadSweep {
     /// Normalised effects of `head` (its row), one per pair; the reason where the pair has none.
     pub fn effects(&self, head: usize) -> Vec<Result<f64, String>> {
         let of = |pair| {

@@ -22,11 +22,11 @@ pub mod sweep;
 pub mod table;
 pub mod task;
 
-pub use circuit::{Ablation, Circuits, Evaluated};
+pub use circuit::{Ablation, CircuitScore, Circuits};
 pub use component::{Component, Site};
 pub use effect::{FLOOR, normalised_effect};
 pub use error::{Error, Result};
-pub use heads_sweep::{Swept, patch_heads};
+pub use heads_sweep::{HeadSweep, patch_heads};
 pub use metric::{Metric, Targets, measure};
 pub use pair::{Pair, batches};
 pub use scores::{ByMetric, Scores};

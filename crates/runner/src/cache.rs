@@ -6,13 +6,13 @@ use tch::Tensor;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 
 /// Which hooks a run keeps.
 #[derive(Debug, Clone, Default)]
 pub struct NameFilter {
     all: bool,
-    points: BTreeSet<Point>,
+    points: BTreeSet<HookPoint>,
     hooks: BTreeSet<Hook>,
 }
 
@@ -28,7 +28,7 @@ impl NameFilter {
     }
 
     /// These points, in every layer.
-    pub fn points(points: &[Point]) -> Self {
+    pub fn points(points: &[HookPoint]) -> Self {
         NameFilter { points: points.iter().copied().collect(), ..NameFilter::default() }
     }
 
@@ -109,7 +109,7 @@ impl ActivationCache {
     ///
     /// # Errors
     /// As [`ActivationCache::get`].
-    pub fn block(&self, layer: usize, point: Point) -> Result<&Tensor> {
+    pub fn block(&self, layer: usize, point: HookPoint) -> Result<&Tensor> {
         self.get(Hook::block(layer, point))
     }
 
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn a_star_means_every_layer() {
         let filter = NameFilter::parse(&["blocks.*.attn.hook_z", "hook_embed"]).unwrap();
-        assert!(filter.wants(Hook::block(5, Point::Z)));
-        assert!(filter.wants(Hook::top(Point::Embed)));
-        assert!(!filter.wants(Hook::block(5, Point::Q)));
+        assert!(filter.wants(Hook::block(5, HookPoint::Z)));
+        assert!(filter.wants(Hook::top(HookPoint::Embed)));
+        assert!(!filter.wants(Hook::block(5, HookPoint::Q)));
         assert!(NameFilter::parse(&["blocks.*.attn.hook_y"]).is_err());
     }
 }

@@ -11,7 +11,7 @@ use tch::{Cuda, Device, Kind, Tensor};
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::family;
-use crate::weights::{Part, Source};
+use crate::weights::{Part, TensorSource};
 
 /// What `--device` asks for: `cpu`, `cuda`, `cuda:1`, `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -164,7 +164,7 @@ pub(crate) fn part_sizes(architecture: &Architecture, kind: Kind) -> Result<Part
         blocks: Vec<u64>,
         part: Part,
     }
-    impl Source for Measure {
+    impl TensorSource for Measure {
         fn has(&self, _: &str) -> bool {
             false
         }

@@ -24,20 +24,20 @@ macro_rules! points {
     ($($(#[$doc:meta])* $point:ident $name:literal $in_block:literal $axes:ident;)*) => {
         /// A kind of place in the forward pass; with a layer, a [`Hook`].
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub enum Point { $($(#[$doc])* $point,)* }
+        pub enum HookPoint { $($(#[$doc])* $point,)* }
 
-        impl Point {
+        impl HookPoint {
             /// Every point, in the order of the forward pass.
-            pub const ALL: &[Point] = &[$(Point::$point,)*];
+            pub const ALL: &[HookPoint] = &[$(HookPoint::$point,)*];
 
             /// The name within its block, or the whole name outside the blocks.
-            pub fn name(self) -> &'static str { match self { $(Point::$point => $name,)* } }
+            pub fn name(self) -> &'static str { match self { $(HookPoint::$point => $name,)* } }
 
             /// Whether every block has one.
-            pub fn in_block(self) -> bool { match self { $(Point::$point => $in_block,)* } }
+            pub fn in_block(self) -> bool { match self { $(HookPoint::$point => $in_block,)* } }
 
             /// The axes of the tensor there.
-            pub fn axes(self) -> Axes { match self { $(Point::$point => Axes::$axes,)* } }
+            pub fn axes(self) -> Axes { match self { $(HookPoint::$point => Axes::$axes,)* } }
         }
     };
 }
@@ -118,26 +118,26 @@ points! {
     Logits "hook_logits" false Stream;
 }
 
-/// One place: a [`Point`] and, inside the blocks, its layer. Written `blocks.3.attn.hook_z`.
+/// One place: a [`HookPoint`] and, inside the blocks, its layer. Written `blocks.3.attn.hook_z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Hook {
     layer: Option<usize>,
-    point: Point,
+    point: HookPoint,
 }
 
 impl Hook {
     /// `point` in block `layer`. For a point outside the blocks the layer is dropped.
-    pub fn block(layer: usize, point: Point) -> Self {
+    pub fn block(layer: usize, point: HookPoint) -> Self {
         Hook { layer: point.in_block().then_some(layer), point }
     }
 
     /// A point outside the blocks; one inside them is taken to mean layer 0.
-    pub fn top(point: Point) -> Self {
+    pub fn top(point: HookPoint) -> Self {
         Hook::block(0, point)
     }
 
     /// The kind of place.
-    pub fn point(self) -> Point {
+    pub fn point(self) -> HookPoint {
         self.point
     }
 
@@ -156,12 +156,12 @@ impl fmt::Display for Hook {
     }
 }
 
-impl FromStr for Point {
+impl FromStr for HookPoint {
     type Err = Error;
 
     /// Reads the name within a block (`attn.hook_z`) or outside (`hook_embed`).
     fn from_str(name: &str) -> Result<Self> {
-        Point::ALL
+        HookPoint::ALL
             .iter()
             .copied()
             .find(|point| point.name() == name)
@@ -174,15 +174,15 @@ impl FromStr for Hook {
 
     fn from_str(name: &str) -> Result<Self> {
         if let Some((layer, rest)) = name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
-            let found = Point::ALL.iter().copied().find(|point| point.in_block() && point.name() == rest);
+            let found = HookPoint::ALL.iter().copied().find(|point| point.in_block() && point.name() == rest);
             return match (layer.parse(), found) {
                 (Ok(layer), Some(point)) => Ok(Hook::block(layer, point)),
                 _ => Err(unknown(name, rest, |near| format!("blocks.{layer}.{near}"))),
             };
         }
-        match Point::ALL.iter().copied().find(|point| !point.in_block() && point.name() == name) {
+        match HookPoint::ALL.iter().copied().find(|point| !point.in_block() && point.name() == name) {
             Some(point) => Ok(Hook::top(point)),
-            None => Err(unknown(name, name, |near| match near.parse::<Point>() {
+            None => Err(unknown(name, name, |near| match near.parse::<HookPoint>() {
                 Ok(point) if point.in_block() => format!("blocks.0.{near}"),
                 _ => near.to_owned(),
             })),
@@ -192,7 +192,7 @@ impl FromStr for Hook {
 
 /// The error for a name that does not exist, with the nearest one that does.
 fn unknown(name: &str, local: &str, full: impl Fn(&str) -> String) -> Error {
-    let nearest = Point::ALL.iter().map(|point| point.name()).min_by_key(|known| edits(local, known));
+    let nearest = HookPoint::ALL.iter().map(|point| point.name()).min_by_key(|known| edits(local, known));
     Error::UnknownHook { name: name.to_owned(), nearest: full(nearest.unwrap_or_default()) }
 }
 
@@ -260,11 +260,11 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for &point in Point::ALL {
+        for &point in HookPoint::ALL {
             let hook = Hook::block(7, point);
             assert_eq!(hook.to_string().parse::<Hook>().unwrap(), hook);
         }
-        assert_eq!(Hook::block(3, Point::Z).to_string(), "blocks.3.attn.hook_z");
+        assert_eq!(Hook::block(3, HookPoint::Z).to_string(), "blocks.3.attn.hook_z");
     }
 
     #[test]

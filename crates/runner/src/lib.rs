@@ -28,12 +28,14 @@ pub use cache::{ActivationCache, NameFilter};
 pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use device::{DeviceChoice, Placement};
 pub use error::{Error, Result};
-pub use forward::{Given, LogitPositions, Output, Past, Run};
+pub use forward::{KnownActivations, KvPrefix, LogitPositions, Output, Run};
 pub use generate::{Choice, Decoding, Generate, Generated, KvCache, Outcome, StepView};
-pub use hook::{Axes, Head, Hook, Point, edits};
+pub use hook::{Axes, Head, Hook, HookPoint, edits};
 pub use identity::{Identities, Identity, identities, identities_of};
-pub use intervention::{Action, Intervention, Plan, Positions, Schedule, Sources, Steps, When};
-pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, Watch, dtype, dtype_name};
+pub use intervention::{
+    Action, BoundInterventions, Intervention, Phase, Positions, Schedule, Sources, StepIndex,
+};
+pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
 pub use model::Model;
 pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::family;
 use crate::forward::{self, Output, Run};
 use crate::hook::Head;
-use crate::weights::{ShallowClone, Source, Weights};
+use crate::weights::{ShallowClone, TensorSource, Weights};
 
 /// A model that can be run.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Weight`] for a tensor that is missing or does not fit `architecture`.
-    pub fn from_source(architecture: Architecture, source: &mut dyn Source) -> Result<Self> {
+    pub fn from_source(architecture: Architecture, source: &mut dyn TensorSource) -> Result<Self> {
         let weights = family::weights(&architecture, source)?;
         Ok(Model { architecture, weights })
     }
@@ -169,7 +169,7 @@ impl Model {
         output: &Tensor,
         scale: Option<&Tensor>,
     ) -> Result<Tensor> {
-        if self.architecture.norm_place == NormPlace::Stream {
+        if self.architecture.norm_place == NormPlace::Post {
             return Err(Error::Input(format!(
                 "this {} model normalises the stream in every block: no head adds to the logits directly",
                 self.architecture.family

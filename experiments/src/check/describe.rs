@@ -82,10 +82,10 @@ fn norms(arch: &Architecture) -> Vec<String> {
         Norm::Rms { eps } => format!("RMSNorm, epsilon {eps:e}"),
     };
     let place = match arch.norm_place {
-        NormPlace::Before => "before attention and MLP",
-        NormPlace::After => "after attention and MLP",
-        NormPlace::Around => "before and after attention and MLP",
-        NormPlace::Stream => "of the stream, after each addition",
+        NormPlace::Pre => "before attention and MLP",
+        NormPlace::PostSublayer => "after attention and MLP",
+        NormPlace::Sandwich => "before and after attention and MLP",
+        NormPlace::Post => "of the stream, after each addition",
     };
     let mut parts = vec![kind, place.to_owned()];
     parts.push(if arch.final_norm { "and a final one" } else { "no final one" }.into());

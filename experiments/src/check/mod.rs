@@ -59,7 +59,7 @@ pub struct Checked {
 
 /// What was found of a comparison.
 #[derive(Debug, Clone, Serialize)]
-pub struct Compared {
+pub struct Comparison {
     /// The largest difference and where it is.
     pub worst: Difference,
     /// What it is, where it is beyond the tolerance.
@@ -102,7 +102,7 @@ pub struct Report {
     /// Random tokens that the identities were tried on.
     pub tokens: usize,
     /// The comparison.
-    pub reference: Option<Compared>,
+    pub reference: Option<Comparison>,
     /// How `config.json` was understood.
     pub architecture: Architecture,
 }
@@ -217,7 +217,7 @@ fn examine(args: &Args) -> Result<Report> {
             }
             Some(_) => Verdict::Bug,
         });
-        Compared { worst, verdict, max_abs_diff_f64: exact_difference, spread: reference.spread }
+        Comparison { worst, verdict, max_abs_diff_f64: exact_difference, spread: reference.spread }
     });
     Ok(Report {
         model: files.name().to_owned(),

@@ -2,7 +2,7 @@
 //! batch. Each must give what the run gives in which every activation is looked at, which the identities are about.
 
 use anyhow::Result;
-use refrain_runner::{Hook, Identities, Identity, KvCache, Model, NameFilter, Point, Run};
+use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, NameFilter, Run};
 use tch::{Kind, Tensor, no_grad};
 
 /// The names of these comparisons.
@@ -28,7 +28,7 @@ pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
         let error = got.f_sub(want)?.f_abs()?.f_max()?.f_double_value(&[])?;
         let error = if error.is_nan() { f64::INFINITY } else { error };
         let relative = error / want.f_abs()?.f_max()?.f_double_value(&[])?.max(f64::MIN_POSITIVE);
-        let logits = Hook::top(Point::Logits);
+        let logits = Hook::top(HookPoint::Logits);
         let identity = Identity { error, relative, worst: logits, hooks: [logits].into() };
         found.insert(name.to_owned(), identity);
         Ok(())

@@ -4,7 +4,7 @@ use anyhow::Result;
 use refrain_entropy::repetition::{leading_copies, rep_n, trailing_cycle};
 use refrain_entropy::stats::seed;
 use refrain_entropy::table::CountRow;
-use refrain_runner::{Decoding, Generate, Generated, Outcome, Plan};
+use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Outcome};
 
 use super::conditions::Condition;
 use super::settings::Settings;
@@ -38,7 +38,7 @@ pub fn count(
     condition: &Condition,
     n: u32,
 ) -> Result<Vec<CountRow>> {
-    let plan = Plan::new(subject.model.architecture(), &condition.interventions, &[])?;
+    let plan = BoundInterventions::new(subject.model.architecture(), &condition.interventions, &[])?;
     let given = prefilled(settings, n);
     let decodings = std::iter::once(("greedy", 0)).chain((0..settings.draws).map(|draw| ("sample", draw)));
     let mut rows = Vec::new();

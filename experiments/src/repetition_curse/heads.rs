@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 use refrain_entropy::stats::{bootstrap_ratio, rng};
-use refrain_patching::detect::{self, Detector, Probe};
+use refrain_patching::detect::{self, Detector, RepeatedSequence};
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::{CopyTask, FLOOR, Pair, normalised_effect, patch_heads, strongest};
-use refrain_runner::{Head, Steps};
+use refrain_runner::{Head, StepIndex};
 
 use super::settings::Settings;
 use super::subject::Subject;
@@ -22,7 +22,7 @@ pub fn head_scores(subject: &Subject, settings: &Settings) -> Result<Vec<HeadSco
     rows.extend(detectors(subject, settings)?);
     let heads = subject.model.heads();
     let scores: Vec<Option<f64>> = heads.iter().map(|head| mean_effect(&rows, *head)).collect();
-    let induction = strongest(&heads, &scores, settings.induction_share, settings.induction_least);
+    let induction = strongest(&heads, &scores, settings.induction_share, settings.min_induction_heads);
     if induction.is_empty() {
         if rows.iter().any(|row| row.value.is_some_and(|value| !value.is_finite())) {
             bail!("what was computed is no number: the model's logits overflow");
@@ -71,7 +71,7 @@ fn patching(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>>
     let heads = subject.model.heads();
     let mut by_head: Vec<Vec<HeadScoreRow>> = vec![Vec::new(); heads.len()];
     for (chunk, first) in pairs.chunks(settings.batch).zip((0..).step_by(settings.batch)) {
-        let swept = patch_heads(&subject.model, chunk, &[], Steps::default(), MEMORY, threads)?;
+        let swept = patch_heads(&subject.model, chunk, &[], StepIndex::default(), MEMORY, threads)?;
         for (index, head) in heads.iter().enumerate() {
             for (pair, effect) in swept.effects(index).into_iter().enumerate() {
                 by_head[index].push(HeadScoreRow {
@@ -125,7 +125,7 @@ fn patching(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>>
 }
 
 fn detectors(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>> {
-    let probe = Probe {
+    let probe = RepeatedSequence {
         block: settings.probe_block,
         copies: settings.probe_copies,
         candidates: &subject.plain,

@@ -4,7 +4,7 @@ use anyhow::Result;
 use refrain_entropy::perplexity::of_texts;
 use refrain_entropy::stats::bootstrap_ratio;
 use refrain_entropy::table::PerplexityRow;
-use refrain_runner::Plan;
+use refrain_runner::BoundInterventions;
 
 use super::conditions::Condition;
 use super::settings::Settings;
@@ -20,7 +20,7 @@ pub fn likelihood(
     texts: &[Vec<i64>],
     condition: &Condition,
 ) -> Result<Vec<PerplexityRow>> {
-    let plan = Plan::new(subject.model.architecture(), &condition.interventions, &[])?;
+    let plan = BoundInterventions::new(subject.model.architecture(), &condition.interventions, &[])?;
     let found = of_texts(&subject.model, texts, &plan)?;
     let row = |text: Option<u32>, tokens: usize, nll_nats: f64| PerplexityRow {
         intervention: condition.intervention.clone(),

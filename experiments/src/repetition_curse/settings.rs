@@ -82,7 +82,7 @@ pub struct Settings {
     pub induction_share: f64,
     /// At least so many induction heads
     #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Heads")]
-    pub induction_least: usize,
+    pub min_induction_heads: usize,
     /// Sequences of the prefix-matching probe
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Heads")]
     pub probes: u32,
@@ -166,7 +166,7 @@ impl Settings {
             ("trials", self.trials as usize),
             ("probes", self.probes as usize),
             ("probe-block", self.probe_block),
-            ("induction-least", self.induction_least),
+            ("min-induction-heads", self.min_induction_heads),
             ("traces", self.traces as usize),
             ("trace-count", self.trace_count as usize),
             ("trace-steps", self.trace_steps),

@@ -7,7 +7,8 @@ use refrain_entropy::table::TraceRow;
 use refrain_entropy::toxicity;
 use refrain_patching::{FLOOR, induction_pair, normalised_effect, patch_heads};
 use refrain_runner::{
-    Decoding, Generate, Head, LogitPositions, NameFilter, Plan, Point, Run, StepView, Steps,
+    BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, NameFilter, Run, StepIndex,
+    StepView,
 };
 
 use super::conditions::Condition;
@@ -72,7 +73,7 @@ pub fn trace(
         reason: None,
     };
 
-    let plan = Plan::new(model.architecture(), &condition.interventions, &[])?;
+    let plan = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
     let prompts: Vec<Vec<i64>> = traced.iter().map(|traced| traced.ids.clone()).collect();
     let seeds: Vec<u64> = traced
         .iter()
@@ -149,7 +150,7 @@ fn toxicities(
     blank: &dyn Fn(&str) -> TraceRow,
 ) -> Result<Vec<TraceRow>> {
     let model = &subject.model;
-    let steps = Steps { prompt_columns: Some(at.prompt) };
+    let steps = StepIndex { prompt_columns: Some(at.prompt) };
     let mut rows = Vec::new();
 
     let pool = at.traced.pool.as_deref().unwrap_or("-");
@@ -179,10 +180,15 @@ fn toxicities(
         });
     }
 
-    let plan = Plan::new(model.architecture(), &condition.interventions, &[])?;
+    let plan = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
     let run = Run {
         plan: Some(&plan),
-        names: NameFilter::points(&[Point::Z, Point::Ln1PostScale, Point::FinalScale, Point::ResidPost]),
+        names: NameFilter::points(&[
+            HookPoint::Z,
+            HookPoint::Ln1PostScale,
+            HookPoint::FinalScale,
+            HookPoint::ResidPost,
+        ]),
         steps,
         logits: LogitPositions::Last,
         ..Run::default()

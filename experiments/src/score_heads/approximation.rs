@@ -87,7 +87,7 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
             head: component.is_of_heads().then_some(place.index as u32),
             neuron: (component == refrain_patching::Component::Neuron).then_some(place.index as u32),
             position: number(place.position),
-            source_position: number(place.source),
+            key_position: number(place.source),
             exact: Some(place.exact),
             estimate: Some(place.approximate),
             ..row.clone()

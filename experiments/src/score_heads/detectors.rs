@@ -1,7 +1,7 @@
 //! The detectors, on probes of their own.
 
 use anyhow::Result;
-use refrain_patching::detect::{self, Probe};
+use refrain_patching::detect::{self, RepeatedSequence};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 
 use super::method::{Inputs, Method};
@@ -28,7 +28,7 @@ pub fn heads(inputs: &Inputs<'_>) -> Result<Vec<HeadScoreRow>> {
         null_draws: NULL_DRAWS,
         seed: inputs.settings.seed,
         memory_bytes: inputs.asked.memory.min(1 << 30) as usize,
-        ..detect::Settings::new(Probe { block, copies, candidates, bos })
+        ..detect::Settings::new(RepeatedSequence { block, copies, candidates, bos })
     };
     let mut rows = Vec::new();
     for found in detect::run(model, &settings, &mut |_, _| ())? {

@@ -1,7 +1,7 @@
 //! Direct logit attribution as rows.
 
 use anyhow::{Result, bail};
-use refrain_patching::attribution::{Writer, direct_logits};
+use refrain_patching::attribution::{Contribution, direct_logits};
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::{Component, Metric, Pair};
 
@@ -46,15 +46,15 @@ pub fn rows(inputs: &Inputs<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<Ve
 }
 
 /// Component, layer (0 for what stands outside the blocks) and head.
-fn place(writer: Writer) -> (&'static str, usize, Option<usize>) {
+fn place(writer: Contribution) -> (&'static str, usize, Option<usize>) {
     match writer {
-        Writer::Embed => ("embed", 0, None),
-        Writer::PosEmbed => ("pos_embed", 0, None),
-        Writer::Head(head) => (Component::Result.name(), head.layer, Some(head.head)),
-        Writer::AttnBias(layer) => ("attn_bias", layer, None),
-        Writer::Mlp(layer) => (Component::MlpOut.name(), layer, None),
-        Writer::PerLayer(layer) => ("per_layer_out", layer, None),
-        Writer::FinalBias => ("ln_final_bias", 0, None),
-        Writer::UnembedBias => ("unembed_bias", 0, None),
+        Contribution::Embed => ("embed", 0, None),
+        Contribution::PosEmbed => ("pos_embed", 0, None),
+        Contribution::Head(head) => (Component::Result.name(), head.layer, Some(head.head)),
+        Contribution::AttnBias(layer) => ("attn_bias", layer, None),
+        Contribution::Mlp(layer) => (Component::MlpOut.name(), layer, None),
+        Contribution::PerLayer(layer) => ("per_layer_out", layer, None),
+        Contribution::FinalBias => ("ln_final_bias", 0, None),
+        Contribution::UnembedBias => ("unembed_bias", 0, None),
     }
 }

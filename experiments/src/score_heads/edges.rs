@@ -1,7 +1,7 @@
 //! Methods that score edges: rows of edges, means over all pairs, and of the nodes that they leave.
 
 use anyhow::{Context, Result, bail};
-use refrain_patching::attribution::{Edges, Input, Node, Paths, Steps, eap, path_patching};
+use refrain_patching::attribution::{Edges, IgSteps, Input, Node, Paths, eap, path_patching};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{Component, FLOOR, Pair, Scores, Site, normalised_effect};
 
@@ -35,7 +35,7 @@ pub fn score(
             path_patching(model, pairs, &Paths { senders, receivers, metrics, change, rows: ROWS })?
         }
         _ => {
-            let steps = Steps { count: inputs.settings.steps, ..Steps::default() };
+            let steps = IgSteps { count: inputs.settings.steps, ..IgSteps::default() };
             let steps = (method == Method::EapIg).then_some(steps);
             eap(model, pairs, &sweep_settings(inputs, change), steps)?
         }

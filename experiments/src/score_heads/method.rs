@@ -7,7 +7,7 @@ use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{Metric, Pair};
 
 use super::rows::{Labels, of_scores};
-use super::settings::{Asked, Settings};
+use super::settings::{ResolvedSettings, Settings};
 use super::subject::Subject;
 use super::{detectors, direct, edges};
 
@@ -58,7 +58,7 @@ pub struct Inputs<'a> {
     /// The settings.
     pub settings: &'a Settings,
     /// The same as values.
-    pub asked: &'a Asked,
+    pub asked: &'a ResolvedSettings,
     /// What is measured.
     pub metrics: &'a [Metric],
     /// Runs side by side.
@@ -126,7 +126,7 @@ impl Method {
     }
 
     /// How its work is cut.
-    pub fn cut(self, settings: &Settings, asked: &Asked) -> Cut {
+    pub fn cut(self, settings: &Settings, asked: &ResolvedSettings) -> Cut {
         match self {
             Method::ActivationPatching | Method::Screening => Cut::Sweep(patching(asked)),
             Method::ZeroAblation => Cut::Sweep(Change::Zero),
@@ -138,12 +138,12 @@ impl Method {
     }
 
     /// The label of its direction.
-    pub fn direction(self, asked: &Asked) -> Option<&'static str> {
+    pub fn direction(self, asked: &ResolvedSettings) -> Option<&'static str> {
         self.has_direction().then(|| patching(asked).direction()).flatten()
     }
 
     /// Whether the run that it changes is the clean one.
-    pub fn into_clean(self, asked: &Asked) -> bool {
+    pub fn into_clean(self, asked: &ResolvedSettings) -> bool {
         !self.has_direction() || asked.noise
     }
 
@@ -209,7 +209,7 @@ impl Method {
 }
 
 /// The change of the methods that have a direction.
-pub fn patching(asked: &Asked) -> Change {
+pub fn patching(asked: &ResolvedSettings) -> Change {
     if asked.noise { Change::Noise } else { Change::Denoise }
 }
 
@@ -220,7 +220,7 @@ pub fn sweep_settings(inputs: &Inputs<'_>, change: Change) -> sweep::Settings {
         metrics: inputs.metrics.to_vec(),
         change,
         by_position: inputs.settings.by_position,
-        by_source: inputs.settings.by_source,
+        by_key_position: inputs.settings.by_key_position,
         memory: inputs.asked.memory,
         threads: inputs.threads,
     }

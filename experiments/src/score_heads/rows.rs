@@ -60,7 +60,7 @@ fn at(site: &Site, labels: Labels) -> HeadScoreRow {
         head: site.component.is_of_heads().then_some(index),
         neuron: (site.component == Component::Neuron).then_some(index),
         position: site.position.map(|position| position as u32),
-        source_position: site.source.map(|position| position as u32),
+        key_position: site.source.map(|position| position as u32),
         ..HeadScoreRow::default()
     }
 }
@@ -73,7 +73,7 @@ pub fn site(row: &HeadScoreRow) -> Option<Site> {
         layer: row.layer as usize,
         index: number(row.head).or(number(row.neuron)).unwrap_or(0),
         position: number(row.position),
-        source: number(row.source_position),
+        source: number(row.key_position),
     })
 }
 
@@ -91,7 +91,7 @@ pub fn with_means(
     let order = |metric: &str| metrics.iter().position(|known| *known == metric).unwrap_or(usize::MAX);
     let mut by_place = BTreeMap::<(Place, usize), Vec<HeadScoreRow>>::new();
     for row in rows {
-        let place = (row.layer, row.head, row.neuron, row.position, row.source_position);
+        let place = (row.layer, row.head, row.neuron, row.position, row.key_position);
         by_place.entry((place, order(&row.metric))).or_default().push(row);
     }
     let mut all = Vec::new();
@@ -146,7 +146,7 @@ fn mean(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadScoreR
         row.method,
         row.component,
         row.metric,
-        [Some(row.layer), row.head, row.neuron, row.position, row.source_position]
+        [Some(row.layer), row.head, row.neuron, row.position, row.key_position]
             .map(|part| part.map_or("-".to_owned(), |part| part.to_string()))
             .join("/")
     );

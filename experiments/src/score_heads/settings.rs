@@ -76,7 +76,7 @@ pub struct Settings {
     /// Single entries of the pattern, by query and key position (with --component pattern --by-position)
     #[arg(long, help_heading = "Scores")]
     #[serde(default)]
-    pub by_source: bool,
+    pub by_key_position: bool,
     /// mean-ablation: the mean over positions too, not position by position
     #[arg(long, help_heading = "Scores")]
     #[serde(default)]
@@ -127,7 +127,7 @@ const MOST: usize = 1_000_000;
 
 /// What is asked for, as values instead of names.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ResolvedSettings {
     /// None: a file.
     pub task: Option<Task>,
     /// The methods, in order.
@@ -149,7 +149,7 @@ impl Settings {
     ///
     /// # Errors
     /// Naming the flag, and the nearest name for one that does not exist.
-    pub fn asked(&self) -> Result<Asked> {
+    pub fn asked(&self) -> Result<ResolvedSettings> {
         let counts = [
             ("pairs", self.pairs.unwrap_or(1)),
             ("length", self.length.unwrap_or(1)),
@@ -170,7 +170,7 @@ impl Settings {
             bail!("--verify {share} must be more than 0 and at most 1");
         }
         let methods = named("method", &self.method, &Method::ALL.map(|method| (method.name(), method)))?;
-        let asked = Asked {
+        let asked = ResolvedSettings {
             task: self.named_task()?,
             components: named(
                 "component",
@@ -199,7 +199,7 @@ impl Settings {
     }
 
     /// What does not go together.
-    fn check(&self, asked: &Asked) -> Result<()> {
+    fn check(&self, asked: &ResolvedSettings) -> Result<()> {
         let has = |which: fn(Method) -> bool| asked.methods.iter().any(|method| which(*method));
         if self.direction.is_some() && !has(Method::has_direction) {
             bail!(
@@ -239,8 +239,8 @@ impl Settings {
         if self.pooled && !has(|method| method == Method::MeanAblation) {
             bail!("--pooled is for --method mean-ablation");
         }
-        if self.by_source && !(self.by_position && asked.components == [Component::Pattern]) {
-            bail!("--by-source goes with --by-position and --component pattern alone");
+        if self.by_key_position && !(self.by_position && asked.components == [Component::Pattern]) {
+            bail!("--by-key-position goes with --by-position and --component pattern alone");
         }
         if self.verify.is_some() && !has(Method::is_approximate) {
             bail!(

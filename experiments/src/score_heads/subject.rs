@@ -8,7 +8,7 @@ use refrain_patching::{Metric, Pair};
 use refrain_runner::{Model, Tokenizer};
 
 use super::method::Method;
-use super::settings::{Asked, Settings};
+use super::settings::{ResolvedSettings, Settings};
 use crate::disk::{Provenance, sha256_hex};
 use crate::model_args::{ModelArgs, provenance};
 use crate::vocabulary::candidates;
@@ -43,7 +43,7 @@ impl Subject {
     ///
     /// # Errors
     /// What is wrong with the model, the tokenizer or the file.
-    pub fn load(settings: &Settings, asked: &Asked) -> Result<Self> {
+    pub fn load(settings: &Settings, asked: &ResolvedSettings) -> Result<Self> {
         let (files, model) = settings.model.load(settings.quiet)?;
         let narrow = match asked.methods.contains(&Method::Screening) {
             true => {
@@ -101,7 +101,7 @@ impl Subject {
     ///
     /// # Errors
     /// For one that needs foils where some pairs have none.
-    pub fn metrics(&self, asked: &Asked) -> Result<Vec<Metric>> {
+    pub fn metrics(&self, asked: &ResolvedSettings) -> Result<Vec<Metric>> {
         let without = self.pairs.iter().filter(|pair| pair.foil.is_none()).count();
         if asked.metrics.is_empty() {
             return Ok(vec![if without == 0 { Metric::LogitDiff } else { Metric::Logit }]);
@@ -130,7 +130,12 @@ impl Subject {
     ///
     /// # Errors
     /// If the settings cannot be written.
-    pub fn provenance(&self, settings: &Settings, asked: &Asked, metrics: &[Metric]) -> Result<Provenance> {
+    pub fn provenance(
+        &self,
+        settings: &Settings,
+        asked: &ResolvedSettings,
+        metrics: &[Metric],
+    ) -> Result<Provenance> {
         let of_pair = |pair: &Pair| (pair.clean.clone(), pair.corrupted.clone(), pair.answer, pair.foil);
         let prompts: Vec<_> = self.pairs.iter().map(of_pair).collect();
         let recorded = toml::to_string(&settings.recorded(metrics)?).context("writing down the settings")?;

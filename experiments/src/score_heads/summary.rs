@@ -193,7 +193,7 @@ pub fn place(row: &HeadScoreRow) -> String {
     if let Some(position) = row.position {
         text += &format!(" @{position}");
     }
-    if let Some(source) = row.source_position {
+    if let Some(source) = row.key_position {
         text += &format!("<-{source}");
     }
     text

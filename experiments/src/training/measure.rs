@@ -5,7 +5,7 @@ use crate::microworld::{Kind, Language, Mixture, Split, Stream};
 use anyhow::Result;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use refrain_runner::{Head, Model, NameFilter, Point};
+use refrain_runner::{Head, HookPoint, Model, NameFilter};
 use tch::Tensor;
 
 /// Tokens in a held-out row.
@@ -115,10 +115,11 @@ pub fn prefix_matching(model: &Model, language: &Language) -> Result<Vec<(Head, 
     let target = Tensor::f_from_slice(&target)?.f_view([length as i64, length as i64])?;
     let queries = (BLOCK * (COPIES - 1)) as f64;
     tch::no_grad(|| {
-        let (_, cache) = model.run_with_cache(&model.ids(&rows)?, NameFilter::points(&[Point::Pattern]))?;
+        let (_, cache) =
+            model.run_with_cache(&model.ids(&rows)?, NameFilter::points(&[HookPoint::Pattern]))?;
         let mut scores = Vec::new();
         for layer in 0..model.architecture().n_layers {
-            let pattern = cache.block(layer, Point::Pattern)?;
+            let pattern = cache.block(layer, HookPoint::Pattern)?;
             let hits =
                 pattern.f_mul(&target)?.f_sum_dim_intlist([2_i64, 3].as_slice(), false, tch::Kind::Float)?;
             let by_head: Vec<f64> = hits.f_mean_dim(0, false, tch::Kind::Double)?.try_into()?;

@@ -24,7 +24,10 @@ fn names_and_numbers() -> Result {
         (&["--sender", "L0H1"], &["--sender is for --method path-patching"]),
         (&["--method", "path-patching", "--sender", "0.1"], &["`0.1` is no head: write L2H0"]),
         (&["--method", "zero-ablation", "--direction", "noise"], &["--direction is for patching"]),
-        (&["--by-source"], &["--by-source goes with --by-position and --component pattern alone"]),
+        (
+            &["--by-key-position"],
+            &["--by-key-position goes with --by-position and --component pattern alone"],
+        ),
         (&["--pooled"], &["--pooled is for --method mean-ablation"]),
         (&["--verify", "0.5"], &["--verify is for approximations"]),
         (&["--method", "atp-star", "--verify", "2"], &["--verify 2 must be more than 0"]),

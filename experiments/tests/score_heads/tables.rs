@@ -7,7 +7,9 @@ use refrain_patching::detect::Detector;
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::task::Language;
 use refrain_patching::{FLOOR, Pair, Task};
-use refrain_runner::{Action, Head, Hook, Intervention, Model, NameFilter, Plan, Point, Run};
+use refrain_runner::{
+    Action, BoundInterventions, Head, Hook, HookPoint, Intervention, Model, NameFilter, Run,
+};
 use refrain_tests::Result;
 use refrain_tests::program::{Ran, files};
 use refrain_tests::tiny::vocabulary;
@@ -18,16 +20,16 @@ use crate::{place, rows, run, table};
 /// The logit of the answer after `tokens`, where `head`, if there is one, has the output that it has on the clean prompt.
 fn answer(model: &Model, pair: &Pair, tokens: &[i64], head: Option<Head>) -> Result<f64> {
     let ids = model.ids(std::slice::from_ref(&pair.clean))?;
-    let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::points(&[Point::Z])))?;
+    let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::points(&[HookPoint::Z])))?;
     let replace: Vec<Intervention> = head
         .into_iter()
         .map(|head| Intervention {
             heads: Some(vec![head.head]),
-            ..Intervention::new(Hook::block(head.layer, Point::Z), Action::Replace("clean".into()))
+            ..Intervention::new(Hook::block(head.layer, HookPoint::Z), Action::Replace("clean".into()))
         })
         .collect();
     let sources = [("clean", &cache)];
-    let plan = Plan::new(model.architecture(), &replace, &sources)?;
+    let plan = BoundInterventions::new(model.architecture(), &replace, &sources)?;
     let ids = model.ids(&[tokens.to_vec()])?;
     let output = no_grad(|| model.run(&ids, Run { plan: Some(&plan), ..Run::default() }))?;
     Ok(output.logits()?.double_value(&[0, tokens.len() as i64 - 1, pair.answer]))
@@ -100,7 +102,7 @@ fn every_kind_of_place_has_its_columns() -> Result {
         assert_eq!(
             (
                 row.position,
-                row.source_position,
+                row.key_position,
                 row.p_value.is_some() && row.method != "detectors",
                 row.induction
             ),

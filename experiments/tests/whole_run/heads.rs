@@ -3,7 +3,7 @@
 use refrain_entropy::stats::rng;
 use refrain_patching::CopyTask;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
-use refrain_runner::{NameFilter, Point};
+use refrain_runner::{HookPoint, NameFilter};
 use refrain_tests::Result;
 use refrain_tests::tiny::vocabulary;
 use tch::{IndexOp, no_grad};
@@ -66,14 +66,16 @@ fn detectors_by_hand() -> Result {
     let rows = run.rows::<HeadScores>()?;
     let (block, copies) = (10, 2);
     let plain: Vec<i64> = (3..vocabulary().len() as i64).collect();
-    let probe = refrain_patching::detect::Probe { block, copies, candidates: &plain, bos: Some(1) };
+    let probe =
+        refrain_patching::detect::RepeatedSequence { block, copies, candidates: &plain, bos: Some(1) };
     for sequence in 0..2 {
         let tokens = probe.draw(&mut rng(0, &format!("probe/{sequence}")))?;
         assert_eq!(tokens[1..=block], tokens[block + 1..], "a block, twice");
         let ids = run.model.ids(std::slice::from_ref(&tokens))?;
-        let (_, cache) = no_grad(|| run.model.run_with_cache(&ids, NameFilter::points(&[Point::Pattern])))?;
+        let (_, cache) =
+            no_grad(|| run.model.run_with_cache(&ids, NameFilter::points(&[HookPoint::Pattern])))?;
         for head in run.model.heads() {
-            let pattern = cache.block(head.layer, Point::Pattern)?.i((0, head.head as i64));
+            let pattern = cache.block(head.layer, HookPoint::Pattern)?.i((0, head.head as i64));
             let at = |query: usize, key: usize| pattern.double_value(&[query as i64, key as i64]);
             let previous: f64 = (1..tokens.len()).map(|query| at(query, query - 1)).sum();
             let row = find(&rows, "previous_token", (head.layer, head.head), Some(sequence))?;

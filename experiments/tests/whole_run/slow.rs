@@ -6,7 +6,8 @@ use std::path::Path;
 use refrain_entropy::schema::Table;
 use refrain_experiments::disk::read_table;
 use refrain_runner::{
-    Action, Head, Hook, Intervention, Model, NameFilter, Plan, Point, Positions, Run, Tokenizer,
+    Action, BoundInterventions, Head, Hook, HookPoint, Intervention, Model, NameFilter, Positions, Run,
+    Tokenizer,
 };
 use refrain_tests::Result;
 use refrain_tests::program::Place;
@@ -79,7 +80,7 @@ impl Finished {
                 interventions.push(Intervention {
                     heads: Some(vec![head.head]),
                     positions: Some(Positions::Columns(positions.clone())),
-                    ..Intervention::new(Hook::block(head.layer, Point::Z), Action::Scale(factor))
+                    ..Intervention::new(Hook::block(head.layer, HookPoint::Z), Action::Scale(factor))
                 });
             }
         }
@@ -95,11 +96,11 @@ pub fn rows<T: Table>(out: &Path) -> Result<Vec<T::Row>> {
 
 /// Logits after the last of `ids`.
 pub fn logits(model: &Model, ids: &[i64], interventions: &[Intervention]) -> Result<Vec<f64>> {
-    let plan = Plan::new(model.architecture(), interventions, &[])?;
+    let plan = BoundInterventions::new(model.architecture(), interventions, &[])?;
     last(model, ids, &plan)
 }
 
-fn last(model: &Model, ids: &[i64], plan: &Plan<'_>) -> Result<Vec<f64>> {
+fn last(model: &Model, ids: &[i64], plan: &BoundInterventions<'_>) -> Result<Vec<f64>> {
     let ids = model.ids(&[ids.to_vec()])?;
     let output = no_grad(|| model.run(&ids, Run { plan: Some(plan), ..Run::default() }))?;
     let logits = output.logits()?.get(0);
@@ -109,13 +110,13 @@ fn last(model: &Model, ids: &[i64], plan: &Plan<'_>) -> Result<Vec<f64>> {
 /// The logit of `answer` after `corrupted`, when the output z of `head` is that of the run on `clean`.
 pub fn patched(model: &Model, clean: &[i64], corrupted: &[i64], head: Head, answer: i64) -> Result<f64> {
     let ids = model.ids(&[clean.to_vec()])?;
-    let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::points(&[Point::Z])))?;
+    let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::points(&[HookPoint::Z])))?;
     let replace = Intervention {
         heads: Some(vec![head.head]),
-        ..Intervention::new(Hook::block(head.layer, Point::Z), Action::Replace("clean".into()))
+        ..Intervention::new(Hook::block(head.layer, HookPoint::Z), Action::Replace("clean".into()))
     };
     let (interventions, sources) = ([replace], [("clean", &cache)]);
-    let plan = Plan::new(model.architecture(), &interventions, &sources)?;
+    let plan = BoundInterventions::new(model.architecture(), &interventions, &sources)?;
     Ok(last(model, corrupted, &plan)?[answer as usize])
 }
 

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use refrain_patching::sweep::{Change, Products, Settings, Sweep, restart_products};
+use refrain_patching::sweep::{Change, MatMul, Settings, Sweep, restart_products};
 use refrain_patching::{Component, Metric, Pair};
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{Model, weights};
@@ -50,7 +50,7 @@ fn main() -> Result {
         let (seconds, peak) =
             seconds.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("nothing was timed")?;
         let products = ideal(&model, size);
-        let operations: f64 = products.iter().map(Products::operations).sum();
+        let operations: f64 = products.iter().map(MatMul::operations).sum();
         let share = roof::seconds(&products, threads, Kind::Float).best / seconds;
         // Rows of restarted runs times the blocks that each passes, on average half of them.
         let passed = (heads * prompts * layers * (layers + 1) / 2) as f64;
@@ -106,7 +106,7 @@ fn one(model: &Model, size: Size, threads: usize) -> Result<(f64, f64)> {
         metrics: vec![Metric::LogitDiff],
         change: Change::Denoise,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: 4 << 30,
         threads,
     };
@@ -117,7 +117,7 @@ fn one(model: &Model, size: Size, threads: usize) -> Result<(f64, f64)> {
     Ok((start.elapsed().as_secs_f64(), peak.bytes()?))
 }
 
-fn ideal(model: &Model, size: Size) -> Vec<Products> {
+fn ideal(model: &Model, size: Size) -> Vec<MatMul> {
     let arch = model.architecture();
     let of = |layer: usize| {
         let columns = if layer + 1 == size.layers { 1 } else { size.tokens - size.tokens / 2 };

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use refrain_patching::sweep::{Change, Products, Settings, Sweep, restart_products};
+use refrain_patching::sweep::{Change, MatMul, Settings, Sweep, restart_products};
 use refrain_patching::{Component, Metric, Pair, Site, detect};
 use refrain_runner::{LoadOptions, LogitPositions, Model, ModelFiles, Run};
 use refrain_tests::Result;
@@ -43,7 +43,7 @@ fn main() -> Result {
         metrics: vec![Metric::LogitDiff],
         change: Change::Denoise,
         by_position,
-        by_source: false,
+        by_key_position: false,
         memory: of("--memory").map_or(Ok(4 << 30), str::parse)?,
         threads,
     };
@@ -88,7 +88,7 @@ fn main() -> Result {
     let values = if kinds.len() == 1 { values[0].clone() } else { json!(values) };
     let first = pairs.iter().filter_map(Pair::first_difference).min().unwrap_or(0);
     let products = ideal(&model, &pairs, first, by_position, kinds.len());
-    let ideal_operations: f64 = products.iter().map(Products::operations).sum();
+    let ideal_operations: f64 = products.iter().map(MatMul::operations).sum();
     let roof = roof::seconds(&products, threads, kind);
     println!(
         "{}",
@@ -111,7 +111,7 @@ fn main() -> Result {
 /// leaves out most of the last block too. The least of five.
 fn passes(model: &Model, pairs: &[Pair], case: &str, threads: usize) -> Result<Value> {
     let candidates: Vec<i64> = (100..20_000).collect();
-    let probe = detect::Probe { block: 50, copies: 4, candidates: &candidates, bos: Some(1) };
+    let probe = detect::RepeatedSequence { block: 50, copies: 4, candidates: &candidates, bos: Some(1) };
     let rows: Vec<Vec<i64>> = match case {
         "attribution" => pairs.iter().map(|pair| pair.clean.clone()).collect(),
         _ => (0..32).map(|row| (0..201).map(|i| 100 + (i * 31 + row * 977) % 19_000).collect()).collect(),
@@ -122,7 +122,7 @@ fn passes(model: &Model, pairs: &[Pair], case: &str, threads: usize) -> Result<V
         metrics: vec![Metric::LogitDiff],
         change: Change::Denoise,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: 4 << 30,
         threads,
     };
@@ -154,7 +154,7 @@ fn passes(model: &Model, pairs: &[Pair], case: &str, threads: usize) -> Result<V
 }
 
 /// The matrix products of an ideal restart of every head.
-fn ideal(model: &Model, pairs: &[Pair], first: usize, by_position: bool, kinds: usize) -> Vec<Products> {
+fn ideal(model: &Model, pairs: &[Pair], first: usize, by_position: bool, kinds: usize) -> Vec<MatMul> {
     let (arch, length) = (model.architecture(), pairs[0].clean.len());
     let rows = arch.n_heads * pairs.len();
     let mut products = Vec::new();
@@ -166,7 +166,7 @@ fn ideal(model: &Model, pairs: &[Pair], first: usize, by_position: bool, kinds: 
         };
         for start in starts {
             products.extend(restart_products(arch, layer, rows, length - start, length));
-            products.push(Products { rows, inputs: arch.d_model, outputs: arch.n_vocab, times: 1 });
+            products.push(MatMul { rows, inputs: arch.d_model, outputs: arch.n_vocab, times: 1 });
         }
     }
     for product in &mut products {

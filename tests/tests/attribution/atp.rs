@@ -107,7 +107,7 @@ fn one_entry_of_a_pattern_at_a_time_too() -> Result {
     let mut check = Check::new();
     let model = model("llama-gqa")?;
     let whole = settings(&[Component::Pattern], &SMOOTH[..1], Change::Denoise);
-    let settings = Settings { by_position: true, by_source: true, ..whole };
+    let settings = Settings { by_position: true, by_key_position: true, ..whole };
     is_the_derivative(&mut check, "llama-gqa", &model, &settings)?;
     check.finish();
     Ok(())

@@ -4,7 +4,7 @@ use refrain_patching::attribution::{atp_qk, atp_star};
 use refrain_patching::sweep::{Change, Settings};
 use refrain_patching::{Component, Metric, Targets};
 use refrain_runner::{
-    Action, Hook, Intervention, LogitPositions, Model, NameFilter, Output, Plan, Point, Run,
+    Action, BoundInterventions, Hook, HookPoint, Intervention, LogitPositions, Model, NameFilter, Output, Run,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -13,7 +13,7 @@ use tch::{Kind, Tensor, no_grad};
 use crate::common::{apart, ids, model, pairs, replace, run, settings};
 
 /// A recorded run from the embedding under a plan.
-fn recorded(model: &Model, ids: &Tensor, plan: &Plan<'_>) -> Result<Output> {
+fn recorded(model: &Model, ids: &Tensor, plan: &BoundInterventions<'_>) -> Result<Output> {
     let stream = no_grad(|| model.run(ids, Run { stop_at_layer: Some(0), ..Run::default() }))?.resid;
     let leaf = stream.detach().set_requires_grad(true);
     let names = NameFilter::all();
@@ -43,7 +43,7 @@ fn the_softmax_is_that_of_the_patched_run() -> Result {
         let targets = Targets::new(&model, &pairs)?;
         let corrupted = ids(&model, &pairs, false)?;
         let clean = run(&model, &ids(&model, &pairs, true)?, &[], &[])?;
-        let nothing = Plan::new(model.architecture(), &[], &[])?;
+        let nothing = BoundInterventions::new(model.architecture(), &[], &[])?;
         let base = recorded(&model, &corrupted, &nothing)?;
         for by_position in [false, true] {
             let all = settings(&[Component::Q, Component::K], &[Metric::LogitDiff], Change::Denoise);
@@ -51,7 +51,7 @@ fn the_softmax_is_that_of_the_patched_run() -> Result {
             for (site, values) in
                 scores.sites.iter().filter(|(site, _)| site.position.is_none_or(|at| at > 2))
             {
-                let hook = Hook::block(site.layer, Point::Pattern);
+                let hook = Hook::block(site.layer, HookPoint::Pattern);
                 let slope = gradient(&base, &targets, hook)?;
                 let patched = run(&model, &corrupted, &[replace(site)], &[("source", &clean.cache)])?;
                 let turned = patched.cache.get(hook)? - base.cache.get(hook)?.detach();
@@ -92,9 +92,9 @@ fn dropped_gradients_are_those_of_cut_graphs() -> Result {
         let base = run(&model, &corrupted, &[], &[])?;
         let mut cut = Vec::new();
         for layer in 0..arch.n_layers {
-            let own = [Point::AttnOut, Point::MlpOut]
+            let own = [HookPoint::AttnOut, HookPoint::MlpOut]
                 .map(|point| Intervention::new(Hook::block(layer, point), Action::Replace("own".into())));
-            let plan = Plan::new(arch, &own, &[("own", &base.cache)])?;
+            let plan = BoundInterventions::new(arch, &own, &[("own", &base.cache)])?;
             cut.push(recorded(&model, &corrupted, &plan)?);
         }
         let settings = settings(&components, &[Metric::LogitDiff], Change::Denoise);

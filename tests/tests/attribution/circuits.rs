@@ -23,8 +23,8 @@ fn all_heads_are_the_model_and_none_is_nothing() -> Result {
         let value =
             metrics(&model, &pairs, &[Metric::LogProb], clean.logits()?)?[0].iter().sum::<f64>() / 3.0;
         assert!((found[0].value - value).abs() < 1e-12, "{ablation:?}");
-        assert_eq!((found[0].faithfulness, found[0].left_over), (Some(1.0), Some(0.0)));
-        assert_eq!((found[1].faithfulness, found[1].left_over), (Some(0.0), Some(1.0)));
+        assert_eq!((found[0].faithfulness, found[0].incompleteness), (Some(1.0), Some(0.0)));
+        assert_eq!((found[1].faithfulness, found[1].incompleteness), (Some(0.0), Some(1.0)));
 
         // The same, one set in one run.
         let outside: Vec<Head> = model.heads().into_iter().filter(|head| !some.contains(head)).collect();

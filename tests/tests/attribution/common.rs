@@ -3,8 +3,8 @@
 use refrain_patching::sweep::{Change, Settings};
 use refrain_patching::{Component, Metric, Pair, Scores, Site, Targets, measure};
 use refrain_runner::{
-    Action, ActivationCache, Hook, Intervention, LogitPositions, Model, NameFilter, Output, Plan, Positions,
-    Run,
+    Action, ActivationCache, BoundInterventions, Hook, Intervention, LogitPositions, Model, NameFilter,
+    Output, Positions, Run,
 };
 use refrain_tests::Result;
 use refrain_tests::golden;
@@ -47,7 +47,7 @@ pub fn settings(components: &[Component], metrics: &[Metric], change: Change) ->
         metrics: metrics.to_vec(),
         change,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: 1 << 30,
         threads: 1,
     }
@@ -73,7 +73,7 @@ pub fn run(
     plan: &[Intervention],
     sources: &[(&str, &ActivationCache)],
 ) -> Result<Output> {
-    let plan = Plan::new(model.architecture(), plan, sources)?;
+    let plan = BoundInterventions::new(model.architecture(), plan, sources)?;
     let names = NameFilter::all();
     let run = Run { plan: Some(&plan), names, logits: LogitPositions::Last, ..Run::default() };
     Ok(no_grad(|| model.run(ids, run))?)

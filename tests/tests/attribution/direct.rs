@@ -1,6 +1,6 @@
 //! Direct logit attribution is an identity; the logit lens ends at the model.
 
-use refrain_patching::attribution::{Writer, direct_logits, logit_lens};
+use refrain_patching::attribution::{Contribution, direct_logits, logit_lens};
 use refrain_patching::{Component, Metric};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -35,7 +35,8 @@ fn the_parts_sum_to_the_logit() -> Result {
             let direct = direct_logits(&model, &prompts, &answers, foils)?;
             let residue = direct.residue();
             check.holds(format!("{name}: residue {residue:?}"), apart(&residue, &[0.0; 3]) < 1e-10);
-            let heads = direct.parts.iter().filter(|(writer, _)| matches!(writer, Writer::Head(_))).count();
+            let heads =
+                direct.parts.iter().filter(|(writer, _)| matches!(writer, Contribution::Head(_))).count();
             check.holds(format!("{name}: every head is a part"), heads == model.heads().len());
             let cap = model.architecture().logit_softcap;
             check.holds(format!("{name}: capped"), direct.capped == cap.is_some());

@@ -1,7 +1,7 @@
 //! Edge attribution: exact where everything is linear, and the pieces of attribution patching everywhere.
 
 use refrain_patching::attribution::{
-    Input, Node, Paths, Steps, atp, eap, path_attribution, path_patching, receivers, senders,
+    IgSteps, Input, Node, Paths, atp, eap, path_attribution, path_patching, receivers, senders,
 };
 use refrain_patching::sweep::Change;
 use refrain_patching::{Component, Metric};
@@ -47,7 +47,7 @@ fn on_a_linear_model_it_is_path_patching() -> Result {
         rows: 64,
     };
     let exact = path_patching(&model, &pairs, &paths)?.remove(0);
-    for steps in [None, Some(Steps::default())] {
+    for steps in [None, Some(IgSteps::default())] {
         let edges = eap(&model, &pairs, &settings, steps)?.remove(0);
         assert_eq!((&edges.senders, &edges.receivers), (&exact.senders, &exact.receivers));
         for pair in 0..3 {

@@ -1,6 +1,6 @@
 //! Integrated gradients of the input account for the whole difference.
 
-use refrain_patching::attribution::{Steps, atp, integrated_gradients};
+use refrain_patching::attribution::{IgSteps, atp, integrated_gradients};
 use refrain_patching::sweep::Change;
 use refrain_patching::{Component, Metric};
 use refrain_tests::Result;
@@ -15,7 +15,7 @@ fn the_input_accounts_for_all() -> Result {
         for change in [Change::Denoise, Change::Noise] {
             let settings = settings(&[Component::ResidPre], &[Metric::LogitDiff, Metric::Prob], change);
             let miss = |count| -> Result<f64> {
-                let steps = Steps { count, midpoint: true };
+                let steps = IgSteps { count, midpoint: true };
                 let scores = integrated_gradients(&model, &pairs, &settings, steps)?.remove(0);
                 let source = if change == Change::Denoise { &scores.clean } else { &scores.corrupted };
                 let (site, values) = &scores.sites[0];
@@ -37,7 +37,7 @@ fn a_single_step_is_attribution_at_the_source() -> Result {
     let model = model("gpt2-untied")?;
     let pairs = pairs(&model);
     let of = |change| settings(&[Component::Z, Component::MlpOut], &[Metric::LogitDiff], change);
-    let steps = Steps { count: 1, midpoint: false };
+    let steps = IgSteps { count: 1, midpoint: false };
     let ig = integrated_gradients(&model, &pairs, &of(Change::Denoise), steps)?.remove(0);
     let mirrored = atp(&model, &pairs, &of(Change::Noise))?.remove(0);
     for ((_, ig), (_, atp)) in ig.sites.iter().zip(&mirrored.sites) {
@@ -47,6 +47,6 @@ fn a_single_step_is_attribution_at_the_source() -> Result {
             assert!((gain - loss).abs() < 1e-10);
         }
     }
-    assert_eq!(Steps::default().fractions(), [0.2, 0.4, 0.6, 0.8, 1.0]);
+    assert_eq!(IgSteps::default().fractions(), [0.2, 0.4, 0.6, 0.8, 1.0]);
     Ok(())
 }

@@ -6,7 +6,7 @@ use refrain_patching::attribution::{
     Input, Node, Paths, path_attribution, path_patching, receivers, senders,
 };
 use refrain_patching::sweep::Change;
-use refrain_runner::{Action, ActivationCache, Hook, Intervention, Model, Point};
+use refrain_runner::{Action, ActivationCache, Hook, HookPoint, Intervention, Model};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 
@@ -22,15 +22,15 @@ fn into(hook: Hook, run: &str) -> Intervention {
 fn frozen(model: &Model, sender: Node) -> Vec<Intervention> {
     let mut plan = Vec::new();
     for layer in 0..model.architecture().n_layers {
-        plan.push(into(Hook::block(layer, Point::Z), "base"));
-        plan.push(into(Hook::block(layer, Point::MlpOut), "base"));
+        plan.push(into(Hook::block(layer, HookPoint::Z), "base"));
+        plan.push(into(Hook::block(layer, HookPoint::MlpOut), "base"));
     }
     match sender {
         Node::Head(head) => plan.push(Intervention {
             heads: Some(vec![head.head]),
-            ..into(Hook::block(head.layer, Point::Z), "source")
+            ..into(Hook::block(head.layer, HookPoint::Z), "source")
         }),
-        Node::Mlp(layer) => plan.push(into(Hook::block(layer, Point::MlpOut), "source")),
+        Node::Mlp(layer) => plan.push(into(Hook::block(layer, HookPoint::MlpOut), "source")),
         _ => {}
     }
     plan
@@ -50,19 +50,19 @@ fn naive(
     let mut plan = frozen(model, sender);
     // What an MLP receives is computed, not frozen.
     if let Node::Mlp(layer) = receiver.0 {
-        let own = Hook::block(layer, Point::MlpOut).to_string();
+        let own = Hook::block(layer, HookPoint::MlpOut).to_string();
         plan.retain(|one| one.hook != own);
     }
     let input = if sender == Node::Embed { &source_ids } else { &base_ids };
     let first = run(model, input, &plan, &[("base", base), ("source", source)])?;
     let second = match receiver {
         (Node::Logits, _) => return metrics(model, &pairs, &METRICS, first.logits()?),
-        (Node::Mlp(layer), _) => into(Hook::block(layer, Point::MlpOut), "first"),
+        (Node::Mlp(layer), _) => into(Hook::block(layer, HookPoint::MlpOut), "first"),
         (Node::Head(head), input) => {
             let point = match input {
-                Input::Q => Point::Q,
-                Input::K => Point::K,
-                _ => Point::V,
+                Input::Q => HookPoint::Q,
+                Input::K => HookPoint::K,
+                _ => HookPoint::V,
             };
             Intervention { heads: Some(vec![head.head]), ..into(Hook::block(head.layer, point), "first") }
         }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use refrain_runner::{Error, LoadOptions, Model, ModelFiles, Watch, dtype_name};
+use refrain_runner::{Error, LoadOptions, Model, ModelFiles, ProgressCallback, dtype_name};
 use refrain_tests::Result;
 use refrain_tests::check::largest;
 use refrain_tests::tiny::Tiny;
@@ -105,7 +105,7 @@ fn progress_grows_to_all_of_it() -> Result {
     tiny.write_shards(2)?;
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&told);
-    let watch = Watch::new(move |_, done, total| {
+    let watch = ProgressCallback::new(move |_, done, total| {
         listener.lock().map(|mut told| told.push((done, total))).unwrap_or_default();
     });
     let options = LoadOptions { watch, ..LoadOptions::default() };

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use refrain_runner::{Error, Hub, LoadOptions, Model, ModelFiles, Watch};
+use refrain_runner::{Error, Hub, LoadOptions, Model, ModelFiles, ProgressCallback};
 use refrain_tests::Result;
 use refrain_tests::check::largest;
 use refrain_tests::hub_server::{Fault, HubServer, NAME};
@@ -42,7 +42,7 @@ impl World {
 
     pub fn hub(&self) -> Hub {
         let (endpoint, cache) = (self.server.endpoint.clone(), self.cache());
-        Hub { endpoint, cache, token: None, offline: false, watch: Watch::default() }
+        Hub { endpoint, cache, token: None, offline: false, watch: ProgressCallback::default() }
     }
 
     pub fn get(&self) -> refrain_runner::Result<ModelFiles> {
@@ -102,7 +102,7 @@ fn a_model_is_fetched_once() -> Result {
         let World { server, dir, tiny, .. } = world;
         let hub = |offline| {
             let (endpoint, cache) = (server.endpoint.clone(), dir.path().join("cache"));
-            Hub { endpoint, cache, token: None, offline, watch: Watch::default() }
+            Hub { endpoint, cache, token: None, offline, watch: ProgressCallback::default() }
         };
         let (online, offline) = (hub(false), hub(true));
         drop(server);

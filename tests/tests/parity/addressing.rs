@@ -1,7 +1,8 @@
 //! Interventions by phase and position: the same whatever else is in the batch, cached or not.
 
 use refrain_runner::{
-    Action, Decoding, Generate, Hook, Intervention, Model, Plan, Point, Positions, Run, StepView, Steps, When,
+    Action, BoundInterventions, Decoding, Generate, Hook, HookPoint, Intervention, Model, Phase, Positions,
+    Run, StepIndex, StepView,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -15,38 +16,42 @@ fn prompts() -> Vec<Vec<i64>> {
 }
 
 /// Places by every way of counting that does not depend on the batch.
-fn places() -> Vec<(Option<Positions>, Option<When>)> {
+fn places() -> Vec<(Option<Positions>, Option<Phase>)> {
     vec![
         (Some(Positions::Tokens(vec![0])), None),
         (Some(Positions::Tokens(vec![1, 4])), None),
-        (Some(Positions::Tokens(vec![3, 5, 6])), Some(When::Decode)),
-        (Some(Positions::Tokens(vec![2, 3, 4])), Some(When::Prefill)),
+        (Some(Positions::Tokens(vec![3, 5, 6])), Some(Phase::Decode)),
+        (Some(Positions::Tokens(vec![2, 3, 4])), Some(Phase::Prefill)),
         (Some(Positions::FromEnd(vec![1])), None),
-        (Some(Positions::FromEnd(vec![1, 3, 5])), Some(When::Prefill)),
-        (None, Some(When::Prefill)),
-        (None, Some(When::Decode)),
-        (None, Some(When::Steps(0, 1))),
-        (None, Some(When::Steps(2, 3))),
+        (Some(Positions::FromEnd(vec![1, 3, 5])), Some(Phase::Prefill)),
+        (None, Some(Phase::Prefill)),
+        (None, Some(Phase::Decode)),
+        (None, Some(Phase::Steps(0, 1))),
+        (None, Some(Phase::Steps(2, 3))),
         (None, None),
     ]
 }
 
 fn hooks() -> [Hook; 4] {
     [
-        Hook::block(0, Point::Z),
-        Hook::block(0, Point::Pattern),
-        Hook::block(1, Point::ResidPre),
-        Hook::top(Point::FinalScale),
+        Hook::block(0, HookPoint::Z),
+        Hook::block(0, HookPoint::Pattern),
+        Hook::block(1, HookPoint::ResidPre),
+        Hook::top(HookPoint::FinalScale),
     ]
 }
 
-fn scaled(hook: Hook, place: &(Option<Positions>, Option<When>)) -> [Intervention; 1] {
+fn scaled(hook: Hook, place: &(Option<Positions>, Option<Phase>)) -> [Intervention; 1] {
     let (positions, steps) = place.clone();
     [Intervention { positions, steps, ..Intervention::new(hook, Action::Scale(0.25)) }]
 }
 
 /// Greedy tokens and the logits of every step, by row.
-fn generate(model: &Model, prompts: &[Vec<i64>], plan: &Plan<'_>) -> Result<Vec<(Vec<i64>, Tensor)>> {
+fn generate(
+    model: &Model,
+    prompts: &[Vec<i64>],
+    plan: &BoundInterventions<'_>,
+) -> Result<Vec<(Vec<i64>, Tensor)>> {
     let seeds = vec![0; prompts.len()];
     let options = Generate {
         decoding: Decoding::GREEDY,
@@ -72,12 +77,12 @@ fn batched_cached_and_whole_runs_agree() -> Result {
     for name in ["gpt2-tied", "llama-gqa"] {
         let golden = Golden::load(name)?;
         let model = &golden.model;
-        let untouched = generate(model, &prompts(), &Plan::default())?;
+        let untouched = generate(model, &prompts(), &BoundInterventions::default())?;
         for hook in hooks() {
             for place in places() {
                 let label = format!("{name}, {hook}, {place:?}");
                 let what = scaled(hook, &place);
-                let plan = Plan::new(model.architecture(), &what, &[])?;
+                let plan = BoundInterventions::new(model.architecture(), &what, &[])?;
                 let together = generate(model, &prompts(), &plan)?;
                 let mut moved = 0.0f64;
                 for (row, prompt) in prompts().iter().enumerate() {
@@ -87,7 +92,7 @@ fn batched_cached_and_whole_runs_agree() -> Result {
                     check.close(format!("{label}: alone"), &alone[0].1, logits, 1e-9);
 
                     let whole = [prompt.clone(), tokens[..NEW - 1].to_vec()].concat();
-                    let steps = Steps { prompt_columns: Some(prompt.len()) };
+                    let steps = StepIndex { prompt_columns: Some(prompt.len()) };
                     let run = Run { plan: Some(&plan), steps, ..Run::default() };
                     let anew = no_grad(|| model.run(&model.ids(&[whole])?, run))?;
                     let anew = anew.logits()?.get(0).narrow(0, prompt.len() as i64 - 1, NEW as i64);
@@ -113,17 +118,17 @@ fn phases_are_calls_with_and_without_the_plan() -> Result {
     let golden = Golden::load("llama-gqa")?;
     let model = &golden.model;
     let prompt = vec![3, 4, 5, 6, 7];
-    let hook = Hook::block(0, Point::ResidMid);
+    let hook = Hook::block(0, HookPoint::ResidMid);
     let everywhere = scaled(hook, &(None, None));
-    let everywhere = Plan::new(model.architecture(), &everywhere, &[])?;
+    let everywhere = BoundInterventions::new(model.architecture(), &everywhere, &[])?;
     for (when, holds) in [
-        (When::Prefill, [true, false, false, false]),
-        (When::Decode, [false, true, true, true]),
-        (When::Steps(2, 2), [false, false, true, false]),
-        (When::Steps(0, 1), [true, true, false, false]),
+        (Phase::Prefill, [true, false, false, false]),
+        (Phase::Decode, [false, true, true, true]),
+        (Phase::Steps(2, 2), [false, false, true, false]),
+        (Phase::Steps(0, 1), [true, true, false, false]),
     ] {
         let what = scaled(hook, &(None, Some(when)));
-        let plan = Plan::new(model.architecture(), &what, &[])?;
+        let plan = BoundInterventions::new(model.architecture(), &what, &[])?;
         let got = generate(model, std::slice::from_ref(&prompt), &plan)?.remove(0);
         let (arch, device) = (model.architecture(), model.device());
         let mut kv = refrain_runner::KvCache::new(arch, 1, 20, device)?;
@@ -143,9 +148,9 @@ fn phases_are_calls_with_and_without_the_plan() -> Result {
 #[test]
 fn places_that_no_row_has_are_refused() -> Result {
     let golden = Golden::load("gpt2-tied")?;
-    let refusal = |positions: Option<Positions>, steps: Option<When>| {
-        let what = scaled(Hook::top(Point::Embed), &(positions, steps));
-        Plan::new(golden.model.architecture(), &what, &[]).map(|_| ()).unwrap_err().to_string()
+    let refusal = |positions: Option<Positions>, steps: Option<Phase>| {
+        let what = scaled(Hook::top(HookPoint::Embed), &(positions, steps));
+        BoundInterventions::new(golden.model.architecture(), &what, &[]).map(|_| ()).unwrap_err().to_string()
     };
     for (positions, word) in [
         (Positions::FromEnd(vec![0]), "from_end"),
@@ -157,6 +162,6 @@ fn places_that_no_row_has_are_refused() -> Result {
         let error = refusal(Some(positions), None);
         assert!(error.contains(word), "{error}");
     }
-    assert!(refusal(None, Some(When::Steps(3, 2))).contains("empty"));
+    assert!(refusal(None, Some(Phase::Steps(3, 2))).contains("empty"));
     Ok(())
 }

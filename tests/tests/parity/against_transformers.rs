@@ -1,6 +1,6 @@
 //! Logits and what is inside, on a batch without padding.
 
-use refrain_runner::{NameFilter, Point};
+use refrain_runner::{HookPoint, NameFilter};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden::{self, Golden};
@@ -48,11 +48,11 @@ fn what_is_inside_in_f64() -> Result {
         let (_, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
         for layer in 0..golden.model.architecture().n_layers {
             for (point, key) in [
-                (Point::ResidPre, "resid_pre"),
-                (Point::Pattern, "pattern"),
-                (Point::AttnOut, "attn_out"),
-                (Point::MlpOut, "mlp_out"),
-                (Point::ResidPost, "resid_post"),
+                (HookPoint::ResidPre, "resid_pre"),
+                (HookPoint::Pattern, "pattern"),
+                (HookPoint::AttnOut, "attn_out"),
+                (HookPoint::MlpOut, "mlp_out"),
+                (HookPoint::ResidPost, "resid_post"),
             ] {
                 let want = golden.double(&format!("{key}.{layer}"))?;
                 check.close(format!("{name}: layer {layer} {key}"), cache.block(layer, point)?, want, 1e-9);
@@ -61,7 +61,7 @@ fn what_is_inside_in_f64() -> Result {
         let architecture = golden.model.architecture();
         let last = match architecture.final_norm {
             true => cache.get("ln_final.hook_normalized".parse()?)?,
-            false => cache.block(architecture.n_layers - 1, Point::ResidPost)?,
+            false => cache.block(architecture.n_layers - 1, HookPoint::ResidPost)?,
         };
         check.close(format!("{name}: final norm"), last, golden.double("final_norm")?, 1e-9);
     }

@@ -1,6 +1,6 @@
 //! Decoding with keys and values kept: the tokens of `transformers`, and the logits of running everything anew.
 
-use refrain_runner::{KvCache, LogitPositions, NameFilter, Point, Run};
+use refrain_runner::{HookPoint, KvCache, LogitPositions, NameFilter, Run};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden::{Golden, real_columns};
@@ -126,7 +126,7 @@ fn an_unpadded_prompt_may_come_in_pieces() -> Result {
         let (batch, pos) = ids.size2()?;
         let switch = golden.model.architecture().rotation_switch().map_or(0, |length| length as i64);
         for piece in [1, 3, pos].into_iter().filter(|piece| *piece > switch || switch >= pos) {
-            for names in [NameFilter::none(), NameFilter::points(&[Point::Pattern])] {
+            for names in [NameFilter::none(), NameFilter::points(&[HookPoint::Pattern])] {
                 let mut kv = room(&golden, batch, pos)?;
                 let mut parts = Vec::new();
                 for first in (0..pos).step_by(piece as usize) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use refrain_runner::{
-    Action, Axes, Head, Hook, Intervention, Model, NameFilter, Output, Plan, Point, Positions, Run, Schedule,
+    Action, Axes, BoundInterventions, Head, Hook, HookPoint, Intervention, Model, NameFilter, Output,
+    Positions, Run, Schedule,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -27,7 +28,7 @@ fn loss(output: &Output) -> Result<Tensor> {
 }
 
 fn run(model: &Model, ids: &Tensor, plan: &[Intervention], names: NameFilter) -> Result<Output> {
-    let plan = Plan::new(model.architecture(), plan, &[])?;
+    let plan = BoundInterventions::new(model.architecture(), plan, &[])?;
     Ok(model.run(ids, Run { plan: Some(&plan), names, ..Run::default() })?)
 }
 
@@ -83,7 +84,7 @@ fn compare(
     let value = value.detach();
     // What is masked stays masked, and an expert that was not chosen is not computed: no gradient for its weight is promised.
     let (forward, direction) = match hook.point() {
-        Point::ExpertWeights => {
+        HookPoint::ExpertWeights => {
             let scaled = |by: f64| vec![Intervention::new(hook, Action::Scale(by))];
             ([scaled(1.0 + STEP), scaled(1.0 - STEP)], value.shallow_clone())
         }
@@ -155,9 +156,11 @@ fn through_interventions() -> Result {
             (part[0].neurons, part[0].heads) = (Some(vec![0, 3]), None);
             for plan in [whole, part] {
                 let output = run(model, &ids, &plan, NameFilter::all())?;
-                for hook in
-                    [Hook::top(Point::Embed), Hook::block(0, Point::V), Hook::block(0, Point::Pattern)]
-                {
+                for hook in [
+                    Hook::top(HookPoint::Embed),
+                    Hook::block(0, HookPoint::V),
+                    Hook::block(0, HookPoint::Pattern),
+                ] {
                     let what = format!("{name}: {hook} through {action:?}");
                     compare(&mut check, &what, model, &ids, &plan, &output, hook)?;
                 }

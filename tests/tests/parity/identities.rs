@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use refrain_runner::architecture::{Activation, Mlp, Norm, Pairing, Rotary, Scaling};
 use refrain_runner::{
-    Action, ActivationCache, Architecture, Hook, Identities, Intervention, Model, NameFilter, Plan, Point,
-    Run, identities, identities_of,
+    Action, ActivationCache, Architecture, BoundInterventions, Hook, HookPoint, Identities, Intervention,
+    Model, NameFilter, Run, identities, identities_of,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -84,7 +84,7 @@ fn every_hook_is_computed_anew() -> Result {
             check.holds(format!("{}: has {hook}", golden.name), model.architecture().has(hook));
             points.insert(hook.point());
         }
-        for &point in Point::ALL {
+        for &point in HookPoint::ALL {
             for layer in 0..model.architecture().n_layers {
                 let hook = Hook::block(layer, point);
                 let what = format!("{}: {hook} is there or not", golden.name);
@@ -92,7 +92,7 @@ fn every_hook_is_computed_anew() -> Result {
             }
         }
     }
-    for point in Point::ALL {
+    for point in HookPoint::ALL {
         check.holds(format!("a golden has {}", point.name()), points.contains(point));
     }
     check.finish();
@@ -114,7 +114,7 @@ fn a_changed_activation_breaks_its_own_identity_only() -> Result {
         }
         for hook in plain.hooks() {
             let change = [Intervention::new(hook, Action::Scale(1.25))];
-            let plan = Plan::new(model.architecture(), &change, &[])?;
+            let plan = BoundInterventions::new(model.architecture(), &change, &[])?;
             let run = Run { plan: Some(&plan), names: NameFilter::all(), ..Run::default() };
             let cache = no_grad(|| model.run(&ids, run))?.cache;
             let found = identities_of(model, &ids, None, &cache)?;
@@ -272,7 +272,7 @@ fn hooks_and_identities_are_documented() -> Result {
     let path = golden::folder("").join("../../docs/hooks.md");
     let text = std::fs::read_to_string(path)?;
     let mut missing = Vec::new();
-    for point in Point::ALL {
+    for point in HookPoint::ALL {
         if !text.lines().any(|line| line.starts_with(&format!("| `{}` | `[batch, ", point.name()))) {
             missing.push(point.name().to_owned());
         }

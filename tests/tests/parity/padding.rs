@@ -1,6 +1,6 @@
 //! Batches of prompts of unequal length, padded on either side.
 
-use refrain_runner::{LogitPositions, NameFilter, Point, Run};
+use refrain_runner::{HookPoint, LogitPositions, NameFilter, Run};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden::{Golden, real_columns};
@@ -80,7 +80,7 @@ fn padding_is_never_looked_at() -> Result {
             check.close(format!("{what}: logits whatever the pad"), &(a * &real), &(b * &real), exact);
 
             let run =
-                Run { mask: Some(mask), names: NameFilter::points(&[Point::Pattern]), ..Run::default() };
+                Run { mask: Some(mask), names: NameFilter::points(&[HookPoint::Pattern]), ..Run::default() };
             let cache = no_grad(|| golden.model.run(ids, run))?.cache;
             // [batch, 1, query, key]: real queries, padded keys
             let pad: Tensor = 1.0 - mask.to_kind(Kind::Double);

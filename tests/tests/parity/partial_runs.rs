@@ -1,7 +1,7 @@
 //! Runs that start or stop inside, and runs with an intervention that does nothing.
 
-use refrain_runner::{Action, Intervention, Plan};
-use refrain_runner::{NameFilter, Point, Run};
+use refrain_runner::{Action, BoundInterventions, Intervention};
+use refrain_runner::{HookPoint, NameFilter, Run};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden::Golden;
@@ -13,7 +13,7 @@ fn stopping_at_a_layer_gives_its_input() -> Result {
     for golden in Golden::all()? {
         let (ids, layers) = (golden.get("input_ids")?, golden.model.architecture().n_layers);
         let (_, cache) =
-            no_grad(|| golden.model.run_with_cache(ids, NameFilter::points(&[Point::ResidPre])))?;
+            no_grad(|| golden.model.run_with_cache(ids, NameFilter::points(&[HookPoint::ResidPre])))?;
         for layer in 0..layers {
             let run = Run { stop_at_layer: Some(layer), names: NameFilter::all(), ..Run::default() };
             let output = no_grad(|| golden.model.run(ids, run))?;
@@ -26,7 +26,7 @@ fn stopping_at_a_layer_gives_its_input() -> Result {
             check.close(
                 format!("{name}: stop at {layer}"),
                 &output.resid,
-                cache.block(layer, Point::ResidPre)?,
+                cache.block(layer, HookPoint::ResidPre)?,
                 1e-12,
             );
             let want = golden.double(&format!("resid_pre.{layer}"))?;
@@ -44,11 +44,11 @@ fn starting_at_a_layer_from_its_input_gives_the_logits() -> Result {
         for side in ["left", "right"] {
             let (ids, mask) =
                 (golden.get(&format!("{side}.input_ids"))?, golden.get(&format!("{side}.attention_mask"))?);
-            let names = NameFilter::points(&[Point::ResidPre]);
+            let names = NameFilter::points(&[HookPoint::ResidPre]);
             let whole = no_grad(|| golden.model.run(ids, Run { mask: Some(mask), names, ..Run::default() }))?;
             let architecture = golden.model.architecture();
             for layer in 0..architecture.n_layers {
-                let start = Some((layer, whole.cache.block(layer, Point::ResidPre)?));
+                let start = Some((layer, whole.cache.block(layer, HookPoint::ResidPre)?));
                 let part =
                     no_grad(|| golden.model.run(ids, Run { mask: Some(mask), start, ..Run::default() }));
                 let what = format!("{}, padded {side}: start at {layer}", golden.name);
@@ -72,7 +72,7 @@ fn no_intervention_is_no_change() -> Result {
     let mut check = Check::new();
     for golden in Golden::all()? {
         let ids = golden.get("input_ids")?;
-        let plan = Plan::new(golden.model.architecture(), &[], &[])?;
+        let plan = BoundInterventions::new(golden.model.architecture(), &[], &[])?;
         let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
         check.same(&golden.name, output.logits()?, &no_grad(|| golden.model.logits(ids))?);
     }
@@ -93,7 +93,7 @@ fn an_intervention_that_does_nothing_changes_nothing() -> Result {
                 [Action::Scale(1.0), Action::Add(vec![0.0; width as usize]), Action::Replace("self".into())];
             for action in actions {
                 let one = [Intervention::new(hook, action)];
-                let plan = Plan::new(architecture, &one, &[("self", &cache)])?;
+                let plan = BoundInterventions::new(architecture, &one, &[("self", &cache)])?;
                 let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
                 check.close(format!("{}: {hook}", golden.name), output.logits()?, &plain, 1e-12);
             }
@@ -115,7 +115,7 @@ fn an_intervention_at_every_hook_counts() -> Result {
             let width = cache.get(hook)?.size().last().map_or(1, |width| *width as usize);
             let neurons = Some((0..width.div_ceil(2)).collect());
             let one = [Intervention { neurons, ..Intervention::new(hook, Action::Scale(1.5)) }];
-            let plan = Plan::new(architecture, &one, &[])?;
+            let plan = BoundInterventions::new(architecture, &one, &[])?;
             let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
             let change = refrain_tests::check::largest(output.logits()?, &plain);
             check.holds(

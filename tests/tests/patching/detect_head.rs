@@ -1,7 +1,7 @@
 //! Detectors against TransformerLens's `detect_head`, on the shared random models. With `error_measure="mul"` it gives the attention on the
 //! targets over all attention, so over the number of tokens; ours is a mean over the queries that can have a target.
 
-use refrain_patching::detect::{self, Detector, Probe};
+use refrain_patching::detect::{self, Detector, RepeatedSequence};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use refrain_tests::golden;
@@ -24,7 +24,7 @@ fn attention_on_targets_is_that_of_detect_head() -> Result {
         check.holds("the block repeats nothing", distinct.len() == block && ids.len() == block * copies);
         for (kind, key, tolerance) in [(Kind::Double, "f64", 1e-10), (Kind::Float, "f32", 1e-5)] {
             let model = golden::model(&folder, kind)?;
-            let probe = Probe { block, copies, candidates: &ids, bos: None };
+            let probe = RepeatedSequence { block, copies, candidates: &ids, bos: None };
             let settings = detect::Settings {
                 detectors: Detector::PATTERN.to_vec(),
                 null_draws: 0,

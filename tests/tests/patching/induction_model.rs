@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use refrain_patching::detect::{self, Detector, Probe};
+use refrain_patching::detect::{self, Detector, RepeatedSequence};
 use refrain_patching::sweep::{Change, Settings, Sweep};
 use refrain_patching::{Component, Metric, Pair, Site, normalised_effect};
 use refrain_runner::Model;
@@ -123,7 +123,7 @@ fn compare(
         metrics: vec![Metric::LogitDiff],
         change: Change::Denoise,
         by_position,
-        by_source: false,
+        by_key_position: false,
         memory: 1 << 30,
         threads: 1,
     };
@@ -207,7 +207,7 @@ fn detectors_find_the_heads() -> Result {
     let model = model()?;
     // With a block of distinct tokens there is one match for every copy.
     let candidates: Vec<i64> = (1..VOCAB).collect();
-    let probe = Probe { block: 5, copies: 2, candidates: &candidates, bos: Some(0) };
+    let probe = RepeatedSequence { block: 5, copies: 2, candidates: &candidates, bos: Some(0) };
     let settings = detect::Settings { sequences: 4, ..detect::Settings::new(probe) };
     let mut check = Check::new();
     for found in detect::run(&model, &settings, &mut |_, _| {})? {

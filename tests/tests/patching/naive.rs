@@ -3,7 +3,9 @@
 
 use refrain_patching::sweep::{Change, Settings};
 use refrain_patching::{Component, Pair, Site};
-use refrain_runner::{Action, ActivationCache, Intervention, Model, NameFilter, Plan, Positions, Run};
+use refrain_runner::{
+    Action, ActivationCache, BoundInterventions, Intervention, Model, NameFilter, Positions, Run,
+};
 use refrain_tests::Result;
 use tch::{Kind, Tensor, no_grad};
 
@@ -62,7 +64,7 @@ fn changed(model: &Model, ids: &[i64], site: &Site, source: &ActivationCache) ->
         ..Intervention::new(hook, Action::Replace("source".into()))
     }];
     let sources = [("source", &own)];
-    let plan = Plan::new(model.architecture(), &what, &sources)?;
+    let plan = BoundInterventions::new(model.architecture(), &what, &sources)?;
     let ids = model.ids(&[ids.to_vec()])?;
     let output = no_grad(|| model.run(&ids, Run { plan: Some(&plan), ..Run::default() }))?;
     Ok(output.logits()?.get(0).get(-1))

@@ -14,7 +14,7 @@ fn settings(components: &[Component], change: Change) -> Settings {
         metrics: vec![Metric::LogitDiff, Metric::Entropy],
         change,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: 1 << 30,
         threads: 1,
     }

@@ -35,7 +35,7 @@ fn settings(component: Component, change: Change, by_position: bool) -> Settings
         metrics: METRICS.to_vec(),
         change,
         by_position,
-        by_source: false,
+        by_key_position: false,
         memory: 1 << 30,
         threads: 1,
     }
@@ -82,7 +82,7 @@ fn compare(
     let component = settings.components[0];
     let length = pairs[0].clean.len();
     let sites: usize = (0..arch.n_layers).map(|layer| component.count(arch, layer)).sum();
-    let places = match (settings.by_position, settings.by_source) {
+    let places = match (settings.by_position, settings.by_key_position) {
         (true, true) => length * (length + 1) / 2,
         (true, false) => length,
         _ => 1,
@@ -185,7 +185,8 @@ fn single_entries_of_patterns_equal_whole_runs() -> Result {
     let mut check = Check::new();
     for name in ["gpt2-untied", "llama-gqa", "gemma2-caps"] {
         let model = golden::model(name, Kind::Double)?;
-        let settings = Settings { by_source: true, ..settings(Component::Pattern, Change::Denoise, true) };
+        let settings =
+            Settings { by_key_position: true, ..settings(Component::Pattern, Change::Denoise, true) };
         compare(name, &model, &pairs(&model, 7), &settings, &mut check, 1e-10)?;
     }
     check.finish();

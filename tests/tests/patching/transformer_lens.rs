@@ -83,7 +83,7 @@ fn one_set(model: &Model, set: &Value, name: &str, key: &str, tolerance: f64, ch
             metrics: vec![Metric::LogitDiff],
             change: Change::Denoise,
             by_position,
-            by_source: order == Order::HeadQueryKey,
+            by_key_position: order == Order::HeadQueryKey,
             memory: 1 << 30,
             threads: 1,
         };

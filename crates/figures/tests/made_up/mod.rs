@@ -117,10 +117,10 @@ pub fn head_scores(layers: u32, heads: u32) -> RecordBatch {
 }
 
 /// The means of one score, as `score-heads` writes them: of heads (0: of whole layers), at so many positions (0: all at
-/// once), at single entries if `by_source`; by a method in a direction.
+/// once), at single entries if `by_key_position`; by a method in a direction.
 pub fn scores(
     (layers, heads, positions): (u32, u32, u32),
-    by_source: bool,
+    by_key_position: bool,
     method: &'static str,
     direction: Option<&'static str>,
 ) -> RecordBatch {
@@ -128,7 +128,7 @@ pub fn scores(
     for layer in 0..layers {
         for head in 0..heads.max(1) {
             for position in 0..positions.max(1) {
-                for source in 0..=(if by_source { position } else { 0 }) {
+                for source in 0..=(if by_key_position { position } else { 0 }) {
                     places.push((layer, (heads > 0).then_some(head), position, source));
                 }
             }
@@ -149,7 +149,7 @@ pub fn scores(
         ("head", count(&|i| places[i].1)),
         ("neuron", count(&|_| None)),
         ("position", count(&|i| (positions > 0).then_some(places[i].2))),
-        ("source_position", count(&|i| by_source.then_some(places[i].3))),
+        ("source_position", count(&|i| by_key_position.then_some(places[i].3))),
         ("prompt", count(&|_| None)),
         ("metric", labels(ids.clone().map(|_| Some("logit")))),
         ("value", number(&|i| Some(change(i).abs().min(1.0)))),

@@ -8,7 +8,7 @@
 use refrain_runner::{Model, NameFilter};
 
 use crate::attribution::means::Means;
-use crate::attribution::runs::{self, Batch, Ends, gradients};
+use crate::attribution::runs::{self, Batch, PairRuns, gradients};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
 use crate::component::Component;
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ use crate::sweep::{Change, Settings};
 pub fn atp(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Scores>> {
     let names = terms::names(model, &settings.components);
     each_batch(model, pairs, settings, &names, 0, |batch, means| {
-        let ends = Ends::run(model, batch, settings, [&names, &names], means)?;
+        let ends = PairRuns::run(model, batch, settings, [&names, &names], means)?;
         let terms = Term::all_plain(model, settings, &ends)?;
         let mut changes = Vec::new();
         for metric in &settings.metrics {
@@ -41,7 +41,7 @@ pub fn atp(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Sco
 }
 
 /// The gradients that `terms` ask for.
-pub(crate) fn at_terms(metric: Metric, ends: &Ends, terms: &[Term]) -> Result<Gradients> {
+pub(crate) fn at_terms(metric: Metric, ends: &PairRuns, terms: &[Term]) -> Result<Gradients> {
     let mut hooks: Vec<_> = terms.iter().flat_map(|term| term.parts.iter().map(|part| part.hook)).collect();
     hooks.sort_unstable();
     hooks.dedup();

@@ -11,12 +11,12 @@
 //! backward passes instead of L forward and L backward ones.
 
 use refrain_runner::architecture::Keys;
-use refrain_runner::{Given, Hook, Model, NameFilter, Point, Run};
+use refrain_runner::{Hook, HookPoint, KnownActivations, Model, NameFilter, Run};
 use tch::{Kind, Tensor, with_grad};
 
 use crate::attribution::atp::{at_terms, each_batch};
 use crate::attribution::qk;
-use crate::attribution::runs::{Batch, Ends, backward};
+use crate::attribution::runs::{Batch, PairRuns, backward};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
@@ -67,7 +67,7 @@ pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Ve
         )));
     }
     let mut prepared = Prepared::new(model, settings)?;
-    let streams = [Point::ResidPre, Point::AttnOut, Point::MlpOut, Point::ResidPost];
+    let streams = [HookPoint::ResidPre, HookPoint::AttnOut, HookPoint::MlpOut, HookPoint::ResidPost];
     prepared.base.extend((0..arch.n_layers).flat_map(|layer| streams.map(|point| Hook::block(layer, point))));
     prepared.names[1] = NameFilter::hooks(&prepared.base);
     each_batch(model, pairs, settings, &prepared.names[0], 0, |batch, _| {
@@ -106,8 +106,8 @@ impl Prepared {
         Ok(Prepared { base, names })
     }
 
-    fn terms(&self, model: &Model, batch: &Batch, settings: &Settings) -> Result<(Ends, Vec<Term>)> {
-        let ends = Ends::run(model, batch, settings, [&self.names[0], &self.names[1]], None)?;
+    fn terms(&self, model: &Model, batch: &Batch, settings: &Settings) -> Result<(PairRuns, Vec<Term>)> {
+        let ends = PairRuns::run(model, batch, settings, [&self.names[0], &self.names[1]], None)?;
         let term = |(component, layer)| match qk::fixes(component) {
             true => qk::term(model.architecture(), component, layer, &ends, Places::of(settings)),
             false => Term::plain(component, layer, &ends),
@@ -127,13 +127,13 @@ fn dropped(
     batch: &Batch,
     settings: &Settings,
     metric: Metric,
-    ends: &Ends,
+    ends: &PairRuns,
     terms: &[Term],
 ) -> Result<(Vec<Tensor>, Vec<Tensor>)> {
     let layers = model.architecture().n_layers;
     let mut hooks: Vec<Hook> =
         terms.iter().flat_map(|term| term.parts.iter().map(|part| part.hook)).collect();
-    hooks.extend((0..layers).map(|layer| Hook::block(layer, Point::ResidPost)));
+    hooks.extend((0..layers).map(|layer| Hook::block(layer, HookPoint::ResidPost)));
     hooks.sort_unstable();
     hooks.dedup();
     let at = hooks.iter().map(|hook| Ok(ends.base.cache.get(*hook)?)).collect::<Result<Vec<_>>>()?;
@@ -159,20 +159,30 @@ fn dropped(
 }
 
 /// The gradients with those into attention's and the MLP's output of `layer` set to zero.
-fn without(model: &Model, ids: &Tensor, ends: &Ends, plain: &Gradients, layer: usize) -> Result<Gradients> {
+fn without(
+    model: &Model,
+    ids: &Tensor,
+    ends: &PairRuns,
+    plain: &Gradients,
+    layer: usize,
+) -> Result<Gradients> {
     let cache = &ends.base.cache;
-    let end = plain.get(&Hook::block(layer, Point::ResidPost));
+    let end = plain.get(&Hook::block(layer, HookPoint::ResidPost));
     let end = end.ok_or_else(|| Error::Input(format!("no gradient at the end of block {layer}")))?;
-    let (pre, mid) = (Hook::block(layer, Point::ResidPre), Hook::block(layer, Point::ResidMid));
+    let (pre, mid) = (Hook::block(layer, HookPoint::ResidPre), Hook::block(layer, HookPoint::ResidMid));
     let still = |point| -> Result<Tensor> { Ok(cache.block(layer, point)?.f_detach()?) };
-    let (attn_out, mlp_out) = (still(Point::AttnOut)?, still(Point::MlpOut)?);
+    let (attn_out, mlp_out) = (still(HookPoint::AttnOut)?, still(HookPoint::MlpOut)?);
     let leaf = cache.get(pre)?.f_detach()?.f_set_requires_grad(true)?;
     let (skip, sum) = with_grad(|| -> Result<_> {
         let run = Run {
             start: Some((layer, &leaf)),
-            given: Given { attn_out: Some(&attn_out), mlp_out: Some(&mlp_out), ..Given::default() },
+            given: KnownActivations {
+                attn_out: Some(&attn_out),
+                mlp_out: Some(&mlp_out),
+                ..KnownActivations::default()
+            },
             stop_at_layer: Some(layer + 1),
-            names: NameFilter::points(&[Point::ResidMid]),
+            names: NameFilter::points(&[HookPoint::ResidMid]),
             ..Run::default()
         };
         let skip = model.run(ids, run)?;
@@ -192,9 +202,9 @@ fn without(model: &Model, ids: &Tensor, ends: &Ends, plain: &Gradients, layer: u
         let own = hook.layer() == Some(layer);
         let value = match hook.point() {
             _ if below.contains(hook) => continue,
-            Point::ResidPre if own => found[0].shallow_clone(),
-            Point::ResidMid if own && found.len() > 1 => found[1].shallow_clone(),
-            Point::ResidPost => gradient.shallow_clone(),
+            HookPoint::ResidPre if own => found[0].shallow_clone(),
+            HookPoint::ResidMid if own && found.len() > 1 => found[1].shallow_clone(),
+            HookPoint::ResidPost => gradient.shallow_clone(),
             _ if own => gradient.f_zeros_like()?,
             _ => gradient.shallow_clone(),
         };

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use refrain_runner::{Architecture, Head, Hook, LogitPositions, Model, NameFilter, Point, Run};
+use refrain_runner::{Architecture, Head, Hook, HookPoint, LogitPositions, Model, NameFilter, Run};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::attribution::linear::{check_additive, frozen, out_by_head, scale_between};
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// What adds to a logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Writer {
+pub enum Contribution {
     /// The token embedding.
     Embed,
     /// The learned position embedding.
@@ -31,17 +31,17 @@ pub enum Writer {
     UnembedBias,
 }
 
-impl fmt::Display for Writer {
+impl fmt::Display for Contribution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Writer::Embed => f.write_str("embed"),
-            Writer::PosEmbed => f.write_str("pos_embed"),
-            Writer::Head(head) => head.fmt(f),
-            Writer::AttnBias(layer) => write!(f, "b_O{layer}"),
-            Writer::Mlp(layer) => write!(f, "mlp{layer}"),
-            Writer::PerLayer(layer) => write!(f, "per_layer{layer}"),
-            Writer::FinalBias => f.write_str("ln_final_bias"),
-            Writer::UnembedBias => f.write_str("b_U"),
+            Contribution::Embed => f.write_str("embed"),
+            Contribution::PosEmbed => f.write_str("pos_embed"),
+            Contribution::Head(head) => head.fmt(f),
+            Contribution::AttnBias(layer) => write!(f, "b_O{layer}"),
+            Contribution::Mlp(layer) => write!(f, "mlp{layer}"),
+            Contribution::PerLayer(layer) => write!(f, "per_layer{layer}"),
+            Contribution::FinalBias => f.write_str("ln_final_bias"),
+            Contribution::UnembedBias => f.write_str("b_U"),
         }
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Writer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Direct {
     /// By writer, in the order of the forward pass, then by prompt.
-    pub parts: Vec<(Writer, Vec<f64>)>,
+    pub parts: Vec<(Contribution, Vec<f64>)>,
     /// By prompt: the logit of the answer, less that of the foil if there are foils. **Before the soft cap** in a model that has one: the cap is no
     /// linear map.
     pub total: Vec<f64>,
@@ -94,14 +94,14 @@ pub fn direct_logits(
 fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>) -> Result<Direct> {
     let (arch, weights) = (model.architecture(), model.weights());
     let names = NameFilter::points(&[
-        Point::Embed,
-        Point::PosEmbed,
-        Point::Z,
-        Point::Ln1PostScale,
-        Point::MlpOut,
-        Point::PerLayerOut,
-        Point::FinalScale,
-        Point::FinalNormalized,
+        HookPoint::Embed,
+        HookPoint::PosEmbed,
+        HookPoint::Z,
+        HookPoint::Ln1PostScale,
+        HookPoint::MlpOut,
+        HookPoint::PerLayerOut,
+        HookPoint::FinalScale,
+        HookPoint::FinalNormalized,
     ]);
     let run = Run { names, logits: LogitPositions::Last, ..Run::default() };
     let output = model.run(ids, run)?;
@@ -126,7 +126,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
     }
     let mut biases = Vec::new();
     if let Some(bias) = weights.final_norm.as_ref().and_then(|norm| norm.bias.as_ref()) {
-        biases.push((Writer::FinalBias, numbers(&reader.f_matmul(&wide(bias)?)?)?));
+        biases.push((Contribution::FinalBias, numbers(&reader.f_matmul(&wide(bias)?)?)?));
     }
     let mut constant = weights.unembed.bias.as_ref().map(read).transpose()?;
     if let Some(bias) = weights.unembed_in.as_ref().and_then(|projection| projection.bias.as_ref()) {
@@ -137,7 +137,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         });
     }
     if let Some(constant) = &constant {
-        biases.push((Writer::UnembedBias, numbers(constant)?));
+        biases.push((Contribution::UnembedBias, numbers(constant)?));
     }
     let total = match arch.logit_softcap {
         None => {
@@ -146,7 +146,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         }
         Some(_) => {
             let after = match weights.final_norm {
-                Some(_) => kept(Hook::top(Point::FinalNormalized))?,
+                Some(_) => kept(Hook::top(HookPoint::FinalNormalized))?,
                 None => last(&output.resid)?,
             };
             let mut unembedded = read(&weights.unembed.weight)?;
@@ -161,31 +161,31 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         }
     };
     if let Some(norm) = &weights.final_norm {
-        reader = frozen(arch.norm, norm, &kept(Hook::top(Point::FinalScale))?, &reader)?;
+        reader = frozen(arch.norm, norm, &kept(Hook::top(HookPoint::FinalScale))?, &reader)?;
     }
 
     let mut parts = Vec::new();
-    let mut write = |writer: Writer, value: &Tensor, layer: usize| -> Result<()> {
+    let mut write = |writer: Contribution, value: &Tensor, layer: usize| -> Result<()> {
         let times = scale_between(model, layer, arch.n_layers)?;
         let value = dot(&value.f_to_device(reader.device())?, &reader)?.f_mul_scalar(times)?;
         parts.push((writer, numbers(&value)?));
         Ok(())
     };
-    write(Writer::Embed, &kept(Hook::top(Point::Embed))?, 0)?;
+    write(Contribution::Embed, &kept(Hook::top(HookPoint::Embed))?, 0)?;
     if arch.learned_positions {
-        write(Writer::PosEmbed, &kept(Hook::top(Point::PosEmbed))?, 0)?;
+        write(Contribution::PosEmbed, &kept(Hook::top(HookPoint::PosEmbed))?, 0)?;
     }
     for layer in 0..arch.n_layers {
         let (heads, bias) = attention(model, layer, &|hook| kept(hook))?;
         for head in 0..arch.n_heads {
-            write(Writer::Head(Head { layer, head }), &heads.f_select(1, head as i64)?, layer)?;
+            write(Contribution::Head(Head { layer, head }), &heads.f_select(1, head as i64)?, layer)?;
         }
         if let Some(bias) = bias {
-            write(Writer::AttnBias(layer), &bias, layer)?;
+            write(Contribution::AttnBias(layer), &bias, layer)?;
         }
-        write(Writer::Mlp(layer), &kept(Hook::block(layer, Point::MlpOut))?, layer)?;
+        write(Contribution::Mlp(layer), &kept(Hook::block(layer, HookPoint::MlpOut))?, layer)?;
         if has_per_layer(arch, layer) {
-            write(Writer::PerLayer(layer), &kept(Hook::block(layer, Point::PerLayerOut))?, layer)?;
+            write(Contribution::PerLayer(layer), &kept(Hook::block(layer, HookPoint::PerLayerOut))?, layer)?;
         }
     }
     parts.extend(biases);
@@ -193,7 +193,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
 }
 
 fn has_per_layer(arch: &Architecture, layer: usize) -> bool {
-    arch.has(Hook::block(layer, Point::PerLayerOut))
+    arch.has(Hook::block(layer, HookPoint::PerLayerOut))
 }
 
 /// What the heads of `layer` add to the stream, `[prompts, head, d_model]`, and what the biases do, `[prompts, d_model]`.
@@ -204,12 +204,12 @@ fn attention(
 ) -> Result<(Tensor, Option<Tensor>)> {
     let block = &model.weights().blocks[layer];
     let norm = model.architecture().norm;
-    let z = kept(Hook::block(layer, Point::Z))?;
+    let z = kept(Hook::block(layer, HookPoint::Z))?;
     let mut heads = z.f_unsqueeze(2)?.f_matmul(&out_by_head(model, layer)?)?.f_squeeze_dim(2)?;
     let mut bias = block.attention.out.bias.as_ref().map(wide).transpose()?;
     if let Some(post) = &block.ln1_post {
         // A norm that divides by a known scale is diagonal but for the centring.
-        let scale = kept(Hook::block(layer, Point::Ln1PostScale))?;
+        let scale = kept(Hook::block(layer, HookPoint::Ln1PostScale))?;
         let linear = |t: &Tensor, scale: &Tensor| -> Result<Tensor> {
             let t = if norm.centres() { crate::attribution::linear::centred(t)? } else { t.shallow_clone() };
             let unit = t.f_div(scale)?;

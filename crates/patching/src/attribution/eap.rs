@@ -11,14 +11,14 @@
 
 use ndarray::Array2;
 use refrain_runner::architecture::Keys;
-use refrain_runner::{Hook, Model, NameFilter, Output, Point};
+use refrain_runner::{Hook, HookPoint, Model, NameFilter, Output};
 use tch::{Device, Kind, Tensor};
 
 use crate::attribution::atp::each_batch;
 use crate::attribution::edges::{Edges, receivers, senders};
-use crate::attribution::ig::{self, Steps};
+use crate::attribution::ig::{self, IgSteps};
 use crate::attribution::linear::{NormAt, check_additive, in_by_head, results};
-use crate::attribution::runs::{Batch, Ends, bytes, gradients, record, wide};
+use crate::attribution::runs::{Batch, PairRuns, bytes, gradients, record, wide};
 use crate::attribution::terms::Gradients;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
@@ -30,18 +30,19 @@ use crate::sweep::{Change, Settings};
 /// # Errors
 /// [`Error::Input`] for a metric without a gradient; for a model whose parts read or write the stream in a way that no
 /// edge stands for: norms on the stream, keys shared between layers, tokens read beside the stream, scaled blocks, normalised values.
-pub fn eap(model: &Model, pairs: &[Pair], settings: &Settings, steps: Option<Steps>) -> Result<Vec<Edges>> {
+pub fn eap(model: &Model, pairs: &[Pair], settings: &Settings, steps: Option<IgSteps>) -> Result<Vec<Edges>> {
     check(model)?;
     ig::check(model, settings.change, steps.unwrap_or_default())?;
-    let written = NameFilter::points(&[Point::ResidPre, Point::Z, Point::MlpOut]);
+    let written = NameFilter::points(&[HookPoint::ResidPre, HookPoint::Z, HookPoint::MlpOut]);
     let read = NameFilter::points(&READ);
-    let both = NameFilter::points(&[&READ[..], &[Point::ResidPre, Point::Z, Point::MlpOut]].concat());
+    let both =
+        NameFilter::points(&[&READ[..], &[HookPoint::ResidPre, HookPoint::Z, HookPoint::MlpOut]].concat());
     let inside = Settings { components: vec![crate::Component::Z], ..settings.clone() };
     // Every node's difference and gradient as it stands in the stream.
     let nodes = (senders(model).len() + 2 * receivers(model).len()) * model.architecture().d_model;
     each_batch(model, pairs, &inside, &written, nodes as u64 * bytes(model), |batch, _| {
         let base_names = if steps.is_some() { &written } else { &both };
-        let ends = Ends::run(model, batch, settings, [&written, base_names], None)?;
+        let ends = PairRuns::run(model, batch, settings, [&written, base_names], None)?;
         let ends_of = [&ends.clean, &ends.corrupted];
         let all = (senders(model), receivers(model));
         let mut edges = Edges::empty(model, &settings.metrics, &batch.pairs, ends_of, all.0, all.1);
@@ -58,7 +59,8 @@ pub fn eap(model: &Model, pairs: &[Pair], settings: &Settings, steps: Option<Ste
 }
 
 /// Where gradients are taken, and what the norms read.
-const READ: [Point; 6] = [Point::AttnIn, Point::Q, Point::K, Point::V, Point::MlpIn, Point::ResidPost];
+const READ: [HookPoint; 6] =
+    [HookPoint::AttnIn, HookPoint::Q, HookPoint::K, HookPoint::V, HookPoint::MlpIn, HookPoint::ResidPost];
 
 fn check(model: &Model) -> Result<()> {
     check_additive(model, "edges")?;
@@ -85,12 +87,12 @@ struct Readers {
     logits: Tensor,
 }
 
-fn readers(model: &Model, run: &Output, metric: crate::Metric, ends: &Ends) -> Result<Readers> {
+fn readers(model: &Model, run: &Output, metric: crate::Metric, ends: &PairRuns) -> Result<Readers> {
     let layers = model.architecture().n_layers;
-    let points = [Point::Q, Point::K, Point::V, Point::MlpIn];
+    let points = [HookPoint::Q, HookPoint::K, HookPoint::V, HookPoint::MlpIn];
     let mut hooks: Vec<Hook> =
         (0..layers).flat_map(|layer| points.map(|point| Hook::block(layer, point))).collect();
-    let last = Hook::block(layers - 1, Point::ResidPost);
+    let last = Hook::block(layers - 1, HookPoint::ResidPost);
     hooks.push(last);
     let at = hooks.iter().map(|hook| Ok(run.cache.get(*hook)?)).collect::<Result<Vec<_>>>()?;
     let found = gradients(metric, run.logits()?, &ends.targets, &at)?;
@@ -99,7 +101,7 @@ fn readers(model: &Model, run: &Output, metric: crate::Metric, ends: &Ends) -> R
         wide(found.get(&hook).ok_or_else(|| Error::Input(format!("no gradient at `{hook}`")))?)
     };
     let block = |layer: usize| -> Result<[Tensor; 2]> {
-        let mlp = of(Hook::block(layer, Point::MlpIn))?.f_unsqueeze(1)?;
+        let mlp = of(Hook::block(layer, HookPoint::MlpIn))?.f_unsqueeze(1)?;
         Ok([at_stream(model, run, layer, &of)?, mlp])
     };
     Ok(Readers { layers: (0..layers).map(block).collect::<Result<_>>()?, logits: of(last)?.f_unsqueeze(1)? })
@@ -119,11 +121,12 @@ fn at_stream(
     let keys = weights.k.as_ref().ok_or_else(missing)?;
     let values = weights.v.as_ref().unwrap_or(keys);
     let mut parts = Vec::new();
-    let all = [(Point::Q, &weights.q, arch.n_heads), (Point::K, keys, kv), (Point::V, values, kv)];
+    let all =
+        [(HookPoint::Q, &weights.q, arch.n_heads), (HookPoint::K, keys, kv), (HookPoint::V, values, kv)];
     for (point, projection, heads) in all {
         let hook = Hook::block(layer, point);
         let mut gradient = gradient(hook)?;
-        if let (Some(most), Point::V) = (arch.qkv_clip, point) {
+        if let (Some(most), HookPoint::V) = (arch.qkv_clip, point) {
             // Values are kept after they are cut: what was cut passes nothing on.
             let free = run.cache.get(hook)?.f_detach()?.f_abs()?.f_lt(most)?;
             gradient = gradient.f_mul(&free)?;
@@ -132,7 +135,9 @@ fn at_stream(
     }
     let read = Tensor::f_cat(&parts, 1)?;
     match &block.ln1 {
-        Some(norm) => NormAt::new(arch.norm, norm, run.cache.block(layer, Point::AttnIn)?)?.backward(&read),
+        Some(norm) => {
+            NormAt::new(arch.norm, norm, run.cache.block(layer, HookPoint::AttnIn)?)?.backward(&read)
+        }
         None => Ok(read),
     }
 }
@@ -142,7 +147,7 @@ fn mean(
     model: &Model,
     batch: &Batch,
     change: Change,
-    steps: Steps,
+    steps: IgSteps,
     names: &NameFilter,
     at: &dyn Fn(&Output) -> Result<Readers>,
 ) -> Result<Readers> {
@@ -167,18 +172,18 @@ impl Readers {
 }
 
 /// The products of all differences with the gradients of all that read them.
-fn fill(model: &Model, ends: &Ends, readers: &Readers, scores: &mut [Array2<f64>]) -> Result<()> {
+fn fill(model: &Model, ends: &PairRuns, readers: &Readers, scores: &mut [Array2<f64>]) -> Result<()> {
     let arch = model.architecture();
     let difference = |layer, point| {
         let hook = Hook::block(layer, point);
         ends.source.difference(hook, ends.base.cache.get(hook)?)
     };
     // [pairs, senders, pos, d_model], in the order of the senders.
-    let mut written = vec![difference(0, Point::ResidPre)?.f_unsqueeze(1)?];
+    let mut written = vec![difference(0, HookPoint::ResidPre)?.f_unsqueeze(1)?];
     let mut column = 0;
     for (layer, [attention, mlp]) in readers.layers.iter().enumerate() {
         column = multiply(&written, attention, column, scores)?;
-        let heads = heads(model, ends, layer, &difference(layer, Point::Z)?)?;
+        let heads = heads(model, ends, layer, &difference(layer, HookPoint::Z)?)?;
         if arch.parallel {
             column = multiply(&written, mlp, column, scores)?;
             written.push(heads);
@@ -186,18 +191,18 @@ fn fill(model: &Model, ends: &Ends, readers: &Readers, scores: &mut [Array2<f64>
             written.push(heads);
             column = multiply(&written, mlp, column, scores)?;
         }
-        written.push(difference(layer, Point::MlpOut)?.f_unsqueeze(1)?);
+        written.push(difference(layer, HookPoint::MlpOut)?.f_unsqueeze(1)?);
     }
     multiply(&written, &readers.logits, column, scores)?;
     Ok(())
 }
 
 /// What each head of `layer` changes in the stream, `[pairs, head, pos, d_model]`, when its z changes by `z`.
-fn heads(model: &Model, ends: &Ends, layer: usize, z: &Tensor) -> Result<Tensor> {
+fn heads(model: &Model, ends: &PairRuns, layer: usize, z: &Tensor) -> Result<Tensor> {
     let change = results(model, layer, z)?;
     let block = &model.weights().blocks[layer];
     let Some(post) = &block.ln1_post else { return Ok(change) };
-    let base = results(model, layer, &ends.base.cache.block(layer, Point::Z)?.f_detach()?)?;
+    let base = results(model, layer, &ends.base.cache.block(layer, HookPoint::Z)?.f_detach()?)?;
     let mut sum = base.f_sum_dim_intlist(1, false, None::<Kind>)?;
     if let Some(bias) = &block.attention.out.bias {
         sum = sum.f_add(&wide(bias)?)?;

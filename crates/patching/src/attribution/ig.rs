@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::attribution::atp::each_batch;
-use crate::attribution::runs::{Batch, Ends, embedded, gradients, record};
+use crate::attribution::runs::{Batch, PairRuns, embedded, gradients, record};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
 use crate::error::{Error, Result};
 use crate::pair::Pair;
@@ -14,7 +14,7 @@ use crate::sweep::{Change, Settings};
 
 /// Where between the two inputs gradients are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Steps {
+pub struct IgSteps {
     /// How many, m.
     pub count: usize,
     /// In the middle of each of m equal parts, which is exact to second order; else at their ends, k / m for k = 1..=m, as published by Hanna et al.
@@ -22,14 +22,14 @@ pub struct Steps {
     pub midpoint: bool,
 }
 
-impl Default for Steps {
+impl Default for IgSteps {
     /// Five, at the ends.
     fn default() -> Self {
-        Steps { count: 5, midpoint: false }
+        IgSteps { count: 5, midpoint: false }
     }
 }
 
-impl Steps {
+impl IgSteps {
     /// How far from the base to the source, 0 to 1.
     pub fn fractions(self) -> Vec<f64> {
         let offset = if self.midpoint { 0.5 } else { 0.0 };
@@ -48,12 +48,12 @@ pub fn integrated_gradients(
     model: &Model,
     pairs: &[Pair],
     settings: &Settings,
-    steps: Steps,
+    steps: IgSteps,
 ) -> Result<Vec<Scores>> {
     check(model, settings.change, steps)?;
     let names = terms::names(model, &settings.components);
     each_batch(model, pairs, settings, &names, 0, |batch, _| {
-        let ends = Ends::run(model, batch, settings, [&names, &names], None)?;
+        let ends = PairRuns::run(model, batch, settings, [&names, &names], None)?;
         let terms = Term::all_plain(model, settings, &ends)?;
         let mut means: Vec<Gradients> = settings.metrics.iter().map(|_| Gradients::new()).collect();
         for stream in streams(model, batch, settings.change, steps)? {
@@ -74,7 +74,7 @@ pub fn integrated_gradients(
 }
 
 /// Refuses what has nothing in between.
-pub(crate) fn check(model: &Model, change: Change, steps: Steps) -> Result<()> {
+pub(crate) fn check(model: &Model, change: Change, steps: IgSteps) -> Result<()> {
     if !matches!(change, Change::Denoise | Change::Noise) {
         return Err(Error::Input("gradients are integrated between two prompts: denoise or noise".into()));
     }
@@ -92,7 +92,7 @@ pub(crate) fn check(model: &Model, change: Change, steps: Steps) -> Result<()> {
 }
 
 /// The streams that enter the first block at each step.
-pub(crate) fn streams(model: &Model, batch: &Batch, change: Change, steps: Steps) -> Result<Vec<Tensor>> {
+pub(crate) fn streams(model: &Model, batch: &Batch, change: Change, steps: IgSteps) -> Result<Vec<Tensor>> {
     let (base, source) = (embedded(model, batch.base(change))?, embedded(model, batch.other(change))?);
     let at = |by: f64| -> Result<Tensor> { Ok(base.f_add(&source.f_sub(&base)?.f_mul_scalar(by)?)?) };
     steps.fractions().into_iter().map(at).collect()
@@ -102,7 +102,7 @@ pub(crate) fn streams(model: &Model, batch: &Batch, change: Change, steps: Steps
 fn add(
     mean: &mut Gradients,
     found: impl Iterator<Item = (refrain_runner::Hook, Tensor)>,
-    steps: Steps,
+    steps: IgSteps,
 ) -> Result<()> {
     for (hook, gradient) in found {
         let part = crate::attribution::runs::wide(&gradient)?.f_div_scalar(steps.count as f64)?;

@@ -22,9 +22,9 @@ pub(crate) mod terms;
 
 pub use atp::atp;
 pub use atp_star::{AtpStar, atp_qk, atp_star};
-pub use dla::{Direct, Writer, direct_logits};
+pub use dla::{Contribution, Direct, direct_logits};
 pub use eap::eap;
 pub use edges::{Edges, Input, Node, receivers, senders};
-pub use ig::{Steps, integrated_gradients};
+pub use ig::{IgSteps, integrated_gradients};
 pub use lens::logit_lens;
 pub use path::{Paths, path_attribution, path_patching};

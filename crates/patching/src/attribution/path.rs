@@ -5,12 +5,12 @@
 //! of that (queries, keys or values of one head, the MLP's output) is put into a base run, in which everything above is
 //! computed. The first run is the receiver's block alone; the second starts at the receiver's block.
 
-use refrain_runner::{Hook, Model, NameFilter, Point};
+use refrain_runner::{Hook, HookPoint, Model, NameFilter};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::attribution::edges::{Edges, Input, Node, reaches};
 use crate::attribution::linear::{check_additive, normed, results, scale_between};
-use crate::attribution::runs::{Batch, Ends, check, wide};
+use crate::attribution::runs::{Batch, PairRuns, check, wide};
 use crate::error::{Error, Result};
 use crate::metric::{Metric, measure};
 use crate::pair::Pair;
@@ -49,18 +49,18 @@ pub fn path_attribution(model: &Model, pairs: &[Pair], paths: &Paths) -> Result<
     score(model, pairs, paths, true)
 }
 
-const KEPT: [Point; 11] = [
-    Point::ResidPre,
-    Point::Q,
-    Point::K,
-    Point::V,
-    Point::Z,
-    Point::AttnOut,
-    Point::ResidMid,
-    Point::MlpOut,
-    Point::ResidPost,
-    Point::MlpIn,
-    Point::AttnIn,
+const KEPT: [HookPoint; 11] = [
+    HookPoint::ResidPre,
+    HookPoint::Q,
+    HookPoint::K,
+    HookPoint::V,
+    HookPoint::Z,
+    HookPoint::AttnOut,
+    HookPoint::ResidMid,
+    HookPoint::MlpOut,
+    HookPoint::ResidPost,
+    HookPoint::MlpIn,
+    HookPoint::AttnIn,
 ];
 
 fn score(model: &Model, pairs: &[Pair], paths: &Paths, linear: bool) -> Result<Vec<Edges>> {
@@ -70,7 +70,7 @@ fn score(model: &Model, pairs: &[Pair], paths: &Paths, linear: bool) -> Result<V
         metrics: paths.metrics.clone(),
         change: paths.change,
         by_position: false,
-        by_source: false,
+        by_key_position: false,
         memory: u64::MAX,
         threads: 1,
     };
@@ -85,7 +85,7 @@ fn score(model: &Model, pairs: &[Pair], paths: &Paths, linear: bool) -> Result<V
     let names = NameFilter::points(&KEPT);
     let batches = Batch::all(model, pairs, paths.rows)?;
     let of_batch = |batch: &Batch| {
-        let ends = Ends::run(model, batch, &settings, [&names, &names], None)?;
+        let ends = PairRuns::run(model, batch, &settings, [&names, &names], None)?;
         let (senders, receivers) = (paths.senders.clone(), paths.receivers.clone());
         let ends_of = [&ends.clean, &ends.corrupted];
         let mut edges = Edges::empty(model, &paths.metrics, &batch.pairs, ends_of, senders, receivers);
@@ -119,12 +119,12 @@ pub(crate) struct Scorer<'a> {
     pub(crate) model: &'a Model,
     pub(crate) batch: &'a Batch,
     pub(crate) paths: &'a Paths,
-    pub(crate) ends: &'a Ends,
+    pub(crate) ends: &'a PairRuns,
 }
 
 impl Scorer<'_> {
     /// An activation of the base run, without its graph.
-    pub(crate) fn base(&self, layer: usize, point: Point) -> Result<Tensor> {
+    pub(crate) fn base(&self, layer: usize, point: HookPoint) -> Result<Tensor> {
         Ok(self.ends.base.cache.block(layer, point)?.f_detach()?)
     }
 
@@ -135,15 +135,15 @@ impl Scorer<'_> {
             self.ends.source.difference(hook, self.ends.base.cache.get(hook)?)
         };
         match sender {
-            Node::Embed => of(0, Point::ResidPre),
-            Node::Mlp(layer) => of(layer, Point::MlpOut),
+            Node::Embed => of(0, HookPoint::ResidPre),
+            Node::Mlp(layer) => of(layer, HookPoint::MlpOut),
             Node::Logits => Err(Error::Input("the logits send nothing".into())),
             Node::Head(head) => {
                 let block = &self.model.weights().blocks[head.layer];
-                let own = results(self.model, head.layer, &of(head.layer, Point::Z)?)?;
+                let own = results(self.model, head.layer, &of(head.layer, HookPoint::Z)?)?;
                 let own = own.f_select(1, head.head as i64)?;
                 let Some(post) = &block.ln1_post else { return Ok(own) };
-                let base = results(self.model, head.layer, &self.base(head.layer, Point::Z)?)?;
+                let base = results(self.model, head.layer, &self.base(head.layer, HookPoint::Z)?)?;
                 let mut sum = base.f_sum_dim_intlist(1, false, None::<Kind>)?;
                 if let Some(bias) = &block.attention.out.bias {
                     sum = sum.f_add(&wide(bias)?)?;
@@ -183,7 +183,7 @@ impl Scorer<'_> {
             };
             // [senders * pairs, pos, d_model]
             let device =
-                self.base(at.min(self.model.architecture().n_layers - 1), Point::ResidPost)?.device();
+                self.base(at.min(self.model.architecture().n_layers - 1), HookPoint::ResidPost)?.device();
             let moved = |sender| -> Result<Tensor> { Ok(difference(sender)?.f_to_device(device)?) };
             let added = Tensor::f_cat(&senders.iter().map(moved).collect::<Result<Vec<_>>>()?, 0)?;
             let copies = senders.len() as i64;

@@ -2,7 +2,8 @@
 //! for the second.
 
 use refrain_runner::{
-    Action, ActivationCache, Given, Hook, Intervention, LogitPositions, NameFilter, Output, Plan, Point, Run,
+    Action, ActivationCache, BoundInterventions, Hook, HookPoint, Intervention, KnownActivations,
+    LogitPositions, NameFilter, Output, Run,
 };
 use tch::Tensor;
 
@@ -24,7 +25,7 @@ impl Scorer<'_> {
     ) -> Result<(Tensor, Tensor)> {
         let layers = self.model.architecture().n_layers;
         let Some(point) = value(node, input) else {
-            let stream = repeated(&self.base(layers - 1, Point::ResidPost)?, copies)?;
+            let stream = repeated(&self.base(layers - 1, HookPoint::ResidPost)?, copies)?;
             let after = stream.f_add(&added.f_to_kind(stream.kind())?)?;
             return Ok((stream, after));
         };
@@ -36,13 +37,13 @@ impl Scorer<'_> {
         };
         let of_mlp = matches!(node, Node::Mlp(_));
         let split = of_mlp && !self.model.architecture().parallel;
-        let start = if split { copied(Point::ResidPre)? } else { moved(Point::ResidPre)? };
-        let middle = split.then(|| moved(Point::ResidMid)).transpose()?;
-        let attn_out = of_mlp.then(|| copied(Point::AttnOut)).transpose()?;
-        let mlp_out = (!of_mlp).then(|| copied(Point::MlpOut)).transpose()?;
+        let start = if split { copied(HookPoint::ResidPre)? } else { moved(HookPoint::ResidPre)? };
+        let middle = split.then(|| moved(HookPoint::ResidMid)).transpose()?;
+        let attn_out = of_mlp.then(|| copied(HookPoint::AttnOut)).transpose()?;
+        let mlp_out = (!of_mlp).then(|| copied(HookPoint::MlpOut)).transpose()?;
         let run = Run {
             start: Some((layer, &start)),
-            given: Given {
+            given: KnownActivations {
                 resid_mid: middle.as_ref(),
                 attn_out: attn_out.as_ref().filter(|_| !split),
                 mlp_out: mlp_out.as_ref(),
@@ -77,8 +78,8 @@ impl Scorer<'_> {
         };
         let ids = repeated(self.batch.base(self.paths.change), copies)?;
         let copied = |point| repeated(&self.base(layer, point)?, copies);
-        let start = copied(Point::ResidPre)?;
-        let run = |plan: Option<&Plan<'_>>, given: Given<'_>| -> Result<Output> {
+        let start = copied(HookPoint::ResidPre)?;
+        let run = |plan: Option<&BoundInterventions<'_>>, given: KnownActivations<'_>| -> Result<Output> {
             let logits = LogitPositions::Last;
             Ok(self
                 .model
@@ -97,12 +98,19 @@ impl Scorer<'_> {
                     ..Intervention::new(hook, Action::Replace("path".into()))
                 };
                 let interventions = [one];
-                let plan = Plan::new(arch, &interventions, &[("path", &source)])?;
-                run(Some(&plan), Given::default())?
+                let plan = BoundInterventions::new(arch, &interventions, &[("path", &source)])?;
+                run(Some(&plan), KnownActivations::default())?
             }
             _ => {
-                let attn_out = copied(Point::AttnOut)?;
-                run(None, Given { attn_out: Some(&attn_out), mlp_out: Some(&after), ..Given::default() })?
+                let attn_out = copied(HookPoint::AttnOut)?;
+                run(
+                    None,
+                    KnownActivations {
+                        attn_out: Some(&attn_out),
+                        mlp_out: Some(&after),
+                        ..KnownActivations::default()
+                    },
+                )?
             }
         };
         Ok(output.logits()?.shallow_clone())
@@ -112,7 +120,7 @@ impl Scorer<'_> {
     pub(crate) fn gradients(&self, node: Node, input: Input, layer: usize) -> Result<Vec<Tensor>> {
         let hook = match value(node, input) {
             Some(point) => Hook::block(layer, point),
-            None => Hook::block(layer - 1, Point::ResidPost),
+            None => Hook::block(layer - 1, HookPoint::ResidPost),
         };
         let base = &self.ends.base;
         let of_metric = |metric: &Metric| -> Result<Tensor> {
@@ -128,12 +136,12 @@ impl Scorer<'_> {
 }
 
 /// Where what a receiver makes of the stream stands; none: it is the logits.
-fn value(node: Node, input: Input) -> Option<Point> {
+fn value(node: Node, input: Input) -> Option<HookPoint> {
     match (node, input) {
-        (Node::Head(_), Input::Q) => Some(Point::Q),
-        (Node::Head(_), Input::K) => Some(Point::K),
-        (Node::Head(_), _) => Some(Point::V),
-        (Node::Mlp(_), _) => Some(Point::MlpOut),
+        (Node::Head(_), Input::Q) => Some(HookPoint::Q),
+        (Node::Head(_), Input::K) => Some(HookPoint::K),
+        (Node::Head(_), _) => Some(HookPoint::V),
+        (Node::Mlp(_), _) => Some(HookPoint::MlpOut),
         _ => None,
     }
 }

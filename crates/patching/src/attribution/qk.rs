@@ -2,11 +2,11 @@
 //! anew and only what reads the pattern is linearised. A saturated softmax has no gradient, but can be moved far.
 
 use refrain_runner::architecture::{Keys, QkNorm};
-use refrain_runner::{Architecture, Hook, Point};
+use refrain_runner::{Architecture, Hook, HookPoint};
 use tch::{Kind, Tensor};
 
 use crate::attribution::qk_apart::KeyTurn;
-use crate::attribution::runs::{Ends, Source, wide};
+use crate::attribution::runs::{PairRuns, PatchSource, wide};
 use crate::attribution::terms::{Part, Places, Rule, Term};
 use crate::component::Component;
 use crate::error::{Error, Result};
@@ -29,11 +29,11 @@ fn factors(arch: &Architecture, layer: usize) -> Result<(Hook, Hook)> {
         return refuse("its queries and keys are normalised over all heads together");
     }
     match of.rotary {
-        Some(_) => Ok((Hook::block(layer, Point::RotQ), Hook::block(keys, Point::RotK))),
+        Some(_) => Ok((Hook::block(layer, HookPoint::RotQ), Hook::block(keys, HookPoint::RotK))),
         None if arch.qk_norm.is_some() || arch.qkv_clip.is_some() => {
             refuse("what is multiplied is not kept at a hook")
         }
-        None => Ok((Hook::block(layer, Point::Q), Hook::block(keys, Point::K))),
+        None => Ok((Hook::block(layer, HookPoint::Q), Hook::block(keys, HookPoint::K))),
     }
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn hooks(arch: &Architecture, components: &[Component]) -> Result<(Ve
     for layer in 0..arch.n_layers {
         let (queries, keys) = factors(arch, layer)?;
         both.extend([queries, keys]);
-        base.extend([Point::AttnScores, Point::Pattern].map(|point| Hook::block(layer, point)));
+        base.extend([HookPoint::AttnScores, HookPoint::Pattern].map(|point| Hook::block(layer, point)));
     }
     Ok((both, base))
 }
@@ -61,10 +61,10 @@ pub(crate) fn term(
     arch: &Architecture,
     component: Component,
     layer: usize,
-    ends: &Ends,
+    ends: &PairRuns,
     places: Places,
 ) -> Result<Term> {
-    let Source::Run(source) = &ends.source else {
+    let PatchSource::Run(source) = &ends.source else {
         return Err(Error::Input("the QK fix is for values of another run".into()));
     };
     let of_keys = component == Component::K;
@@ -83,9 +83,9 @@ pub(crate) fn term(
             true => (&ends.base.cache, source),
             false => (source, &ends.base.cache),
         };
-        let hook = Hook::block(reader, Point::Pattern);
+        let hook = Hook::block(reader, HookPoint::Pattern);
         let (scores, pattern) = (
-            wide(&ends.base.cache.block(reader, Point::AttnScores)?.f_detach()?)?,
+            wide(&ends.base.cache.block(reader, HookPoint::AttnScores)?.f_detach()?)?,
             wide(&ends.base.cache.get(hook)?.f_detach()?)?,
         );
         let changed = products(arch, reader, from_q.get(queries)?, from_k.get(keys)?, &scores)?;

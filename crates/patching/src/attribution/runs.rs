@@ -60,11 +60,11 @@ impl Batch {
 }
 
 /// Both runs of a batch.
-pub(crate) struct Ends {
+pub(crate) struct PairRuns {
     /// The run that is changed, with the graph of what was kept.
     pub(crate) base: Output,
     /// What is put into it.
-    pub(crate) source: Source,
+    pub(crate) source: PatchSource,
     /// What metrics are measured against, the clean run among it.
     pub(crate) targets: Targets,
     pub(crate) clean: ByMetric,
@@ -72,7 +72,7 @@ pub(crate) struct Ends {
 }
 
 /// Where the values that are put in come from.
-pub(crate) enum Source {
+pub(crate) enum PatchSource {
     /// Another run.
     Run(ActivationCache),
     /// Nowhere.
@@ -81,19 +81,19 @@ pub(crate) enum Source {
     Mean(Means),
 }
 
-impl Source {
+impl PatchSource {
     /// What is put in place of `base`, which stands at `hook`, less it: in at least single precision, without a graph.
     pub(crate) fn difference(&self, hook: refrain_runner::Hook, base: &Tensor) -> Result<Tensor> {
         let base = wide(&base.f_detach()?)?;
         Ok(match self {
-            Source::Run(cache) => wide(cache.get(hook)?)?.f_sub(&base)?,
-            Source::Zero => base.f_neg()?,
-            Source::Mean(means) => wide(means.get(hook)?)?.f_sub(&base)?,
+            PatchSource::Run(cache) => wide(cache.get(hook)?)?.f_sub(&base)?,
+            PatchSource::Zero => base.f_neg()?,
+            PatchSource::Mean(means) => wide(means.get(hook)?)?.f_sub(&base)?,
         })
     }
 }
 
-impl Ends {
+impl PairRuns {
     /// Runs both prompts of `batch`: two forward passes, of which the first records no graph. `source_names` are kept of the run
     /// that values are taken from, `base_names` of the one that is changed.
     pub(crate) fn run(
@@ -102,7 +102,7 @@ impl Ends {
         settings: &Settings,
         names: [&NameFilter; 2],
         means: Option<&Means>,
-    ) -> Result<Ends> {
+    ) -> Result<PairRuns> {
         let [source_names, base_names] = names;
         let change = settings.change;
         let kept = match change {
@@ -122,12 +122,12 @@ impl Ends {
         let clean = measure(&settings.metrics, clean, &targets)?;
         let corrupted = measure(&settings.metrics, corrupted, &targets)?;
         let source = match (change, means) {
-            (Change::Denoise | Change::Noise, _) => Source::Run(other.cache),
-            (Change::Zero, _) => Source::Zero,
-            (Change::Mean { .. }, Some(means)) => Source::Mean(means.shallow_clone()),
+            (Change::Denoise | Change::Noise, _) => PatchSource::Run(other.cache),
+            (Change::Zero, _) => PatchSource::Zero,
+            (Change::Mean { .. }, Some(means)) => PatchSource::Mean(means.shallow_clone()),
             _ => return Err(Error::Input("there is nothing to put into the runs".into())),
         };
-        Ok(Ends { base, source, targets, clean, corrupted })
+        Ok(PairRuns { base, source, targets, clean, corrupted })
     }
 
     /// The metrics of the run that is changed.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use refrain_runner::{Axes, Hook, Model, NameFilter, Point};
+use refrain_runner::{Axes, Hook, HookPoint, Model, NameFilter};
 use tch::{Device, Kind, Tensor};
 
 use crate::attribution::qk_apart::KeyTurn;
-use crate::attribution::runs::{Batch, Ends, wide};
+use crate::attribution::runs::{Batch, PairRuns, wide};
 use crate::component::{Component, Site};
 use crate::error::{Error, Result};
 use crate::scores::{ByMetric, Scores};
@@ -19,12 +19,12 @@ pub(crate) type Gradients = BTreeMap<Hook, Tensor>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Places {
     pub(crate) by_position: bool,
-    pub(crate) by_source: bool,
+    pub(crate) by_key_position: bool,
 }
 
 impl Places {
     pub(crate) fn of(settings: &Settings) -> Places {
-        Places { by_position: settings.by_position, by_source: settings.by_source }
+        Places { by_position: settings.by_position, by_key_position: settings.by_key_position }
     }
 }
 
@@ -65,7 +65,7 @@ pub(crate) enum Rule {
 impl Term {
     /// The plain term: the difference of the activations at the component's own hook. A head's result is linear in z and its
     /// gradient the same for all heads, so that both have the same first-order change: z is what is kept of either.
-    pub(crate) fn plain(component: Component, layer: usize, ends: &Ends) -> Result<Term> {
+    pub(crate) fn plain(component: Component, layer: usize, ends: &PairRuns) -> Result<Term> {
         let hook = hook(component, layer);
         let difference = ends.source.difference(hook, ends.base.cache.get(hook)?)?;
         let rule = match component {
@@ -76,7 +76,7 @@ impl Term {
     }
 
     /// The plain terms of all components and layers that the model has.
-    pub(crate) fn all_plain(model: &Model, settings: &Settings, ends: &Ends) -> Result<Vec<Term>> {
+    pub(crate) fn all_plain(model: &Model, settings: &Settings, ends: &PairRuns) -> Result<Vec<Term>> {
         places(model, &settings.components)
             .map(|(component, layer)| Term::plain(component, layer, ends))
             .collect()
@@ -113,7 +113,7 @@ impl Term {
         for index in 0..count {
             match places {
                 Places { by_position: false, .. } => sites.push(site(index, None, None)),
-                Places { by_source: false, .. } => {
+                Places { by_key_position: false, .. } => {
                     sites.extend((0..pos).map(|position| site(index, Some(position), None)));
                 }
                 // Queries see keys up to their own position.
@@ -148,7 +148,7 @@ impl Rule {
                     Axes::Heads | Axes::KvHeads => {
                         product.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_transpose(1, 2)?
                     }
-                    Axes::Pairs if places.by_source => return causal(&product),
+                    Axes::Pairs if places.by_key_position => return causal(&product),
                     Axes::Pairs => product.f_sum_dim_intlist(-1, false, None::<Kind>)?,
                 };
                 total(by_position)
@@ -172,7 +172,7 @@ fn shared(t: &Tensor, heads: i64) -> Result<Tensor> {
 /// Where the activation that stands for `component` is.
 pub(crate) fn hook(component: Component, layer: usize) -> Hook {
     match component {
-        Component::Result => Hook::block(layer, Point::Z),
+        Component::Result => Hook::block(layer, HookPoint::Z),
         other => other.hook(layer),
     }
 }
@@ -197,7 +197,7 @@ pub(crate) fn estimates(
     model: &Model,
     settings: &Settings,
     batch: &Batch,
-    ends: &Ends,
+    ends: &PairRuns,
     terms: &[Term],
     changes: &[Vec<Tensor>],
 ) -> Result<Scores> {

@@ -6,11 +6,15 @@ use refrain_entropy::stats::rng;
 use tch::{Device, Kind, Tensor};
 
 use super::detector::Detector;
-use super::probe::Probe;
+use super::repeated_sequence::RepeatedSequence;
 use crate::error::Result;
 
 /// The targets of a pattern detector on `tokens`: the queries that count, in order, each with its key positions.
-pub(super) fn targets(detector: Detector, probe: &Probe<'_>, tokens: &[i64]) -> Vec<(usize, Vec<usize>)> {
+pub(super) fn targets(
+    detector: Detector,
+    probe: &RepeatedSequence<'_>,
+    tokens: &[i64],
+) -> Vec<(usize, Vec<usize>)> {
     let repeated = probe.first_query();
     type Target<'a> = &'a dyn Fn(usize, usize) -> bool;
     let (first, is_target): (usize, Target<'_>) = match detector {
@@ -26,12 +30,12 @@ pub(super) fn targets(detector: Detector, probe: &Probe<'_>, tokens: &[i64]) -> 
 
 /// Sums over chosen rows of a table, many sums at once.
 #[derive(Debug, Default)]
-pub(super) struct Bags {
+pub(super) struct IndexBags {
     rows: Vec<i64>,
     starts: Vec<i64>,
 }
 
-impl Bags {
+impl IndexBags {
     /// Appends a sum over `rows`.
     pub(super) fn add(&mut self, rows: impl IntoIterator<Item = usize>) {
         self.starts.push(self.rows.len() as i64);
@@ -66,7 +70,7 @@ impl Bags {
     }
 }
 
-/// [`Bags`] as tensors.
+/// [`IndexBags`] as tensors.
 #[derive(Debug)]
 pub(super) struct LoadedBags {
     rows: Tensor,

@@ -94,7 +94,7 @@ impl Rows<'_> {
 
 /// Why there is no straight way from a head to the logits or to another head, if there is none.
 pub(super) fn obstacle(model: &Model) -> Option<String> {
-    (model.architecture().norm_place == NormPlace::Stream).then(|| {
+    (model.architecture().norm_place == NormPlace::Post).then(|| {
         format!(
             "this {} model normalises the stream in every block: nothing goes through it unchanged",
             model.architecture().family

@@ -7,10 +7,10 @@ use refrain_entropy::stats::rng;
 use refrain_runner::Model;
 use tch::{Kind, Tensor};
 
-use super::assignment::{Bags, LoadedBags, null_rng, numbers, table, wider};
+use super::assignment::{IndexBags, LoadedBags, null_rng, numbers, table, wider};
 use super::circuit::{self, Rows};
 use super::detector::Detector;
-use super::probe::Probe;
+use super::repeated_sequence::RepeatedSequence;
 use crate::error::Result;
 
 /// What one batch's sequences are compared on, the same in every layer.
@@ -27,7 +27,7 @@ pub(super) struct Copying {
 
 /// How many tokens the logits of one sequence are compared among: `wanted`, but no fewer than a block can hold and
 /// no more than there are.
-pub(super) fn compared(probe: &Probe<'_>, wanted: usize) -> usize {
+pub(super) fn compared(probe: &RepeatedSequence<'_>, wanted: usize) -> usize {
     let distinct: HashSet<i64> = probe.candidates.iter().copied().collect();
     wanted.max(probe.block).min(distinct.len())
 }
@@ -36,7 +36,7 @@ impl Copying {
     /// For the sequences `rows`, of which the first is number `first`.
     pub(super) fn new(
         model: &Model,
-        probe: &Probe<'_>,
+        probe: &RepeatedSequence<'_>,
         rows: &[Vec<i64>],
         first: usize,
         (compared, draws, seed): (usize, usize, u64),
@@ -45,7 +45,7 @@ impl Copying {
         let length = probe.length();
         let (mut ids, mut embedded) = (Vec::new(), Vec::new());
         let mut holds = vec![0.0; rows.len() * length * attended];
-        let mut bags = Bags::default();
+        let mut bags = IndexBags::default();
         for (index, row) in rows.iter().enumerate() {
             let (set, distinct) = tokens(probe, row, compared, seed, first + index);
             for (place, token) in row.iter().enumerate().skip(probe.first_drawn()) {
@@ -105,7 +105,13 @@ impl Copying {
 }
 
 /// The tokens compared on one sequence: its own distinct drawn ones, which are counted, then random others.
-fn tokens(probe: &Probe<'_>, row: &[i64], compared: usize, seed: u64, sequence: usize) -> (Vec<i64>, usize) {
+fn tokens(
+    probe: &RepeatedSequence<'_>,
+    row: &[i64],
+    compared: usize,
+    seed: u64,
+    sequence: usize,
+) -> (Vec<i64>, usize) {
     let mut known = HashSet::new();
     let block = &row[probe.first_drawn()..probe.first_query()];
     let mut set: Vec<i64> = block.iter().copied().filter(|token| known.insert(*token)).collect();

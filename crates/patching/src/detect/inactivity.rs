@@ -1,6 +1,6 @@
 //! Inactive heads: the twelve functions on any inputs, and the heads below a quantile.
 
-use refrain_runner::{ActivationCache, Head, Model, Point};
+use refrain_runner::{ActivationCache, Head, HookPoint, Model};
 use tch::{Kind, Tensor};
 
 use super::assignment::{numbers, wide, wider};
@@ -103,18 +103,18 @@ pub fn inactivity(model: &Model, inputs: &[Vec<i64>], memory_bytes: usize) -> Re
 }
 
 /// What a run has to keep for `functions`.
-pub(super) fn points(functions: &[Inactivity]) -> Vec<Point> {
-    let mut points: Vec<Point> = functions.iter().map(|function| read_by(function.measure)).collect();
+pub(super) fn points(functions: &[Inactivity]) -> Vec<HookPoint> {
+    let mut points: Vec<HookPoint> = functions.iter().map(|function| read_by(function.measure)).collect();
     points.sort_unstable();
     points.dedup();
     points
 }
 
-fn read_by(measure: Measure) -> Point {
+fn read_by(measure: Measure) -> HookPoint {
     match measure {
-        Measure::FirstTokenWeight | Measure::QueryEntropy => Point::Pattern,
-        Measure::FirstValueNorm | Measure::ValueNorm => Point::V,
-        Measure::LastOutputNorm | Measure::OutputNorm => Point::Z,
+        Measure::FirstTokenWeight | Measure::QueryEntropy => HookPoint::Pattern,
+        Measure::FirstValueNorm | Measure::ValueNorm => HookPoint::V,
+        Measure::LastOutputNorm | Measure::OutputNorm => HookPoint::Z,
     }
 }
 
@@ -154,7 +154,7 @@ fn over_mean(scores: &[f64]) -> Vec<f64> {
 fn measure(model: &Model, layer: usize, cache: &ActivationCache, measure: Measure) -> Result<Tensor> {
     let point = read_by(measure);
     // The values of a layer that has none of its own are those of the layer that it takes them from.
-    let from = if point == Point::V { circuit::source(model, layer) } else { layer };
+    let from = if point == HookPoint::V { circuit::source(model, layer) } else { layer };
     let seen = wide(cache.block(from, point)?)?;
     let kind = wider(seen.kind());
     let found = match measure {

@@ -23,32 +23,32 @@ mod copying;
 mod detector;
 mod inactivity;
 mod passes;
-mod probe;
+mod repeated_sequence;
 mod summary;
 mod tally;
 #[cfg(test)]
 mod tests;
 
 use refrain_entropy::stats::rng;
-use refrain_runner::{Model, Point};
+use refrain_runner::{HookPoint, Model};
 
 use crate::error::{Error, Result};
-use assignment::{Bags, LoadedBags, null_rng, table, targets};
+use assignment::{IndexBags, LoadedBags, null_rng, table, targets};
 use copying::Copying;
 use summary::{of_weights, summary};
-use tally::Tally;
+use tally::Accumulator;
 
 pub use composition::{Composition, Through, composition};
 pub use detector::{Detector, Inactivity, Measure};
 pub use inactivity::{Flagged, InactivityScores, SHARES, inactivity};
-pub use probe::Probe;
-pub use summary::Detected;
+pub use repeated_sequence::RepeatedSequence;
+pub use summary::DetectorScore;
 
 /// What [`run`] is to measure, and on what.
 #[derive(Debug, Clone)]
 pub struct Settings<'a> {
     /// The sequences' form; sequence i is drawn from the stream `probe/i` of the seed.
-    pub probe: Probe<'a>,
+    pub probe: RepeatedSequence<'a>,
     /// How many sequences.
     pub sequences: usize,
     /// What is measured.
@@ -71,7 +71,7 @@ pub struct Settings<'a> {
 
 impl<'a> Settings<'a> {
     /// Every detector on 5 sequences, 50 tokens compared, 1000 resamples, 200 draws, seed 0, a gibibyte.
-    pub fn new(probe: Probe<'a>) -> Self {
+    pub fn new(probe: RepeatedSequence<'a>) -> Self {
         Settings {
             probe,
             sequences: 5,
@@ -95,7 +95,7 @@ pub fn run(
     model: &Model,
     settings: &Settings<'_>,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<Detected>> {
+) -> Result<Vec<DetectorScore>> {
     let draw = |sequence| settings.probe.draw(&mut rng(settings.seed, &format!("probe/{sequence}")));
     let rows: Vec<Vec<i64>> = (0..settings.sequences).map(draw).collect::<Result<_>>()?;
     run_on(model, settings, &rows, progress)
@@ -110,11 +110,11 @@ pub fn run_on(
     settings: &Settings<'_>,
     rows: &[Vec<i64>],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<Detected>> {
+) -> Result<Vec<DetectorScore>> {
     if rows.is_empty() {
         return Err(Error::Input("heads are scored on one sequence at least".into()));
     }
-    let Probe { block, copies, bos, .. } = settings.probe;
+    let RepeatedSequence { block, copies, bos, .. } = settings.probe;
     let first = usize::from(bos.is_some());
     for (index, row) in rows.iter().enumerate() {
         let repeats = row.len() == first + block * copies
@@ -155,7 +155,7 @@ fn on_sequences(
     settings: &Settings<'_>,
     rows: &[Vec<i64>],
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Tally> {
+) -> Result<Accumulator> {
     let (n, draws, seed) = (settings.probe.length(), settings.null_draws, settings.seed);
     let wanted = |detector: &&Detector| settings.detectors.contains(detector);
     let patterns: Vec<Detector> = Detector::PATTERN.iter().filter(wanted).copied().collect();
@@ -165,10 +165,10 @@ fn on_sequences(
         .filter(|f| settings.detectors.contains(&Detector::Inactivity(*f)))
         .collect();
     let mut points = inactivity::points(&functions);
-    if !points.contains(&Point::Pattern) && (copying || !patterns.is_empty()) {
-        points.push(Point::Pattern);
+    if !points.contains(&HookPoint::Pattern) && (copying || !patterns.is_empty()) {
+        points.push(HookPoint::Pattern);
     }
-    let mut tally = Tally::new(model.heads().len(), rows.len(), draws);
+    let mut tally = Accumulator::new(model.heads().len(), rows.len(), draws);
     if points.is_empty() {
         return Ok(tally);
     }
@@ -189,11 +189,11 @@ fn on_sequences(
         passes::each_layer(model, batch, &points, &mut |layer, cache| {
             let place = (layer * model.architecture().n_heads, model.architecture().n_heads, first);
             if !patterns.is_empty() {
-                let sums = bags.sums(&table(cache.block(layer, Point::Pattern)?)?)?;
+                let sums = bags.sums(&table(cache.block(layer, HookPoint::Pattern)?)?)?;
                 tally.add(&patterns, place, true, &sums);
             }
             if let Some(scored) = &scored {
-                let shares = scored.shares(model, layer, cache.block(layer, Point::Pattern)?)?;
+                let shares = scored.shares(model, layer, cache.block(layer, HookPoint::Pattern)?)?;
                 tally.add(&[Detector::Copying], place, true, &shares);
             }
             for (function, values) in
@@ -217,7 +217,7 @@ fn pattern_bags(
     first: usize,
 ) -> Result<LoadedBags> {
     let n = settings.probe.length();
-    let mut bags = Bags::default();
+    let mut bags = IndexBags::default();
     for (index, tokens) in batch.iter().enumerate() {
         for detector in patterns {
             let targets = targets(*detector, &settings.probe, tokens);

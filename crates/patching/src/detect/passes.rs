@@ -1,6 +1,6 @@
 //! Running many sequences with their activations looked at layer by layer.
 
-use refrain_runner::{ActivationCache, Model, NameFilter, Point, Run};
+use refrain_runner::{ActivationCache, HookPoint, Model, NameFilter, Run};
 
 use crate::error::Result;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 pub(super) fn each_layer(
     model: &Model,
     rows: &[Vec<i64>],
-    points: &[Point],
+    points: &[HookPoint],
     see: &mut dyn FnMut(usize, &ActivationCache) -> Result<()>,
 ) -> Result<()> {
     let ids = model.ids(rows)?;

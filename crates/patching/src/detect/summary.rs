@@ -5,11 +5,11 @@ use refrain_runner::Head;
 
 use super::Settings;
 use super::detector::Detector;
-use super::tally::Tally;
+use super::tally::Accumulator;
 
 /// What one detector says of one head.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Detected {
+pub struct DetectorScore {
     /// The detector.
     pub detector: Detector,
     /// The head.
@@ -35,10 +35,10 @@ pub struct Detected {
 /// One head's row; `head` has this index in [`refrain_runner::Model::heads`].
 pub(super) fn summary(
     settings: &Settings<'_>,
-    tally: &Tally,
+    tally: &Accumulator,
     detector: Detector,
     (index, head): (usize, Head),
-) -> Detected {
+) -> DetectorScore {
     let probe = &settings.probe;
     // From sums to scores: divided by the number of queries, or rescaled from [0, 1/2] to [-1, 1].
     let score = |sum: f64| match detector {
@@ -64,7 +64,7 @@ pub(super) fn summary(
     let interval = bootstrap_mean(&by_sequence, settings.resamples, settings.seed, &id);
     let totals = tally.null(detector, index);
     let null: Vec<f64> = totals.iter().map(|total| score(total / observed.len() as f64)).collect();
-    Detected {
+    DetectorScore {
         detector,
         head,
         value: interval.map(|interval| interval.mean),
@@ -80,9 +80,9 @@ pub(super) fn summary(
 }
 
 /// The row of a score that is one of the weights.
-pub(super) fn of_weights(head: Head, score: Result<f64, String>) -> Detected {
+pub(super) fn of_weights(head: Head, score: Result<f64, String>) -> DetectorScore {
     match score {
-        Ok(score) => Detected {
+        Ok(score) => DetectorScore {
             value: Some(score),
             reason: None,
             ..without_score(Detector::CopyingEigenvalues, head, String::new())
@@ -91,8 +91,8 @@ pub(super) fn of_weights(head: Head, score: Result<f64, String>) -> Detected {
     }
 }
 
-fn without_score(detector: Detector, head: Head, reason: String) -> Detected {
-    Detected {
+fn without_score(detector: Detector, head: Head, reason: String) -> DetectorScore {
+    DetectorScore {
         detector,
         head,
         value: None,

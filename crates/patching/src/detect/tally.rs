@@ -7,7 +7,7 @@ use super::detector::Detector;
 /// By detector and head: the sum on each sequence, and of each draw of the null over all sequences. Sums are added
 /// in the order of sequences, observed and drawn alike.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct Accumulator {
     heads: usize,
     sequences: usize,
     draws: usize,
@@ -22,9 +22,9 @@ struct Sums {
     null: Vec<f64>,
 }
 
-impl Tally {
+impl Accumulator {
     pub(super) fn new(heads: usize, sequences: usize, draws: usize) -> Self {
-        Tally { heads, sequences, draws, sums: BTreeMap::new() }
+        Accumulator { heads, sequences, draws, sums: BTreeMap::new() }
     }
 
     /// Adds `values`, sequence by sequence from number `first`: for each detector the observed sums of heads `from`

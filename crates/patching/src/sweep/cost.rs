@@ -10,7 +10,7 @@ use crate::component::Component;
 
 /// A matrix product: `rows` vectors of `inputs` numbers to `outputs` numbers each, done `times` times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Products {
+pub struct MatMul {
     /// Vectors at once.
     pub rows: usize,
     /// Length of each.
@@ -21,7 +21,7 @@ pub struct Products {
     pub times: usize,
 }
 
-impl Products {
+impl MatMul {
     /// Floating-point operations of all of them: two for each multiplication and addition.
     pub fn operations(&self) -> f64 {
         2.0 * self.rows as f64 * self.inputs as f64 * self.outputs as f64 * self.times as f64
@@ -37,7 +37,7 @@ pub fn restart_products(
     rows: usize,
     columns: usize,
     length: usize,
-) -> Vec<Products> {
+) -> Vec<MatMul> {
     let mut products = Vec::new();
     for (index, shape) in arch.layers.iter().enumerate().skip(layer) {
         let tokens = rows * columns;
@@ -46,7 +46,7 @@ pub fn restart_products(
         let leaving = if last { rows } else { tokens };
         let (d_head, heads) = (shape.d_head, arch.n_heads);
         let mut add = |rows: usize, inputs: usize, outputs: usize, times: usize| {
-            products.push(Products { rows, inputs, outputs, times });
+            products.push(MatMul { rows, inputs, outputs, times });
         };
         if index == layer {
             add(leaving, d_head, arch.d_model, 1);
@@ -81,8 +81,8 @@ pub(crate) fn job(arch: &Architecture, job: &Job, batch: &Batch) -> f64 {
     };
     let rows = job.sites.len() * batch.pairs.len();
     let blocks = restart_products(arch, layer, rows, batch.length - column, batch.length);
-    let unembedding = Products { rows, inputs: arch.d_model, outputs: arch.n_vocab, times: 1 };
-    blocks.iter().chain([&unembedding]).map(Products::operations).sum()
+    let unembedding = MatMul { rows, inputs: arch.d_model, outputs: arch.n_vocab, times: 1 };
+    blocks.iter().chain([&unembedding]).map(MatMul::operations).sum()
 }
 
 /// Estimates of memory, on the safe side.

@@ -6,19 +6,19 @@
 
 use refrain_runner::architecture::{Keys, QkNorm};
 use refrain_runner::{
-    Action, ActivationCache, Architecture, Given, Hook, Intervention, Model, NameFilter, Plan, Point,
-    Positions, Run, Steps,
+    Action, ActivationCache, Architecture, BoundInterventions, Hook, HookPoint, Intervention,
+    KnownActivations, Model, NameFilter, Positions, Run, StepIndex,
 };
 use tch::Tensor;
 
 use super::Unit;
 use super::runs::{Runs, Streams};
-use super::under::Under;
+use super::under::Background;
 use crate::component::Component;
 use crate::error::Result;
 
 /// What restarted runs are made of: for each kind of component what stands in the base run and what takes its place.
-pub(crate) enum Local {
+pub(crate) enum BlockPatch {
     /// z, `[pair, pos, head, d_head]`; `changed` with every head changed.
     Heads { base: Tensor, changed: Tensor },
     /// The same where what is changed is a key or value, which acts on later positions too: the source's, `[pair, pos,
@@ -72,7 +72,7 @@ fn block(
     model: &Model,
     streams: &Streams,
     layer: usize,
-    (plan, steps): (&Plan<'_>, Steps),
+    (plan, steps): (&BoundInterventions<'_>, StepIndex),
     hooks: &[Hook],
     copies: usize,
 ) -> Result<ActivationCache> {
@@ -84,13 +84,13 @@ fn block(
     let (ids, stream) = (repeat(&streams.ids)?, repeat(&streams.at[layer])?);
     // Where only attention is looked at, the MLP need not be run: what it would add is not read.
     let of_attention = |hook: &Hook| {
-        use Point::{AttnOut, K, Pattern, Q, V, Z};
+        use HookPoint::{AttnOut, K, Pattern, Q, V, Z};
         matches!(hook.point(), Q | K | V | Pattern | Z | AttnOut)
     };
     let skip = hooks.iter().all(of_attention).then_some(&stream);
     let run = Run {
         start: Some((layer, &stream)),
-        given: Given { mlp_out: skip, ..Given::default() },
+        given: KnownActivations { mlp_out: skip, ..KnownActivations::default() },
         stop_at_layer: Some(layer + 1),
         names: NameFilter::hooks(hooks),
         plan: Some(plan),
@@ -104,12 +104,12 @@ fn block(
 pub(crate) fn at(
     model: &Model,
     streams: &Streams,
-    under: &Under,
+    under: &Background,
     layer: usize,
     hook: Hook,
 ) -> Result<Tensor> {
     let arch = model.architecture();
-    let plan = Plan::new(arch, &under.what, &[])?;
+    let plan = BoundInterventions::new(arch, &under.what, &[])?;
     let first = arch.restart_layer(layer);
     if first == layer {
         let kept = block(model, streams, layer, (&plan, under.steps), &[hook], 1)?;
@@ -126,14 +126,14 @@ pub(crate) fn at(
     Ok(model.run(&streams.ids, run)?.cache.get(hook)?.shallow_clone())
 }
 
-impl Local {
-    /// What `unit` comes down to; `by_position` and `by_source` as in the settings.
+impl BlockPatch {
+    /// What `unit` comes down to; `by_position` and `by_key_position` as in the settings.
     pub(crate) fn new(
         model: &Model,
         runs: &Runs,
         unit: Unit,
         by_position: bool,
-        by_source: bool,
+        by_key_position: bool,
     ) -> Result<Self> {
         let (arch, layer, under) = (model.architecture(), unit.layer, &runs.under);
         let component = unit.component.made_by();
@@ -149,7 +149,7 @@ impl Local {
             cache
         };
         if !is_within(arch, component, layer) {
-            return Ok(Local::Hooked { source: cache(source) });
+            return Ok(BlockPatch::Hooked { source: cache(source) });
         }
         let before = || -> Result<Before> {
             Ok(match arch.parallel {
@@ -159,46 +159,48 @@ impl Local {
         };
         Ok(match component {
             Component::Z | Component::Result => {
-                Local::Heads { base: runs.base.z(model, under, layer)?, changed: source }
+                BlockPatch::Heads { base: runs.base.z(model, under, layer)?, changed: source }
             }
             Component::K | Component::V if by_position => {
-                Local::Columns { base: runs.base.z(model, under, layer)?, source: cache(source) }
+                BlockPatch::Columns { base: runs.base.z(model, under, layer)?, source: cache(source) }
             }
-            Component::Pattern if by_source => {
-                let hooks = [Hook::block(layer, Point::Pattern), Hook::block(layer, Point::V)];
-                let plan = Plan::new(arch, &under.what, &[])?;
+            Component::Pattern if by_key_position => {
+                let hooks = [Hook::block(layer, HookPoint::Pattern), Hook::block(layer, HookPoint::V)];
+                let plan = BoundInterventions::new(arch, &under.what, &[])?;
                 let kept = block(model, &runs.base, layer, (&plan, under.steps), &hooks, 1)?;
                 let change = source.f_sub(kept.get(hooks[0])?)?;
                 let values = kept.get(hooks[1])?.shallow_clone();
-                Local::Entries { base: runs.base.z(model, under, layer)?, change, values }
+                BlockPatch::Entries { base: runs.base.z(model, under, layer)?, change, values }
             }
             Component::Q | Component::K | Component::V | Component::Pattern => {
                 let kept = cache(source);
                 let hook = component.hook(layer);
                 let what = under.and([Intervention::new(hook, Action::Replace("source".into()))]);
-                let plan = Plan::new(arch, &what, &[("source", &kept)])?;
-                let z = Hook::block(layer, Point::Z);
+                let plan = BoundInterventions::new(arch, &what, &[("source", &kept)])?;
+                let z = Hook::block(layer, HookPoint::Z);
                 let changed = block(model, &runs.base, layer, (&plan, under.steps), &[z], 1)?;
-                Local::Heads {
+                BlockPatch::Heads {
                     base: runs.base.z(model, under, layer)?,
                     changed: changed.get(z)?.shallow_clone(),
                 }
             }
-            Component::AttnOut => Local::AttnOut { base: base(component)?, changed: source },
-            Component::ResidMid => Local::ResidMid { base: base(component)?, changed: source },
-            Component::MlpOut => Local::MlpOut { before: before()?, base: base(component)?, changed: source },
+            Component::AttnOut => BlockPatch::AttnOut { base: base(component)?, changed: source },
+            Component::ResidMid => BlockPatch::ResidMid { base: base(component)?, changed: source },
+            Component::MlpOut => {
+                BlockPatch::MlpOut { before: before()?, base: base(component)?, changed: source }
+            }
             Component::ResidPre => {
-                Local::Stream { layer, base: runs.base.at[layer].shallow_clone(), changed: source }
+                BlockPatch::Stream { layer, base: runs.base.at[layer].shallow_clone(), changed: source }
             }
             Component::ResidPost => {
                 let base = runs.base.at[layer + 1].shallow_clone();
-                Local::Stream { layer: layer + 1, base, changed: source }
+                BlockPatch::Stream { layer: layer + 1, base, changed: source }
             }
             Component::Neuron => {
                 let out = model.weights().blocks[layer].mlp.as_ref().map(|mlp| &mlp.output.weight);
                 let missing = || crate::Error::Input(format!("layer {layer} has no neurons"));
                 let change = source.f_sub(&base(component)?)?;
-                Local::Neurons {
+                BlockPatch::Neurons {
                     before: before()?,
                     base: base(Component::MlpOut)?,
                     change,
@@ -224,8 +226,8 @@ impl Local {
             rows: Some((copy * pairs, (copy + 1) * pairs)),
             ..Intervention::new(unit.component.hook(unit.layer), Action::Replace("source".into()))
         }));
-        let plan = Plan::new(model.architecture(), &what, &[("source", source)])?;
-        let z = Hook::block(unit.layer, Point::Z);
+        let plan = BoundInterventions::new(model.architecture(), &what, &[("source", source)])?;
+        let z = Hook::block(unit.layer, HookPoint::Z);
         let kept = block(model, &runs.base, unit.layer, (&plan, under.steps), &[z], positions.len())?;
         Ok(kept.get(z)?.f_unflatten(0, [positions.len() as i64, pairs as i64])?)
     }

@@ -18,17 +18,17 @@ mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use refrain_runner::{Intervention, Model, Steps};
+use refrain_runner::{Intervention, Model, StepIndex};
 
 use crate::component::{Component, Site};
 use crate::error::{Error, Result};
 use crate::pair::Pair;
 use crate::scores::Scores;
 
-pub use cost::{Products, restart_products};
+pub use cost::{MatMul, restart_products};
 use runs::Runs;
 pub use settings::{Change, Settings};
-use under::Under;
+use under::Background;
 
 /// A part of a sweep that is done as a whole: one component of one layer, or some of its heads or neurons, on one batch of
 /// pairs.
@@ -59,9 +59,9 @@ pub struct Sweep<'a> {
     model: &'a Model,
     pairs: &'a [Pair],
     settings: Settings,
-    plan: plan::Plan,
+    plan: plan::SweepPlan,
     units: Vec<Unit>,
-    under: Under,
+    under: Background,
     only: Option<BTreeSet<Site>>,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Sweep<'a> {
     pub fn new(model: &'a Model, pairs: &'a [Pair], settings: Settings) -> Result<Self> {
         let arch = model.architecture();
         settings.check(model, pairs)?;
-        let plan = plan::Plan::new(model, pairs, &settings)?;
+        let plan = plan::SweepPlan::new(model, pairs, &settings)?;
         let mut units = Vec::new();
         for batch in 0..plan.batches.len() {
             for &component in &settings.components {
@@ -88,7 +88,7 @@ impl<'a> Sweep<'a> {
                 }
             }
         }
-        Ok(Sweep { model, pairs, settings, plan, units, under: Under::default(), only: None })
+        Ok(Sweep { model, pairs, settings, plan, units, under: Background::default(), only: None })
     }
 
     /// With `interventions` in all of its runs, clean, corrupted and patched, before the patch; `steps` tells them which
@@ -97,14 +97,14 @@ impl<'a> Sweep<'a> {
     /// # Errors
     /// [`crate::Error::Input`] for interventions on the stream that enters a block, or meant for some rows of a batch, and
     /// for mean ablation.
-    pub fn under(mut self, interventions: Vec<Intervention>, steps: Steps) -> Result<Self> {
+    pub fn under(mut self, interventions: Vec<Intervention>, steps: StepIndex) -> Result<Self> {
         if !interventions.is_empty() && matches!(self.settings.change, Change::Mean { .. }) {
             return Err(Error::Input(
                 "means are those of the model as it is: mean ablation cannot be combined with interventions"
                     .into(),
             ));
         }
-        self.under = Under::new(interventions, steps)?;
+        self.under = Background::new(interventions, steps)?;
         Ok(self)
     }
 

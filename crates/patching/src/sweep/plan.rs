@@ -42,7 +42,7 @@ pub(crate) struct Batch {
 
 /// How the work is cut.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct SweepPlan {
     /// For each batch the parts whose base runs fit into memory together; mostly one.
     pub(crate) batches: Vec<Vec<Batch>>,
     pub(crate) means: Means,
@@ -64,7 +64,7 @@ pub(crate) struct Job {
     pub(crate) column: Option<usize>,
 }
 
-impl Plan {
+impl SweepPlan {
     pub(crate) fn new(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Self> {
         let memory = Memory::new(model, settings);
         let longest = pairs.iter().map(|pair| pair.clean.len()).max().unwrap_or(0);
@@ -93,7 +93,7 @@ impl Plan {
             own.chunks(most).map(|part| Batch::new(pairs, part.to_vec(), settings)).collect()
         };
         let batches = batches(pairs, MOST_PAIRS)?.into_iter().map(parts).collect::<Result<_>>()?;
-        Ok(Plan {
+        Ok(SweepPlan {
             batches,
             means,
             tokens: if gpu { GPU_TOKENS } else { CPU_TOKENS },
@@ -108,7 +108,7 @@ impl Plan {
         let parts = &self.batches[batch];
         let pairs: usize = parts.iter().map(|part| part.pairs.len()).sum();
         let length = parts.first().map_or(1, |part| part.length);
-        let places = match (settings.by_position, settings.by_source) {
+        let places = match (settings.by_position, settings.by_key_position) {
             (true, true) => length * (length + 1) / 2,
             (true, false) => length,
             _ => 1,
@@ -162,7 +162,7 @@ fn other(pairs: &[Pair], index: usize, seed: u64) -> Result<usize> {
 pub(crate) fn jobs(
     arch: &Architecture,
     settings: &Settings,
-    plan: &Plan,
+    plan: &SweepPlan,
     batch: &Batch,
     unit: Unit,
     only: Option<&BTreeSet<Site>>,
@@ -195,7 +195,7 @@ pub(crate) fn jobs(
             continue;
         }
         for position in 0..length {
-            match settings.by_source {
+            match settings.by_key_position {
                 false => add(Site { position: Some(position), ..site }),
                 true => (0..=position)
                     .for_each(|source| add(Site { position: Some(position), source: Some(source), ..site })),

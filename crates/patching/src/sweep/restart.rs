@@ -1,9 +1,12 @@
 //! The restarted runs of a job: rows of a batch that differ from the base run at their sites, taken through the rest of the model.
 
-use refrain_runner::{Action, Given, Intervention, LogitPositions, Model, Past, Plan, Positions, Run};
+use refrain_runner::{
+    Action, BoundInterventions, Intervention, KnownActivations, KvPrefix, LogitPositions, Model, Positions,
+    Run,
+};
 use tch::{Kind, Tensor};
 
-use super::local::{Before, Local};
+use super::local::{Before, BlockPatch};
 use super::plan::Job;
 use super::runs::Runs;
 use super::{Unit, heads_of};
@@ -16,7 +19,7 @@ use crate::scores::ByMetric;
 pub(crate) fn run(
     model: &Model,
     runs: &Runs,
-    local: &Local,
+    local: &BlockPatch,
     job: &Job,
     column: usize,
     metrics: &[Metric],
@@ -25,19 +28,19 @@ pub(crate) fn run(
     let layer = job.unit.layer;
     let stream = |layer: usize| rows.copies(&runs.base.at[layer]);
     let values = match local {
-        Local::Heads { base, changed } => {
+        BlockPatch::Heads { base, changed } => {
             let z = rows.copies(base)?;
             for (copy, site) in job.sites.iter().enumerate() {
                 rows.put(&z, copy, site, &rows.columns_of(changed)?)?;
             }
             rows.finish(layer, &stream(layer)?, |given| given.z = Some(&z))?
         }
-        Local::Columns { base, source } => {
+        BlockPatch::Columns { base, source } => {
             let z = rows.copies(base)?;
             let mut positions: Vec<usize> = job.sites.iter().filter_map(|site| site.position).collect();
             positions.sort_unstable();
             positions.dedup();
-            let changed = Local::columns(model, runs, job.unit, source, &positions)?;
+            let changed = BlockPatch::columns(model, runs, job.unit, source, &positions)?;
             for (copy, site) in job.sites.iter().enumerate() {
                 let at = positions.iter().position(|position| Some(*position) == site.position);
                 let changed = changed.f_get(at.unwrap_or(0) as i64)?;
@@ -47,7 +50,7 @@ pub(crate) fn run(
             }
             rows.finish(layer, &stream(layer)?, |given| given.z = Some(&z))?
         }
-        Local::Entries { base, change, values } => {
+        BlockPatch::Entries { base, change, values } => {
             let z = rows.copies(base)?;
             let times = base.size()[2] / values.size()[2];
             for (copy, site) in job.sites.iter().enumerate() {
@@ -61,24 +64,24 @@ pub(crate) fn run(
             }
             rows.finish(layer, &stream(layer)?, |given| given.z = Some(&z))?
         }
-        Local::Stream { layer, base, changed } => {
+        BlockPatch::Stream { layer, base, changed } => {
             rows.finish(*layer, &rows.replaced(base, changed)?, |_| {})?
         }
-        Local::AttnOut { base, changed } => {
+        BlockPatch::AttnOut { base, changed } => {
             let out = rows.replaced(base, changed)?;
             rows.finish(layer, &stream(layer)?, |given| given.attn_out = Some(&out))?
         }
-        Local::ResidMid { base, changed } => {
+        BlockPatch::ResidMid { base, changed } => {
             let mid = rows.replaced(base, changed)?;
             rows.finish(layer, &stream(layer)?, |given| given.resid_mid = Some(&mid))?
         }
-        Local::MlpOut { before, base, changed } => {
+        BlockPatch::MlpOut { before, base, changed } => {
             rows.after_mlp(layer, before, &rows.replaced(base, changed)?)?
         }
-        Local::Neurons { before, base, change, weight } => {
+        BlockPatch::Neurons { before, base, change, weight } => {
             rows.after_mlp(layer, before, &rows.neurons(base, change, weight)?)?
         }
-        Local::Hooked { source } => rows.hooked(source)?,
+        BlockPatch::Hooked { source } => rows.hooked(source)?,
     };
     Ok(values)
 }
@@ -184,14 +187,14 @@ impl Rows<'_> {
         &self,
         layer: usize,
         stream: &'t Tensor,
-        give: impl FnOnce(&mut Given<'t>),
+        give: impl FnOnce(&mut KnownActivations<'t>),
     ) -> Result<ByMetric> {
         if layer == self.model.architecture().n_layers {
             return self.read(&stream.f_narrow(1, stream.size()[1] - 1, 1)?);
         }
-        let mut given = Given::default();
+        let mut given = KnownActivations::default();
         give(&mut given);
-        let plan = Plan::new(self.model.architecture(), &self.runs.under.what, &[])?;
+        let plan = BoundInterventions::new(self.model.architecture(), &self.runs.under.what, &[])?;
         let run = Run { start: Some((layer, stream)), given, plan: Some(&plan), ..Run::default() };
         self.go(stream.size()[0], run)
     }
@@ -199,8 +202,8 @@ impl Rows<'_> {
     fn go(&self, rows: i64, run: Run<'_>) -> Result<ByMetric> {
         let ids = self.columns_of(&self.runs.base.ids)?;
         let ids = ids.f_repeat([rows / self.pairs(), 1])?;
-        let past = Past::new(&self.runs.kv, self.column)?;
-        let (logits, steps) = (LogitPositions::LastStream, self.runs.under.steps);
+        let past = KvPrefix::new(&self.runs.kv, self.column)?;
+        let (logits, steps) = (LogitPositions::LastResidual, self.runs.under.steps);
         let run = Run { past: Some(&past), logits, steps, ..run };
         self.read(&self.model.run(&ids, run)?.resid)
     }
@@ -234,7 +237,7 @@ impl Rows<'_> {
             ..Intervention::new(hook, Action::Replace("source".into()))
         }));
         let arch = self.model.architecture();
-        let plan = Plan::new(arch, &what, &[("source", &kept)])?;
+        let plan = BoundInterventions::new(arch, &what, &[("source", &kept)])?;
         let first = arch.restart_layer(layer);
         let stream = self.copies(&self.runs.base.at[first])?;
         let run = Run { start: Some((first, &stream)), plan: Some(&plan), ..Run::default() };

@@ -1,12 +1,14 @@
 //! The runs of a batch that all of its sites start from: the one that is changed, kept whole, and where the changes come from.
 
-use refrain_runner::{ActivationCache, Hook, KvCache, LogitPositions, Model, NameFilter, Plan, Point, Run};
+use refrain_runner::{
+    ActivationCache, BoundInterventions, Hook, HookPoint, KvCache, LogitPositions, Model, NameFilter, Run,
+};
 use tch::Tensor;
 
 use super::plan::Batch;
 use super::reference::Means;
 use super::settings::{Change, Settings};
-use super::under::Under;
+use super::under::Background;
 use crate::component::Component;
 use crate::error::Result;
 use crate::metric::{Targets, measure};
@@ -26,7 +28,7 @@ pub(crate) struct Streams {
 
 /// Where a site's new value comes from.
 #[derive(Debug)]
-pub(crate) enum Source {
+pub(crate) enum PatchSource {
     /// Another run.
     Run(Streams),
     /// Means, `[1, pos, ...]`.
@@ -40,14 +42,14 @@ pub(crate) enum Source {
 pub(crate) struct Runs {
     pub(crate) base: Streams,
     pub(crate) kv: KvCache,
-    pub(crate) source: Source,
+    pub(crate) source: PatchSource,
     pub(crate) targets: Targets,
     pub(crate) clean: ByMetric,
     pub(crate) corrupted: ByMetric,
     /// The metrics of the run that is changed.
     pub(crate) unchanged: ByMetric,
     /// What holds in all of them.
-    pub(crate) under: Under,
+    pub(crate) under: Background,
 }
 
 impl Streams {
@@ -65,18 +67,18 @@ impl Streams {
         ids: Tensor,
         kv: Option<&mut KvCache>,
         heads: bool,
-        under: &Under,
+        under: &Background,
     ) -> Result<(Self, Tensor)> {
         let n_layers = model.architecture().n_layers;
-        let last = Hook::block(n_layers - 1, Point::ResidPost);
+        let last = Hook::block(n_layers - 1, HookPoint::ResidPost);
         let streams: Vec<Hook> =
-            (0..n_layers).map(|layer| Hook::block(layer, Point::ResidPre)).chain([last]).collect();
+            (0..n_layers).map(|layer| Hook::block(layer, HookPoint::ResidPre)).chain([last]).collect();
         let z: Vec<Hook> = match heads {
-            true => (0..n_layers).map(|layer| Hook::block(layer, Point::Z)).collect(),
+            true => (0..n_layers).map(|layer| Hook::block(layer, HookPoint::Z)).collect(),
             false => Vec::new(),
         };
         let names = NameFilter::hooks(&[&streams[..], &z[..]].concat());
-        let plan = Plan::new(model.architecture(), &under.what, &[])?;
+        let plan = BoundInterventions::new(model.architecture(), &under.what, &[])?;
         let (plan, steps, logits) = (Some(&plan), under.steps, LogitPositions::Last);
         let output = model.run(&ids, Run { names, plan, steps, kv, logits, ..Run::default() })?;
         let kept = |hooks: &[Hook]| -> Result<Vec<Tensor>> {
@@ -87,7 +89,7 @@ impl Streams {
     }
 
     /// `attn.hook_z` of `layer`.
-    pub(crate) fn z(&self, model: &Model, under: &Under, layer: usize) -> Result<Tensor> {
+    pub(crate) fn z(&self, model: &Model, under: &Background, layer: usize) -> Result<Tensor> {
         match self.z.get(layer) {
             Some(z) => Ok(z.shallow_clone()),
             None => super::local::at(model, self, under, layer, Component::Z.hook(layer)),
@@ -102,7 +104,7 @@ impl Runs {
         batch: &Batch,
         settings: &Settings,
         means: &Means,
-        under: &Under,
+        under: &Background,
     ) -> Result<Self> {
         let own: Vec<Pair> = batch.pairs.iter().map(|index| pairs[*index].clone()).collect();
         let clean_ids = model.ids(&own.iter().map(|pair| pair.clean.clone()).collect::<Vec<_>>())?;
@@ -119,14 +121,14 @@ impl Runs {
         let corrupted_values = measure(&settings.metrics, &corrupted_logits, &targets)?;
         let unchanged = if into_clean { clean_values.clone() } else { corrupted_values.clone() };
         let (base, source) = match settings.change {
-            Change::Denoise => (corrupted, Source::Run(clean)),
-            Change::Noise => (clean, Source::Run(corrupted)),
-            Change::Zero => (clean, Source::Zero),
-            Change::Mean { .. } => (clean, Source::Means(means.of_length(batch.length)?)),
+            Change::Denoise => (corrupted, PatchSource::Run(clean)),
+            Change::Noise => (clean, PatchSource::Run(corrupted)),
+            Change::Zero => (clean, PatchSource::Zero),
+            Change::Mean { .. } => (clean, PatchSource::Means(means.of_length(batch.length)?)),
             Change::Resample { .. } => {
                 let others: Vec<Vec<i64>> =
                     batch.others.iter().map(|index| pairs[*index].clean.clone()).collect();
-                (clean, Source::Run(Streams::run(model, model.ids(&others)?, None, heads, under)?.0))
+                (clean, PatchSource::Run(Streams::run(model, model.ids(&others)?, None, heads, under)?.0))
             }
         };
         let under = under.clone();
@@ -145,9 +147,9 @@ impl Runs {
     /// The same for another thread.
     pub(crate) fn shallow_clone(&self) -> Self {
         let source = match &self.source {
-            Source::Run(streams) => Source::Run(streams.shallow_clone()),
-            Source::Means(means) => Source::Means(means.shallow_clone()),
-            Source::Zero => Source::Zero,
+            PatchSource::Run(streams) => PatchSource::Run(streams.shallow_clone()),
+            PatchSource::Means(means) => PatchSource::Means(means.shallow_clone()),
+            PatchSource::Zero => PatchSource::Zero,
         };
         Runs {
             base: self.base.shallow_clone(),
@@ -171,12 +173,12 @@ impl Runs {
         like: &dyn Fn() -> Result<Tensor>,
     ) -> Result<Tensor> {
         match (&self.source, component) {
-            (Source::Zero, _) => Ok(like()?.f_zeros_like()?),
-            (Source::Means(means), _) => Ok(means.get(component.hook(layer))?.f_expand_as(&like()?)?),
-            (Source::Run(streams), Component::ResidPre) => Ok(streams.at[layer].shallow_clone()),
-            (Source::Run(streams), Component::ResidPost) => Ok(streams.at[layer + 1].shallow_clone()),
-            (Source::Run(streams), Component::Z) => streams.z(model, &self.under, layer),
-            (Source::Run(streams), _) => {
+            (PatchSource::Zero, _) => Ok(like()?.f_zeros_like()?),
+            (PatchSource::Means(means), _) => Ok(means.get(component.hook(layer))?.f_expand_as(&like()?)?),
+            (PatchSource::Run(streams), Component::ResidPre) => Ok(streams.at[layer].shallow_clone()),
+            (PatchSource::Run(streams), Component::ResidPost) => Ok(streams.at[layer + 1].shallow_clone()),
+            (PatchSource::Run(streams), Component::Z) => streams.z(model, &self.under, layer),
+            (PatchSource::Run(streams), _) => {
                 super::local::at(model, streams, &self.under, layer, component.hook(layer))
             }
         }

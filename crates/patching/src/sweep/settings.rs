@@ -59,7 +59,7 @@ pub struct Settings {
     /// One position at a time instead of all at once.
     pub by_position: bool,
     /// At patterns and by position: one entry (query and key position) at a time.
-    pub by_source: bool,
+    pub by_key_position: bool,
     /// Bytes that may be in use beside the model's weights.
     pub memory: u64,
     /// Runs side by side, each on one core; on a GPU there is one.
@@ -85,12 +85,12 @@ impl Settings {
                 "pair {pair} has no foil, which the metric logit_diff needs\nhint: give one, or choose the metric logit"
             )));
         }
-        if self.by_source && !(self.by_position && self.components == [Component::Pattern]) {
+        if self.by_key_position && !(self.by_position && self.components == [Component::Pattern]) {
             return Err(Error::Input(
                 "entries one at a time are those of `pattern`, alone and by position".into(),
             ));
         }
-        if self.by_source && arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {
+        if self.by_key_position && arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {
             return Err(Error::Input(format!(
                 "layers of this {} model share keys: entries of patterns cannot be patched one at a time there\n\
                  hint: patch whole rows, by position",

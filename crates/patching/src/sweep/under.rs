@@ -1,19 +1,19 @@
 //! Interventions that hold in every run of a sweep, beside what is patched.
 
-use refrain_runner::{Intervention, Steps};
+use refrain_runner::{Intervention, StepIndex};
 
 use crate::error::{Error, Result};
 
 /// Interventions that hold throughout, and which generation step each position belongs to.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Under {
+pub(crate) struct Background {
     pub(crate) what: Vec<Intervention>,
-    pub(crate) steps: Steps,
+    pub(crate) steps: StepIndex,
 }
 
-impl Under {
+impl Background {
     /// Refuses what cannot hold in a restarted run.
-    pub(crate) fn new(what: Vec<Intervention>, steps: Steps) -> Result<Self> {
+    pub(crate) fn new(what: Vec<Intervention>, steps: StepIndex) -> Result<Self> {
         for one in &what {
             // The stream that a restarted run begins with has been through this hook already.
             if one.hook.ends_with("hook_resid_pre") || one.rows.is_some() {
@@ -24,7 +24,7 @@ impl Under {
                 )));
             }
         }
-        Ok(Under { what, steps })
+        Ok(Background { what, steps })
     }
 
     /// They, and `more` after them.

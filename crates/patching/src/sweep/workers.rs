@@ -7,8 +7,8 @@ use std::sync::mpsc;
 
 use refrain_runner::Model;
 
-use super::local::Local;
-use super::plan::{Batch, Job, Plan, jobs};
+use super::local::BlockPatch;
+use super::plan::{Batch, Job, SweepPlan, jobs};
 use super::runs::Runs;
 use super::settings::Settings;
 use super::{Unit, cost, restart};
@@ -27,7 +27,7 @@ pub(crate) struct Work<'a> {
     pub(crate) model: &'a Model,
     pub(crate) runs: &'a Runs,
     pub(crate) settings: &'a Settings,
-    pub(crate) plan: &'a Plan,
+    pub(crate) plan: &'a SweepPlan,
     pub(crate) batch: &'a Batch,
     /// The only sites that are wanted.
     pub(crate) only: Option<&'a BTreeSet<Site>>,
@@ -91,7 +91,7 @@ pub(crate) fn run(
             scope.spawn(move || {
                 let _guard = tch::no_grad_guard();
                 tch::set_num_threads(1);
-                let mut known: Option<(Unit, Local)> = None;
+                let mut known: Option<(Unit, BlockPatch)> = None;
                 while !stop.load(Ordering::Relaxed) {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some((_, job)) = work.get(index) else { break };
@@ -128,13 +128,13 @@ fn run_job(
     runs: &Runs,
     settings: &Settings,
     job: &Job,
-    known: &mut Option<(Unit, Local)>,
+    known: &mut Option<(Unit, BlockPatch)>,
 ) -> Result<Vec<ByMetric>> {
     let Some(column) = job.column else {
         return Ok(vec![runs.unchanged.clone(); job.sites.len()]);
     };
     if known.as_ref().is_none_or(|(unit, _)| *unit != job.unit) {
-        let local = Local::new(model, runs, job.unit, settings.by_position, settings.by_source)?;
+        let local = BlockPatch::new(model, runs, job.unit, settings.by_position, settings.by_key_position)?;
         *known = Some((job.unit, local));
     }
     let Some((_, local)) = known else { return Ok(Vec::new()) };

@@ -100,24 +100,24 @@ impl Norm {
 #[serde(rename_all = "snake_case")]
 pub enum NormPlace {
     /// Before attention and before the MLP: `x + attn(ln1(x))`.
-    Before,
+    Pre,
     /// After each of them: `x + ln1_post(attn(x))` (OLMo 2).
-    After,
+    PostSublayer,
     /// Both: `x + ln1_post(attn(ln1(x)))` (Gemma 2).
-    Around,
+    Sandwich,
     /// On the stream, after the addition: `ln1(x + attn(x))` (the original transformer, OPT-350m).
-    Stream,
+    Post,
 }
 
 impl NormPlace {
     /// `ln1` and `ln2` exist.
     pub fn has_first(self) -> bool {
-        self != NormPlace::After
+        self != NormPlace::PostSublayer
     }
 
     /// `ln1_post` and `ln2_post` exist.
     pub fn has_post(self) -> bool {
-        matches!(self, NormPlace::After | NormPlace::Around)
+        matches!(self, NormPlace::PostSublayer | NormPlace::Sandwich)
     }
 }
 

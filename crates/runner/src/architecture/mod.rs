@@ -8,7 +8,7 @@ mod validate;
 
 use serde::Serialize;
 
-use crate::hook::{Axes, Hook, Point};
+use crate::hook::{Axes, Hook, HookPoint};
 
 pub use layer::{Activation, BesideDense, Experts, Keys, Layer, Mlp, Norm, NormPlace, QkNorm};
 pub use rotary::{Pairing, Rotary, Scaling};
@@ -85,26 +85,26 @@ impl Architecture {
     pub fn has(&self, hook: Hook) -> bool {
         let Some(index) = hook.layer() else {
             return match hook.point() {
-                Point::PosEmbed => self.learned_positions,
-                Point::FinalScale | Point::FinalNormalized => self.final_norm,
+                HookPoint::PosEmbed => self.learned_positions,
+                HookPoint::FinalScale | HookPoint::FinalNormalized => self.final_norm,
                 _ => true,
             };
         };
         let Some(layer) = self.layers.get(index) else { return false };
         let own_keys = !matches!(layer.keys, Keys::OfLayer(_));
         match hook.point() {
-            Point::K | Point::V => own_keys,
-            Point::RotQ => layer.rotary.is_some(),
-            Point::RotK => layer.rotary.is_some() && own_keys,
-            Point::Ln1Scale | Point::Ln1Normalized => self.norm_place.has_first(),
-            Point::Ln2Scale | Point::Ln2Normalized => self.norm_place.has_first(),
-            Point::Ln1PostScale | Point::Ln1PostNormalized => self.norm_place.has_post(),
-            Point::Ln2PostScale | Point::Ln2PostNormalized => self.norm_place.has_post(),
-            Point::ResidMid => !self.parallel,
-            Point::MlpPre | Point::MlpPost => layer.d_mlp.is_some(),
-            Point::MlpPreLinear => layer.d_mlp.is_some() && matches!(self.mlp, Mlp::Gated { .. }),
-            Point::Router | Point::ExpertWeights => layer.experts.is_some(),
-            Point::PerLayerInput | Point::PerLayerOut => self.per_layer_width.is_some(),
+            HookPoint::K | HookPoint::V => own_keys,
+            HookPoint::RotQ => layer.rotary.is_some(),
+            HookPoint::RotK => layer.rotary.is_some() && own_keys,
+            HookPoint::Ln1Scale | HookPoint::Ln1Normalized => self.norm_place.has_first(),
+            HookPoint::Ln2Scale | HookPoint::Ln2Normalized => self.norm_place.has_first(),
+            HookPoint::Ln1PostScale | HookPoint::Ln1PostNormalized => self.norm_place.has_post(),
+            HookPoint::Ln2PostScale | HookPoint::Ln2PostNormalized => self.norm_place.has_post(),
+            HookPoint::ResidMid => !self.parallel,
+            HookPoint::MlpPre | HookPoint::MlpPost => layer.d_mlp.is_some(),
+            HookPoint::MlpPreLinear => layer.d_mlp.is_some() && matches!(self.mlp, Mlp::Gated { .. }),
+            HookPoint::Router | HookPoint::ExpertWeights => layer.experts.is_some(),
+            HookPoint::PerLayerInput | HookPoint::PerLayerOut => self.per_layer_width.is_some(),
             _ => true,
         }
     }
@@ -117,16 +117,18 @@ impl Architecture {
             None => None,
         };
         match hook.point() {
-            Point::Ln1Scale | Point::Ln2Scale | Point::FinalScale => Some(1),
-            Point::Ln1PostScale | Point::Ln2PostScale => Some(1),
-            Point::Q | Point::K | Point::V | Point::RotQ | Point::RotK | Point::Z => {
+            HookPoint::Ln1Scale | HookPoint::Ln2Scale | HookPoint::FinalScale => Some(1),
+            HookPoint::Ln1PostScale | HookPoint::Ln2PostScale => Some(1),
+            HookPoint::Q | HookPoint::K | HookPoint::V | HookPoint::RotQ | HookPoint::RotK | HookPoint::Z => {
                 layer.map(|layer| layer.d_head)
             }
-            Point::AttnScores | Point::Pattern => None,
-            Point::MlpPre | Point::MlpPreLinear | Point::MlpPost => layer.and_then(|layer| layer.d_mlp),
-            Point::Router | Point::ExpertWeights => Some(layer?.experts.as_ref()?.count),
-            Point::PerLayerInput => self.per_layer_width,
-            Point::Logits => Some(self.n_vocab),
+            HookPoint::AttnScores | HookPoint::Pattern => None,
+            HookPoint::MlpPre | HookPoint::MlpPreLinear | HookPoint::MlpPost => {
+                layer.and_then(|layer| layer.d_mlp)
+            }
+            HookPoint::Router | HookPoint::ExpertWeights => Some(layer?.experts.as_ref()?.count),
+            HookPoint::PerLayerInput => self.per_layer_width,
+            HookPoint::Logits => Some(self.n_vocab),
             _ => Some(self.d_model),
         }
     }

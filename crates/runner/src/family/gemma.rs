@@ -5,7 +5,7 @@ use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::{Error, Result};
 use crate::forward::norm::wider;
-use crate::weights::{Block, NormWeights, Source, Weights};
+use crate::weights::{Block, NormWeights, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
@@ -45,13 +45,13 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let mut weights = parts::llama_weights(arch, source, block)?;
     weights.final_norm = weights.final_norm.map(plus_one).transpose()?;
     Ok(weights)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let mut block = parts::llama_block(arch, source, layer)?;
     for norm in [&mut block.ln1, &mut block.ln2] {
         *norm = norm.take().map(plus_one).transpose()?;

@@ -4,7 +4,7 @@
 use super::{Config, gemma, parts, shape};
 use crate::architecture::{Architecture, NormPlace};
 use crate::error::Result;
-use crate::weights::{Block, Source, Weights};
+use crate::weights::{Block, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
@@ -24,7 +24,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
 /// What Gemma 2 and 3 have in common.
 pub(super) fn common(config: &Config) -> Result<Architecture> {
     let mut arch = gemma::common(config)?;
-    arch.norm_place = NormPlace::Around;
+    arch.norm_place = NormPlace::Sandwich;
     let scalar = config.number_or("query_pre_attn_scalar", 256.0)?;
     arch.layers.iter_mut().for_each(|layer| layer.score_factor = 1.0 / scalar.sqrt());
     // Which cache `transformers` is to make.
@@ -32,15 +32,15 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let mut weights = parts::llama_weights(arch, source, block)?;
     weights.final_norm = weights.final_norm.map(gemma::plus_one).transpose()?;
     Ok(weights)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
-    let norm = |source: &mut dyn Source, name: &str| {
+    let norm = |source: &mut dyn TensorSource, name: &str| {
         parts::norm(arch, source, &format!("{at}.{name}"), arch.d_model).and_then(gemma::plus_one).map(Some)
     };
     let mut attention = parts::attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;

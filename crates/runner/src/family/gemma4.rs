@@ -6,12 +6,13 @@ use super::{Config, gemma, parts, shape};
 use crate::architecture::{Architecture, BesideDense, Experts, Keys, NormPlace, QkNorm};
 use crate::error::{Error, Result};
 use crate::weights::{
-    Block, ExpertWeights, MlpWeights, NormWeights, OwnNorms, PerLayerInputs, PerLayerWeights, Source, Weights,
+    Block, ExpertWeights, MlpWeights, NormWeights, OwnNorms, PerLayerInputs, PerLayerWeights, TensorSource,
+    Weights,
 };
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = gemma::common(config)?;
-    arch.norm_place = NormPlace::Around;
+    arch.norm_place = NormPlace::Sandwich;
     arch.qk_norm = Some(QkNorm::Head);
     arch.v_norm = true;
     arch.layer_scale = true;
@@ -128,7 +129,7 @@ fn keys(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Result<()>
     Ok(())
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let weights = parts::llama_weights(arch, source, block)?;
     let Some(width) = arch.per_layer_width else { return Ok(weights) };
     let all = arch.n_layers * width;
@@ -142,10 +143,11 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { per_layer: Some(per_layer), ..weights })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let (at, d) = (format!("model.layers.{layer}"), arch.d_model);
-    let norm =
-        |source: &mut dyn Source, name: &str| wide_norm(arch, source, &format!("{at}.{name}"), d).map(Some);
+    let norm = |source: &mut dyn TensorSource, name: &str| {
+        wide_norm(arch, source, &format!("{at}.{name}"), d).map(Some)
+    };
     let form = &arch.layers[layer];
     if matches!(form.keys, Keys::OfLayer(_)) {
         // Checkpoints may hold projections that layers with the keys of another do not use.
@@ -181,7 +183,12 @@ fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<B
 }
 
 /// Experts stored in two tensors for all of them.
-fn experts(arch: &Architecture, source: &mut dyn Source, at: &str, form: &Experts) -> Result<ExpertWeights> {
+fn experts(
+    arch: &Architecture,
+    source: &mut dyn TensorSource,
+    at: &str,
+    form: &Experts,
+) -> Result<ExpertWeights> {
     let (d, width, count) = (arch.d_model as i64, form.d_expert as i64, form.count as i64);
     let fused = source.take(&format!("{at}.experts.gate_up_proj"), &[count, 2 * width, d])?;
     let output = source.take(&format!("{at}.experts.down_proj"), &[count, d, width])?;
@@ -195,8 +202,9 @@ fn experts(arch: &Architecture, source: &mut dyn Source, at: &str, form: &Expert
         })
     };
     let scale = source.take(&format!("{at}.router.scale"), &[d])?;
-    let norm =
-        |source: &mut dyn Source, name: &str| wide_norm(arch, source, &format!("{at}.{name}"), arch.d_model);
+    let norm = |source: &mut dyn TensorSource, name: &str| {
+        wide_norm(arch, source, &format!("{at}.{name}"), arch.d_model)
+    };
     let own_norms = OwnNorms {
         router: NormWeights { weight: Some(scale.f_div_scalar((d as f64).sqrt())?), bias: None },
         input: norm(source, "pre_feedforward_layernorm_2")?,
@@ -213,7 +221,12 @@ fn experts(arch: &Architecture, source: &mut dyn Source, at: &str, form: &Expert
 }
 
 /// A norm applied before the result is rounded to the model's dtype.
-fn wide_norm(arch: &Architecture, source: &mut dyn Source, name: &str, width: usize) -> Result<NormWeights> {
+fn wide_norm(
+    arch: &Architecture,
+    source: &mut dyn TensorSource,
+    name: &str,
+    width: usize,
+) -> Result<NormWeights> {
     let norm = parts::norm(arch, source, name, width)?;
     let wide = |weight: tch::Tensor| weight.f_to_kind(crate::forward::norm::wider(weight.kind()));
     Ok(NormWeights { weight: norm.weight.map(wide).transpose()?, bias: None })

@@ -10,7 +10,7 @@ use tch::Tensor;
 use super::{Config, gemma2, gemma3, gemma4};
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::weights::{Part, Source, Weights};
+use crate::weights::{Part, TensorSource, Weights};
 
 /// What `transformers` takes for absent keys of Gemma 3's `text_config`: the published 4B states five.
 const GEMMA3_DEFAULTS: &[u8] = br#"{
@@ -93,24 +93,24 @@ fn of_text(
     Ok(arch)
 }
 
-pub(super) fn gemma3_weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn gemma3_weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     // The layout of the files on the hub, which older versions of transformers wrote.
     let older = source.has("language_model.model.embed_tokens.weight");
     gemma2::weights(arch, &mut TextPart::new(source, older))
 }
 
-pub(super) fn gemma4_weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn gemma4_weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     gemma4::weights(arch, &mut TextPart::new(source, false))
 }
 
 /// The text model's weights under the names that they have in a model for text alone.
 struct TextPart<'a> {
-    whole: &'a mut dyn Source,
+    whole: &'a mut dyn TensorSource,
     older: bool,
 }
 
 impl<'a> TextPart<'a> {
-    fn new(whole: &'a mut dyn Source, older: bool) -> Self {
+    fn new(whole: &'a mut dyn TensorSource, older: bool) -> Self {
         for tower in TOWERS {
             let prefix = if older { tower.to_owned() } else { format!("model.{tower}") };
             whole.skip_all(&prefix);
@@ -128,7 +128,7 @@ impl<'a> TextPart<'a> {
     }
 }
 
-impl Source for TextPart<'_> {
+impl TensorSource for TextPart<'_> {
     fn has(&self, name: &str) -> bool {
         self.whole.has(&self.name(name))
     }

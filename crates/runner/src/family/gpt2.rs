@@ -5,7 +5,7 @@ use super::shape::{self, Sizes};
 use super::{Config, parts};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::{Error, Result};
-use crate::weights::{Attention, Block, Linear, MlpWeights, Part, Source, Weights};
+use crate::weights::{Attention, Block, Linear, MlpWeights, Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     config.refuse_flag("add_cross_attention", "this is no decoder-only model")?;
@@ -52,7 +52,7 @@ pub(super) fn gpt_shape(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     // Checkpoints of the bare GPT2Model lack the prefix.
     let prefix = if source.has("wte.weight") { "" } else { "transformer." };
     let d = arch.d_model;
@@ -68,9 +68,9 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { positions: Some(positions), blocks, final_norm, ..Weights::new(embed, unembed) })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize, at: &str) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize, at: &str) -> Result<Block> {
     let (d, heads) = (arch.d_model, arch.n_heads * arch.layers[layer].d_head);
-    fn conv1d(source: &mut dyn Source, name: &str, input: usize, output: usize) -> Result<Linear> {
+    fn conv1d(source: &mut dyn TensorSource, name: &str, input: usize, output: usize) -> Result<Linear> {
         let stored = source.take(&format!("{name}.weight"), &[input as i64, output as i64])?;
         // A weight that is being trained stays the caller's own.
         let weight = if stored.requires_grad() { stored.f_tr()? } else { stored.f_tr()?.f_contiguous()? };
@@ -85,7 +85,7 @@ fn block(arch: &Architecture, source: &mut dyn Source, layer: usize, at: &str) -
         k_norm: None,
         out: conv1d(source, &format!("{at}.attn.c_proj"), heads, d)?,
     };
-    let mlp = |source: &mut dyn Source, width: usize| -> Result<MlpWeights> {
+    let mlp = |source: &mut dyn TensorSource, width: usize| -> Result<MlpWeights> {
         Ok(MlpWeights {
             gate: None,
             input: conv1d(source, &format!("{at}.mlp.c_fc"), d, width)?,

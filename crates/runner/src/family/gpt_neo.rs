@@ -4,7 +4,7 @@ use super::shape::{self, Sizes};
 use super::{Config, parts};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::{Error, Result};
-use crate::weights::{Block, Part, Source, Weights};
+use crate::weights::{Block, Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let d_model = config.size("hidden_size")?;
@@ -80,7 +80,7 @@ fn kinds(config: &Config, n_layers: usize) -> Result<Vec<bool>> {
     names.iter().map(local).collect()
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let d = arch.d_model;
     source.enter(Part::Embed);
     let embed = source.take("transformer.wte.weight", &[arch.n_vocab as i64, d as i64])?;
@@ -92,7 +92,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { positions: Some(positions), blocks, final_norm, ..Weights::new(embed, unembed) })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("transformer.h.{layer}");
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.ln_1"), arch.d_model)?),

@@ -4,7 +4,7 @@
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::Result;
-use crate::weights::{Attention, Block, Linear, Part, Source, Weights};
+use crate::weights::{Attention, Block, Linear, Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let sizes = shape::plain_heads(config, "intermediate_size")?;
@@ -20,7 +20,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let d = arch.d_model;
     source.enter(Part::Embed);
     let embed = source.take("gpt_neox.embed_in.weight", &[arch.n_vocab as i64, d as i64])?;
@@ -31,7 +31,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { blocks, final_norm, ..Weights::new(embed, unembed) })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let (at, d, n_heads) = (format!("gpt_neox.layers.{layer}"), arch.d_model, arch.n_heads);
     let d_head = arch.layers[layer].d_head;
     let name = format!("{at}.attention.query_key_value");

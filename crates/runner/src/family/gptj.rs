@@ -5,7 +5,7 @@ use super::{Config, gpt2, parts};
 use crate::architecture::Architecture;
 use crate::architecture::{Pairing, Rotary, Scaling};
 use crate::error::{Error, Result};
-use crate::weights::{Block, Part, ShallowClone, Source, Weights};
+use crate::weights::{Block, Part, ShallowClone, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = gpt2::gpt_shape(config)?;
@@ -26,7 +26,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let d = arch.d_model;
     source.enter(Part::Embed);
     let embed = source.take("transformer.wte.weight", &[arch.n_vocab as i64, d as i64])?;
@@ -37,7 +37,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { blocks, final_norm, ..Weights::new(embed, unembed) })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("transformer.h.{layer}");
     let ln1 = parts::norm(arch, source, &format!("{at}.ln_1"), arch.d_model)?;
     Ok(Block {

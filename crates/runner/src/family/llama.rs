@@ -3,7 +3,7 @@
 use super::{Config, parts, shape};
 use crate::architecture::Architecture;
 use crate::error::Result;
-use crate::weights::{Source, Weights};
+use crate::weights::{TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
@@ -13,6 +13,6 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     parts::llama_weights(arch, source, parts::llama_block)
 }

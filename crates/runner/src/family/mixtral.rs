@@ -3,7 +3,7 @@
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Architecture, BesideDense, Experts};
 use crate::error::Result;
-use crate::weights::{Block, Source, Weights};
+use crate::weights::{Block, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::unrotated(config, 1e-5)?;
@@ -22,13 +22,13 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     parts::llama_weights(arch, source, block)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
-    let norm = |source: &mut dyn Source, name: &str| {
+    let norm = |source: &mut dyn TensorSource, name: &str| {
         parts::norm(arch, source, &format!("{at}.{name}"), arch.d_model).map(Some)
     };
     let form = arch.layers[layer].experts.as_ref();

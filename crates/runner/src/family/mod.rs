@@ -32,13 +32,13 @@ pub use config::Config;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::weights::{Source, Weights};
+use crate::weights::{TensorSource, Weights};
 
 /// What a family is: its `model_type`, and how its files are read.
 struct Family {
     name: &'static str,
     architecture: fn(&Config) -> Result<Architecture>,
-    weights: fn(&Architecture, &mut dyn Source) -> Result<Weights>,
+    weights: fn(&Architecture, &mut dyn TensorSource) -> Result<Weights>,
 }
 
 macro_rules! families {
@@ -102,6 +102,6 @@ pub fn architecture(config: &Config) -> Result<Architecture> {
 ///
 /// # Errors
 /// [`Error::Weight`] for a tensor that is missing or does not fit, and whatever `source` finds wrong.
-pub fn weights(architecture: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub fn weights(architecture: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     (family(&architecture.family)?.weights)(architecture, source)
 }

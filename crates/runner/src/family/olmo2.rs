@@ -4,25 +4,25 @@
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Architecture, NormPlace, QkNorm};
 use crate::error::Result;
-use crate::weights::{Block, Source, Weights};
+use crate::weights::{Block, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::unrotated(config, 1e-5)?;
     rope::everywhere(config, &mut arch, 10_000.0)?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.norm_place = NormPlace::After;
+    arch.norm_place = NormPlace::PostSublayer;
     arch.qk_norm = Some(QkNorm::AllHeads);
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     parts::llama_weights(arch, source, block)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
-    let norm = |source: &mut dyn Source, name: &str| {
+    let norm = |source: &mut dyn TensorSource, name: &str| {
         parts::norm(arch, source, &format!("{at}.{name}"), arch.d_model).map(Some)
     };
     Ok(Block {

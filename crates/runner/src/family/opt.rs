@@ -4,7 +4,7 @@
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm, NormPlace};
 use crate::error::Result;
-use crate::weights::{Block, Part, Source, Weights};
+use crate::weights::{Block, Part, TensorSource, Weights};
 
 /// Rows of the table of positions before that of position 0.
 const OFFSET: usize = 2;
@@ -16,7 +16,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::plain(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Plain { activation })?;
     let before = config.flag_or("do_layer_norm_before", true)?;
     let removed = config.flag_or("_remove_final_layer_norm", false)?;
-    arch.norm_place = if before { NormPlace::Before } else { NormPlace::Stream };
+    arch.norm_place = if before { NormPlace::Pre } else { NormPlace::Post };
     arch.final_norm = before && !removed;
     arch.norm_affine = config.flag_or("layer_norm_elementwise_affine", true)?;
     let bias = config.flag_or("enable_bias", true)?;
@@ -28,7 +28,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let d = arch.d_model;
     let width = arch.embed_width.unwrap_or(d);
     // Checkpoints of the bare OPTModel lack the prefix.
@@ -38,7 +38,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
         source.take(&format!("{prefix}.embed_tokens.weight"), &[arch.n_vocab as i64, width as i64])?;
     let table = [(arch.n_ctx + arch.position_offset) as i64, d as i64];
     let positions = source.take(&format!("{prefix}.embed_positions.weight"), &table)?;
-    let projection = |source: &mut dyn Source, name: &str, shape: [usize; 2]| match arch.embed_width {
+    let projection = |source: &mut dyn TensorSource, name: &str, shape: [usize; 2]| match arch.embed_width {
         Some(_) => parts::linear(source, &format!("{prefix}.{name}"), shape, false).map(Some),
         None => Ok(None),
     };
@@ -57,7 +57,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<We
     Ok(Weights { embed_in, positions, blocks, final_norm, unembed_in, ..Weights::new(embed, unembed) })
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize, at: &str) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize, at: &str) -> Result<Block> {
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.self_attn_layer_norm"), arch.d_model)?),
         ln2: Some(parts::norm(arch, source, &format!("{at}.final_layer_norm"), arch.d_model)?),

@@ -3,11 +3,16 @@
 use crate::architecture::{Architecture, BesideDense, Experts, Keys, QkNorm};
 use crate::error::Result;
 use crate::weights::{
-    Attention, Block, ExpertWeights, Linear, MlpWeights, NormWeights, Part, Source, Weights,
+    Attention, Block, ExpertWeights, Linear, MlpWeights, NormWeights, Part, TensorSource, Weights,
 };
 
 /// A linear map.
-pub(super) fn linear(source: &mut dyn Source, name: &str, shape: [usize; 2], bias: bool) -> Result<Linear> {
+pub(super) fn linear(
+    source: &mut dyn TensorSource,
+    name: &str,
+    shape: [usize; 2],
+    bias: bool,
+) -> Result<Linear> {
     Ok(Linear {
         weight: source.take(&format!("{name}.weight"), &shape.map(|n| n as i64))?,
         bias: if bias { Some(source.take(&format!("{name}.bias"), &[shape[0] as i64])?) } else { None },
@@ -23,7 +28,7 @@ pub(super) fn rows(fused: &Linear, first: usize, count: usize) -> Result<Linear>
 /// A norm over `width` entries in the form of the architecture's.
 pub(super) fn norm(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     name: &str,
     width: usize,
 ) -> Result<NormWeights> {
@@ -41,7 +46,7 @@ pub(super) fn norm(
 /// q, k, v and out under `{at}.{q,k,v}_proj` and `{at}.{out}`, with q_norm and k_norm where the architecture has them.
 pub(super) fn attention(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     layer: usize,
     at: &str,
     out: &str,
@@ -54,7 +59,7 @@ pub(super) fn attention(
     let q = project("q_proj", heads)?;
     let k = if own { Some(project("k_proj", groups)?) } else { None };
     let v = if shape.keys == Keys::Own { Some(project("v_proj", groups)?) } else { None };
-    let qk_norm = |source: &mut dyn Source, name: &str, all: usize| -> Result<Option<NormWeights>> {
+    let qk_norm = |source: &mut dyn TensorSource, name: &str, all: usize| -> Result<Option<NormWeights>> {
         let width = match arch.qk_norm {
             Some(QkNorm::Head) => shape.d_head,
             Some(QkNorm::AllHeads) => all,
@@ -76,7 +81,7 @@ pub(super) fn attention(
 /// A gated MLP of `width` neurons under `{at}.{names}`: gate, input, output.
 pub(super) fn gated_mlp(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     at: &str,
     [gate, input, output]: [&str; 3],
     width: usize,
@@ -92,7 +97,7 @@ pub(super) fn gated_mlp(
 /// A plain MLP under `{at}.{names}`: input, output.
 pub(super) fn plain_mlp(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     layer: usize,
     at: &str,
     [input, output]: [&str; 2],
@@ -112,13 +117,13 @@ pub(super) const GATE_UP_DOWN: [&str; 3] = ["gate_proj", "up_proj", "down_proj"]
 /// A mixture of experts under `{at}`: `gate` is the router, `experts.N` the experts.
 pub(super) fn experts(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     at: &str,
     form: &Experts,
     names: [&str; 3],
 ) -> Result<ExpertWeights> {
     let router = linear(source, &format!("{at}.gate"), [form.count, arch.d_model], false)?;
-    let expert = |index: usize, source: &mut dyn Source| {
+    let expert = |index: usize, source: &mut dyn TensorSource| {
         gated_mlp(arch, source, &format!("{at}.experts.{index}"), names, form.d_expert)
     };
     let experts = (0..form.count).map(|index| expert(index, source)).collect::<Result<_>>()?;
@@ -134,7 +139,7 @@ pub(super) fn experts(
 /// The dense MLP of a layer under Llama's names, or the shared expert beside its experts.
 pub(super) fn dense_mlp(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     layer: usize,
 ) -> Result<Option<MlpWeights>> {
     let shape = &arch.layers[layer];
@@ -146,7 +151,7 @@ pub(super) fn dense_mlp(
 }
 
 /// A block of Llama's names, experts included. Taken in the order of the forward pass, which fresh weights are drawn in.
-pub(super) fn llama_block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+pub(super) fn llama_block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
     let ln1 = norm(arch, source, &format!("{at}.input_layernorm"), arch.d_model)?;
     let attention = attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;
@@ -161,8 +166,8 @@ pub(super) fn llama_block(arch: &Architecture, source: &mut dyn Source, layer: u
 /// All weights, with Llama's names outside the blocks, and `block` for each of them.
 pub(super) fn llama_weights(
     arch: &Architecture,
-    source: &mut dyn Source,
-    block: impl Fn(&Architecture, &mut dyn Source, usize) -> Result<Block>,
+    source: &mut dyn TensorSource,
+    block: impl Fn(&Architecture, &mut dyn TensorSource, usize) -> Result<Block>,
 ) -> Result<Weights> {
     let embedding = [arch.n_vocab as i64, arch.d_model as i64];
     source.enter(Part::Embed);
@@ -177,8 +182,8 @@ pub(super) fn llama_weights(
 /// Every block, from the input up.
 pub(super) fn blocks(
     arch: &Architecture,
-    source: &mut dyn Source,
-    block: impl Fn(&Architecture, &mut dyn Source, usize) -> Result<Block>,
+    source: &mut dyn TensorSource,
+    block: impl Fn(&Architecture, &mut dyn TensorSource, usize) -> Result<Block>,
 ) -> Result<Vec<Block>> {
     let one = |layer: usize| {
         source.enter(Part::Block(layer));
@@ -190,7 +195,7 @@ pub(super) fn blocks(
 /// The unembedding: `embed` itself in a tied model, else `{name}`.
 pub(super) fn unembedding(
     arch: &Architecture,
-    source: &mut dyn Source,
+    source: &mut dyn TensorSource,
     name: &str,
     embed: &tch::Tensor,
     width: usize,

@@ -4,7 +4,7 @@
 use super::{Config, parts, rope, shape};
 use crate::architecture::Architecture;
 use crate::error::Result;
-use crate::weights::{Attention, Block, Linear, MlpWeights, Source, Weights};
+use crate::weights::{Attention, Block, Linear, MlpWeights, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::unrotated(config, 1e-5)?;
@@ -17,11 +17,11 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     parts::llama_weights(arch, source, block)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let (at, shape, d) = (format!("model.layers.{layer}"), &arch.layers[layer], arch.d_model);
     let (heads, groups) = (arch.n_heads * shape.d_head, shape.n_kv_heads * shape.d_head);
     let fused =

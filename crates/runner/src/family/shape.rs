@@ -45,7 +45,7 @@ pub(super) fn plain(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp) -> Resu
         n_ctx: sizes.n_ctx,
         layers: vec![layer; sizes.n_layers],
         norm,
-        norm_place: NormPlace::Before,
+        norm_place: NormPlace::Pre,
         parallel: false,
         final_norm: true,
         learned_positions: false,

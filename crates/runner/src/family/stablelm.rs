@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm, QkNorm};
 use crate::error::Result;
-use crate::weights::{Block, NormWeights, ShallowClone, Source, Weights};
+use crate::weights::{Block, NormWeights, ShallowClone, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let sizes = shape::llama_sizes(config)?;
@@ -21,11 +21,11 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-pub(super) fn weights(arch: &Architecture, source: &mut dyn Source) -> Result<Weights> {
+pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     parts::llama_weights(arch, source, block)
 }
 
-fn block(arch: &Architecture, source: &mut dyn Source, layer: usize) -> Result<Block> {
+fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
     let ln1 = parts::norm(arch, source, &format!("{at}.input_layernorm"), arch.d_model)?;
     // A parallel block has one norm for both.

@@ -6,12 +6,12 @@ use tch::{Kind, Tensor};
 use crate::architecture::{Architecture, Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
 use crate::forward::context::Mask;
+use crate::forward::kv_prefix::KvPrefix;
 use crate::forward::norm::plain;
-use crate::forward::past::Past;
 use crate::forward::rotation::Rotation;
-use crate::forward::{Given, Tap};
+use crate::forward::{KnownActivations, Tap};
 use crate::generate::KvCache;
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{Attention, Linear, NormWeights};
 
 /// Keys and values, each `[batch, kv_head, key pos, d_head]`, as a layer leaves them to those above it.
@@ -25,11 +25,11 @@ pub(crate) struct Context<'a> {
     pub(crate) taken: Option<&'a KeysValues>,
     pub(crate) kv: Option<&'a mut KvCache>,
     /// Keys and values that stand before those of this run.
-    pub(crate) past: Option<&'a Past<'a>>,
+    pub(crate) past: Option<&'a KvPrefix<'a>>,
     /// Queries are made at the last position only: nobody reads the others.
     pub(crate) last_query: bool,
     /// What of the block is known already.
-    pub(crate) given: Given<'a>,
+    pub(crate) given: KnownActivations<'a>,
 }
 
 /// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape (of one position, if only the last
@@ -63,10 +63,10 @@ pub(crate) fn forward(
         }
     };
     let q = weights.q.forward(&x_q)?.f_reshape([batch, queries, n_heads, d_head])?;
-    let q = tap.see(at(Point::Q), q)?;
+    let q = tap.observe(at(HookPoint::Q), q)?;
     let mut q = conditioned(arch, weights.q_norm.as_ref(), q)?;
     if let Some(rotation) = rotation {
-        q = tap.see(at(Point::RotQ), rotation.apply(&q)?)?;
+        q = tap.observe(at(HookPoint::RotQ), rotation.apply(&q)?)?;
     }
     let q = q.f_transpose(1, 2)?;
     let (k, v) = match (shape.keys, context.taken) {
@@ -83,16 +83,16 @@ pub(crate) fn forward(
                 Some(v) => v.forward(x)?,
                 None => projected.shallow_clone(),
             };
-            let k = tap.see(at(Point::K), split(projected, n_kv)?)?;
+            let k = tap.observe(at(HookPoint::K), split(projected, n_kv)?)?;
             let mut k = conditioned(arch, weights.k_norm.as_ref(), k)?;
             if let Some(rotation) = context.rotation {
-                k = tap.see(at(Point::RotK), rotation.apply(&k)?)?;
+                k = tap.observe(at(HookPoint::RotK), rotation.apply(&k)?)?;
             }
             let mut v = clipped(arch, split(v, n_kv)?)?;
             if arch.v_norm {
                 v = plain(Norm::Rms { eps: arch.norm.eps() }, &NormWeights::default(), &v)?;
             }
-            let v = tap.see(at(Point::V), v)?;
+            let v = tap.observe(at(HookPoint::V), v)?;
             let (k, v) = (k.f_transpose(1, 2)?, v.f_transpose(1, 2)?);
             match (context.kv, context.past) {
                 (Some(kv), _) => kv.append(layer, &k, &v)?,
@@ -102,13 +102,13 @@ pub(crate) fn forward(
         }
     };
     let mixed = mix(arch, layer, &q, (&k, &v), mask, tap)?;
-    let z = tap.see(at(Point::Z), mixed.f_transpose(1, 2)?)?;
+    let z = tap.observe(at(HookPoint::Z), mixed.f_transpose(1, 2)?)?;
     Ok((output(weights, &z, layer, tap)?, (k, v)))
 }
 
 /// What the heads' mixed values `z`, `[batch, pos, head, d_head]`, add up to: `[batch, pos, d_model]`.
 pub(crate) fn output(weights: &Attention, z: &Tensor, layer: usize, tap: &mut Tap<'_>) -> Result<Tensor> {
-    let result = Hook::block(layer, Point::Result);
+    let result = Hook::block(layer, HookPoint::Result);
     match tap.wants(result) {
         true => by_head(&weights.out, z, result, tap),
         false => weights.out.forward(&z.f_flatten(2, 3)?),
@@ -126,7 +126,7 @@ fn mix(
 ) -> Result<Tensor> {
     let at = |point| Hook::block(layer, point);
     let shape = &arch.layers[layer];
-    let looked_at = tap.wants(at(Point::AttnScores)) || tap.wants(at(Point::Pattern));
+    let looked_at = tap.wants(at(HookPoint::AttnScores)) || tap.wants(at(HookPoint::Pattern));
     // A single query past its window reads the last columns only.
     let (k, v, mask, plain) = match mask.last {
         Some(last) if !looked_at => {
@@ -150,10 +150,10 @@ fn mix(
         Some(mask) => scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
         None => scores,
     };
-    let scores = tap.see(at(Point::AttnScores), scores)?;
+    let scores = tap.observe(at(HookPoint::AttnScores), scores)?;
     let wide = scores.f_to_kind(crate::forward::norm::wider(scores.kind()))?;
     let pattern = wide.f_softmax(-1, None::<Kind>)?.f_to_kind(scores.kind())?;
-    Ok(tap.see(at(Point::Pattern), pattern)?.f_matmul(&v)?)
+    Ok(tap.observe(at(HookPoint::Pattern), pattern)?.f_matmul(&v)?)
 }
 
 /// The output as a sum over heads, each of which is passed through `hook` as `[batch, pos, head, d_model]`.
@@ -165,7 +165,7 @@ fn by_head(out: &Linear, z: &Tensor, hook: Hook, tap: &mut Tap<'_>) -> Result<Te
     // [head, batch * pos, d_head]: as many products as heads, not one for every token with a W_O of its own.
     let by_head = z.f_to_kind(weight.kind())?.f_flatten(0, 1)?.f_transpose(0, 1)?;
     let each = by_head.f_bmm(&weight)?.f_transpose(0, 1)?.f_reshape(size)?;
-    let sum = tap.see(hook, each)?.f_sum_dim_intlist(2, false, None::<Kind>)?;
+    let sum = tap.observe(hook, each)?.f_sum_dim_intlist(2, false, None::<Kind>)?;
     Ok(match &out.bias {
         Some(bias) => sum.f_add(bias)?,
         None => sum,

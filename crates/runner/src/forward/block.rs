@@ -8,7 +8,7 @@ use crate::forward::Tap;
 use crate::forward::attention::{self, Context, KeysValues};
 use crate::forward::mlp;
 use crate::forward::norm::{self, NormHooks};
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{NormWeights, Weights};
 
 /// Takes the stream `resid`, `[batch, pos, d_model]`, through block `layer`. `input` is the layer's own input beside
@@ -25,20 +25,20 @@ pub(crate) fn forward(
 ) -> Result<(Tensor, Option<KeysValues>)> {
     let block = &weights.blocks[layer];
     let at = |point| Hook::block(layer, point);
-    let before = arch.norm_place != NormPlace::Stream;
+    let before = arch.norm_place != NormPlace::Post;
     let normed =
-        |weights: &Option<NormWeights>, x: Tensor, hooks: [Point; 2], tap: &mut Tap<'_>| match weights {
+        |weights: &Option<NormWeights>, x: Tensor, hooks: [HookPoint; 2], tap: &mut Tap<'_>| match weights {
             Some(weights) => {
                 let hooks = NormHooks::block(layer, hooks[0], hooks[1]);
                 norm::forward(arch.norm, weights, &x, hooks, tap)
             }
             None => Ok(x),
         };
-    let ln1 = [Point::Ln1Scale, Point::Ln1Normalized];
-    let ln2 = [Point::Ln2Scale, Point::Ln2Normalized];
+    let ln1 = [HookPoint::Ln1Scale, HookPoint::Ln1Normalized];
+    let ln2 = [HookPoint::Ln2Scale, HookPoint::Ln2Normalized];
 
     // What is read of the stream is a tensor of its own, so that its gradient is its own and not that of all who read it.
-    let resid_pre = tap.see(at(Point::ResidPre), resid.f_alias()?)?;
+    let resid_pre = tap.observe(at(HookPoint::ResidPre), resid.f_alias()?)?;
     let given = context.given;
     let last = context.last_query.then(|| resid.size()[1] - 1);
     let read = |t: &Tensor| match last {
@@ -52,7 +52,7 @@ pub(crate) fn forward(
             let (out, used) = match z {
                 Some(z) => (attention::output(&block.attention, &read(z)?, layer, tap)?, None),
                 None => {
-                    let mut x = tap.see(at(Point::AttnIn), resid_pre.f_alias()?)?;
+                    let mut x = tap.observe(at(HookPoint::AttnIn), resid_pre.f_alias()?)?;
                     if before {
                         x = normed(&block.ln1, x, ln1, tap)?;
                     }
@@ -60,8 +60,9 @@ pub(crate) fn forward(
                     (out, Some(used))
                 }
             };
-            let out = normed(&block.ln1_post, out, [Point::Ln1PostScale, Point::Ln1PostNormalized], tap)?;
-            (Some(tap.see(at(Point::AttnOut), out)?), used)
+            let out =
+                normed(&block.ln1_post, out, [HookPoint::Ln1PostScale, HookPoint::Ln1PostNormalized], tap)?;
+            (Some(tap.observe(at(HookPoint::AttnOut), out)?), used)
         }
     };
     let resid_pre = read(&resid_pre)?;
@@ -78,19 +79,20 @@ pub(crate) fn forward(
         if !before {
             sum = normed(&block.ln1, sum, ln1, tap)?;
         }
-        tap.see(at(Point::ResidMid), sum)?
+        tap.observe(at(HookPoint::ResidMid), sum)?
     };
     let mlp_out = match given.mlp_out {
         Some(out) => read(out)?,
         None => {
-            let stream = tap.see(at(Point::MlpIn), resid_mid.f_alias()?)?;
+            let stream = tap.observe(at(HookPoint::MlpIn), resid_mid.f_alias()?)?;
             let x = match before {
                 true => normed(&block.ln2, stream.shallow_clone(), ln2, tap)?,
                 false => stream.shallow_clone(),
             };
             let out = mlp::forward(arch, block, &x, &stream, layer, tap)?;
-            let out = normed(&block.ln2_post, out, [Point::Ln2PostScale, Point::Ln2PostNormalized], tap)?;
-            tap.see(at(Point::MlpOut), out)?
+            let out =
+                normed(&block.ln2_post, out, [HookPoint::Ln2PostScale, HookPoint::Ln2PostNormalized], tap)?;
+            tap.observe(at(HookPoint::MlpOut), out)?
         }
     };
 
@@ -102,12 +104,12 @@ pub(crate) fn forward(
         resid = normed(&block.ln2, resid, ln2, tap)?;
     }
     if let (Some(weights), Some(input)) = (&block.per_layer, input) {
-        let input = tap.see(at(Point::PerLayerInput), read(input)?.f_to_device(resid.device())?)?;
+        let input = tap.observe(at(HookPoint::PerLayerInput), read(input)?.f_to_device(resid.device())?)?;
         let out = mlp::per_layer(arch.mlp, arch.norm, weights, &resid, &input)?;
-        resid = resid.f_add(&tap.see(at(Point::PerLayerOut), out)?)?;
+        resid = resid.f_add(&tap.observe(at(HookPoint::PerLayerOut), out)?)?;
     }
     if let Some(scale) = &block.layer_scale {
         resid = resid.f_mul(scale)?;
     }
-    Ok((tap.see(at(Point::ResidPost), resid)?, used))
+    Ok((tap.observe(at(HookPoint::ResidPost), resid)?, used))
 }

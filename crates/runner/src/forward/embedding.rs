@@ -6,7 +6,7 @@ use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::forward::Tap;
 use crate::forward::norm;
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{PerLayerInputs, Weights};
 
 /// The token embedding as it enters the stream, `[batch, pos, d_model]`, positions not added.
@@ -29,7 +29,7 @@ pub(crate) fn embed(
     if let Some(projection) = &weights.embed_in {
         embedded = projection.forward(&embedded)?;
     }
-    tap.see(Hook::top(Point::Embed), embedded)
+    tap.observe(Hook::top(HookPoint::Embed), embedded)
 }
 
 /// The embedding with the positions' vectors, `[batch, pos, d_model]`.
@@ -43,7 +43,7 @@ pub(crate) fn positioned(
     let Some(table) = &weights.positions else { return Ok(embedded) };
     let rows = positions.f_add_scalar(arch.position_offset as i64)?;
     let at = Tensor::f_embedding(table, &rows, -1, false, false)?;
-    let at = tap.see(Hook::top(Point::PosEmbed), at.f_expand_as(&embedded)?)?;
+    let at = tap.observe(Hook::top(HookPoint::PosEmbed), at.f_expand_as(&embedded)?)?;
     Ok(embedded.f_add(&at)?)
 }
 

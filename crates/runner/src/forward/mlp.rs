@@ -6,7 +6,7 @@ use crate::architecture::{Activation, Architecture, Experts, Mlp, Norm};
 use crate::error::{Error, Result};
 use crate::forward::Tap;
 use crate::forward::norm::{plain, wider};
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{Block, ExpertWeights, MlpWeights};
 
 /// Everything that stands between the norms around the MLP: the dense one, the experts, or both.
@@ -48,19 +48,20 @@ pub(crate) fn forward(
 fn dense(form: Mlp, weights: &MlpWeights, x: &Tensor, layer: usize, tap: &mut Tap<'_>) -> Result<Tensor> {
     let post = match (form, &weights.gate) {
         (Mlp::Plain { activation }, _) => {
-            let pre = tap.see(Hook::block(layer, Point::MlpPre), weights.input.forward(x)?)?;
+            let pre = tap.observe(Hook::block(layer, HookPoint::MlpPre), weights.input.forward(x)?)?;
             activate(activation, &pre)?
         }
         (Mlp::Gated { activation }, Some(gate)) => {
-            let pre = tap.see(Hook::block(layer, Point::MlpPre), gate.forward(x)?)?;
-            let linear = tap.see(Hook::block(layer, Point::MlpPreLinear), weights.input.forward(x)?)?;
+            let pre = tap.observe(Hook::block(layer, HookPoint::MlpPre), gate.forward(x)?)?;
+            let linear =
+                tap.observe(Hook::block(layer, HookPoint::MlpPreLinear), weights.input.forward(x)?)?;
             activate(activation, &pre)?.f_mul(&linear)?
         }
         (Mlp::Gated { .. }, None) => {
             return Err(Error::weight(format!("blocks.{layer}.mlp"), "has no gate in a gated MLP"));
         }
     };
-    let post = tap.see(Hook::block(layer, Point::MlpPost), post)?;
+    let post = tap.observe(Hook::block(layer, HookPoint::MlpPost), post)?;
     weights.output.forward(&post)
 }
 
@@ -76,7 +77,7 @@ fn mixture(
     tap: &mut Tap<'_>,
 ) -> Result<Tensor> {
     let size = x.size();
-    let logits = tap.see(Hook::block(layer, Point::Router), weights.router.forward(routed)?)?;
+    let logits = tap.observe(Hook::block(layer, HookPoint::Router), weights.router.forward(routed)?)?;
     let probabilities = logits.f_to_kind(wider(logits.kind()))?.f_softmax(-1, None::<Kind>)?;
     let (largest, chosen) = probabilities.f_topk(shape.per_token as i64, -1, true, true)?;
     let kept = match shape.renormalise {
@@ -88,7 +89,7 @@ fn mixture(
         share = share.f_mul(&norms.expert_scale)?;
     }
     // [batch, pos, expert]
-    let share = tap.see(Hook::block(layer, Point::ExpertWeights), share.f_to_kind(x.kind())?)?;
+    let share = tap.observe(Hook::block(layer, HookPoint::ExpertWeights), share.f_to_kind(x.kind())?)?;
     // [token, expert] and [token, d_model]
     let (share, tokens) = (share.f_flatten(0, 1)?, x.f_flatten(0, 1)?);
     let mut sum = tokens.f_zeros_like()?;

@@ -5,10 +5,10 @@ mod block;
 mod context;
 mod embedding;
 pub(crate) mod gemv;
+mod kv_prefix;
 mod mlp;
 pub(crate) mod norm;
 pub(crate) mod onednn;
-mod past;
 mod rotation;
 mod run;
 
@@ -18,25 +18,25 @@ use crate::architecture::{Architecture, Keys};
 use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
 use crate::generate::KvCache;
-use crate::hook::{Hook, Point};
-use crate::intervention::Plan;
-use crate::intervention::Steps;
+use crate::hook::{Hook, HookPoint};
+use crate::intervention::BoundInterventions;
+use crate::intervention::StepIndex;
 use crate::weights::Weights;
 use attention::{Context, KeysValues};
 use context::Contexts;
 use embedding::{embed, per_layer_inputs, positioned};
+pub use kv_prefix::KvPrefix;
 use norm::NormHooks;
-pub use past::Past;
-pub use run::{Given, LogitPositions, Output, Run};
+pub use run::{KnownActivations, LogitPositions, Output, Run};
 
 /// Where activations are changed and kept, the one place for both.
 #[derive(Default)]
 pub(crate) struct Tap<'a> {
-    plan: Option<&'a Plan<'a>>,
+    plan: Option<&'a BoundInterventions<'a>>,
     names: NameFilter,
     cache: ActivationCache,
     first_column: usize,
-    steps: Steps,
+    steps: StepIndex,
     /// Which columns so far are real, `[batch, columns]`; none: all.
     real: Option<Tensor>,
 }
@@ -49,11 +49,11 @@ impl Tap<'_> {
 
     /// Whether anything happens in `layer`.
     fn watches(&self, layer: usize) -> bool {
-        Point::ALL.iter().any(|point| point.in_block() && self.wants(Hook::block(layer, *point)))
+        HookPoint::ALL.iter().any(|point| point.in_block() && self.wants(Hook::block(layer, *point)))
     }
 
     /// Passes an activation: changes it if an intervention says so, then keeps it if the filter does.
-    pub(crate) fn see(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
+    pub(crate) fn observe(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
         let value = match self.plan {
             Some(plan) => plan.apply(hook, value, self.first_column, self.steps, self.real.as_ref())?,
             None => value,
@@ -100,7 +100,7 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
                 .into(),
         ));
     }
-    let first_column = kv.as_ref().map_or(past.map_or(0, Past::columns), |kv| kv.columns());
+    let first_column = kv.as_ref().map_or(past.map_or(0, KvPrefix::columns), |kv| kv.columns());
     let mask = match mask {
         Some(mask) if mask.size() != size => {
             return Err(Error::Input(format!("the mask is {:?}, the token ids are {size:?}", mask.size())));
@@ -184,7 +184,7 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         };
         let last_query =
             logits.is_last() && layer + 1 == arch.n_layers && stop_at_layer.is_none() && !tap.watches(layer);
-        let given = if layer == first_layer { given } else { Given::default() };
+        let given = if layer == first_layer { given } else { KnownActivations::default() };
         let kv = kv.as_deref_mut();
         let context = Context { rotation, mask, taken: source, kv, past, last_query, given };
         let input = inputs.as_ref().map(|all| all.f_select(2, layer as i64)).transpose()?;
@@ -203,7 +203,7 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         tap.first_column = first_column + pos as usize - 1;
     }
     let logits = match logits {
-        LogitPositions::LastStream => None,
+        LogitPositions::LastResidual => None,
         _ => Some(finish(arch, weights, &resid, &mut tap)?),
     };
     Ok(Output { logits, resid, cache: tap.cache })
@@ -237,7 +237,7 @@ pub(crate) fn logits_of(
 fn finish(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Tap<'_>) -> Result<Tensor> {
     let x = read_out(arch, weights, resid, tap)?;
     let logits = attention::capped(arch.logit_softcap, weights.unembed.forward(&x)?)?;
-    tap.see(Hook::top(Point::Logits), logits)
+    tap.observe(Hook::top(HookPoint::Logits), logits)
 }
 
 /// What the unembedding reads of a stream.
@@ -246,8 +246,8 @@ fn read_out(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Ta
     let x = match &weights.final_norm {
         Some(final_norm) => {
             let hooks = NormHooks {
-                scale: Hook::top(Point::FinalScale),
-                normalized: Hook::top(Point::FinalNormalized),
+                scale: Hook::top(HookPoint::FinalScale),
+                normalized: Hook::top(HookPoint::FinalNormalized),
             };
             norm::forward(arch.norm, final_norm, &resid, hooks, tap)?
         }
@@ -260,7 +260,12 @@ fn read_out(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Ta
 }
 
 /// Refuses what is given where it cannot be used.
-fn check_given(arch: &Architecture, given: Given<'_>, start: Option<usize>, size: [i64; 2]) -> Result<()> {
+fn check_given(
+    arch: &Architecture,
+    given: KnownActivations<'_>,
+    start: Option<usize>,
+    size: [i64; 2],
+) -> Result<()> {
     if given.is_none() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use crate::architecture::Norm;
 use crate::error::Result;
 use crate::forward::Tap;
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::NormWeights;
 
 /// The hooks of one norm.
@@ -16,7 +16,7 @@ pub(crate) struct NormHooks {
 }
 
 impl NormHooks {
-    pub(crate) fn block(layer: usize, scale: Point, normalized: Point) -> Self {
+    pub(crate) fn block(layer: usize, scale: HookPoint, normalized: HookPoint) -> Self {
         NormHooks { scale: Hook::block(layer, scale), normalized: Hook::block(layer, normalized) }
     }
 }
@@ -32,12 +32,12 @@ pub(crate) fn forward(
 ) -> Result<Tensor> {
     let normalized = if tap.wants(hooks.scale) {
         let (centred, scale) = centred_and_scale(norm, x)?;
-        let scale = tap.see(hooks.scale, scale)?;
+        let scale = tap.observe(hooks.scale, scale)?;
         affine(norm, weights, &centred.f_div(&scale)?, x.kind())?
     } else {
         plain(norm, weights, x)?
     };
-    tap.see(hooks.normalized, normalized)
+    tap.observe(hooks.normalized, normalized)
 }
 
 /// The same without hooks, by libtorch's fused kernel where it has one.

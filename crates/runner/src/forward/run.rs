@@ -4,9 +4,9 @@ use tch::Tensor;
 
 use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
-use crate::forward::Past;
+use crate::forward::KvPrefix;
 use crate::generate::KvCache;
-use crate::intervention::{Plan, Steps};
+use crate::intervention::{BoundInterventions, StepIndex};
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
 /// product of a small model: a caller that reads one position should ask for one.
@@ -19,7 +19,7 @@ pub enum LogitPositions {
     /// no more than that column needs.
     Last,
     /// As `Last`, but no logits: the last column of the stream is left in [`Output::resid`], for [`crate::Model::logits_of`].
-    LastStream,
+    LastResidual,
 }
 
 impl LogitPositions {
@@ -31,7 +31,7 @@ impl LogitPositions {
 /// Activations of the block where a run starts that are known already: each spares what only leads to it. Interventions do
 /// not see them. All are `[batch, pos, ...]` as at their hook.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Given<'a> {
+pub struct KnownActivations<'a> {
     /// `attn.hook_z`: spares queries, keys, values and pattern.
     pub z: Option<&'a Tensor>,
     /// `hook_attn_out`: spares attention.
@@ -42,7 +42,7 @@ pub struct Given<'a> {
     pub mlp_out: Option<&'a Tensor>,
 }
 
-impl Given<'_> {
+impl KnownActivations<'_> {
     pub(crate) fn is_none(&self) -> bool {
         self.all().iter().all(Option::is_none)
     }
@@ -63,22 +63,22 @@ pub struct Run<'a> {
     /// Which columns are real tokens, `[batch, pos]`, 1 or true for real; none: all.
     pub mask: Option<&'a Tensor>,
     /// Interventions, applied in order.
-    pub plan: Option<&'a Plan<'a>>,
+    pub plan: Option<&'a BoundInterventions<'a>>,
     /// Which activations to keep.
     pub names: NameFilter,
     /// Start at this layer from this residual stream (`blocks.L.hook_resid_pre`, `[batch, pos, d_model]`) instead
     /// of the embedding.
     pub start: Option<(usize, &'a Tensor)>,
     /// What the block that it starts in need not compute.
-    pub given: Given<'a>,
+    pub given: KnownActivations<'a>,
     /// Start at this column, after those of another run.
-    pub past: Option<&'a Past<'a>>,
+    pub past: Option<&'a KvPrefix<'a>>,
     /// Stop before this layer: no logits; the residual stream that would enter it is returned.
     pub stop_at_layer: Option<usize>,
     /// Keys and values of earlier columns; the new ones are added.
     pub kv: Option<&'a mut KvCache>,
     /// Which generation step each column belongs to.
-    pub steps: Steps,
+    pub steps: StepIndex,
     /// Which logits to compute.
     pub logits: LogitPositions,
 }

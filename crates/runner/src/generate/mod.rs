@@ -12,8 +12,8 @@ use tch::{Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::forward::gemv;
 use crate::forward::{LogitPositions, Run};
-use crate::intervention::Plan;
-use crate::intervention::Steps;
+use crate::intervention::BoundInterventions;
+use crate::intervention::StepIndex;
 use crate::model::Model;
 pub use kv_cache::KvCache;
 pub use sample::{Choice, Decoding};
@@ -31,7 +31,7 @@ pub struct Generate<'a> {
     /// At most so many new tokens; none: until the window is full.
     pub max_new: Option<usize>,
     /// Interventions; their steps count from the prompt, which is step 0.
-    pub plan: Option<&'a Plan<'a>>,
+    pub plan: Option<&'a BoundInterventions<'a>>,
 }
 
 /// One continuation.
@@ -103,7 +103,7 @@ impl Model {
         if decoding.choice == Choice::Sample && options.seeds.len() != prompts.len() {
             return Err(Error::Input(format!("{} seeds for {} prompts", options.seeds.len(), prompts.len())));
         }
-        if options.plan.is_some_and(Plan::names_rows) {
+        if options.plan.is_some_and(BoundInterventions::names_rows) {
             // Finished rows leave the batch, so a row's number does not stay.
             return Err(Error::Input(
                 "an intervention on some rows of the batch cannot be used in generation".into(),
@@ -132,7 +132,7 @@ impl Model {
         // The prompts that the rows of the cache belong to, finished ones included until the next clearing.
         let mut rows: Vec<usize> = (0..prompts.len()).collect();
         let mut done = vec![false; prompts.len()];
-        let steps = Steps { prompt_columns: Some(longest) };
+        let steps = StepIndex { prompt_columns: Some(longest) };
         // Without padding, which no processor may take for a part of the text.
         let mut texts = prompts.to_vec();
 
@@ -213,8 +213,8 @@ impl Model {
         rows: &[Vec<i64>],
         length: usize,
         kv: &mut KvCache,
-        steps: Steps,
-        plan: Option<&Plan<'_>>,
+        steps: StepIndex,
+        plan: Option<&BoundInterventions<'_>>,
     ) -> Result<Tensor> {
         let (ids, mask) = self.left_padded(rows, length)?;
         let padded = rows.iter().any(|row| row.len() < length);

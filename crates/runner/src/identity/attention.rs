@@ -7,7 +7,7 @@ use super::rotation::rotated;
 use super::textbook::{capped, divided, largest, linear, normalised, plus_bias, scale, softmax};
 use crate::architecture::{Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{Linear, NormWeights};
 
 impl Recomputed<'_> {
@@ -15,18 +15,18 @@ impl Recomputed<'_> {
     pub(super) fn attention(&mut self, layer: usize, x: &Tensor) -> Result<Tensor> {
         let weights = &self.weights.blocks[layer].attention;
         let q = self.by_head(layer, &linear(&weights.q, x)?)?;
-        self.equal_at(&with_bias("q = W_Q x", " + b_Q", &weights.q), layer, Point::Q, &q)?;
+        self.equal_at(&with_bias("q = W_Q x", " + b_Q", &weights.q), layer, HookPoint::Q, &q)?;
         if let Some(keys) = &weights.k {
             let projected = self.by_head(layer, &linear(keys, x)?)?;
-            self.equal_at(&with_bias("k = W_K x", " + b_K", keys), layer, Point::K, &projected)?;
+            self.equal_at(&with_bias("k = W_K x", " + b_K", keys), layer, HookPoint::K, &projected)?;
             self.values(layer, x, projected)?;
         }
         let rotary = &self.arch.layers[layer].rotary;
         for (plain, turned, name) in
-            [(Point::Q, Point::RotQ, "rot_q = R"), (Point::K, Point::RotK, "rot_k = R")]
+            [(HookPoint::Q, HookPoint::RotQ, "rot_q = R"), (HookPoint::K, HookPoint::RotK, "rot_k = R")]
         {
             if let Some(rotary) = rotary
-                && (plain == Point::Q || weights.k.is_some())
+                && (plain == HookPoint::Q || weights.k.is_some())
             {
                 let want = rotated(rotary, &self.positions, &self.conditioned(layer, plain)?)?;
                 let name = self.conditioning(name, plain);
@@ -34,15 +34,20 @@ impl Recomputed<'_> {
             }
         }
         self.mixing(layer)?;
-        let z = self.at(layer, Point::Z)?;
+        let z = self.at(layer, HookPoint::Z)?;
         let mut results = Vec::new();
         let d_head = self.arch.layers[layer].d_head as i64;
         for head in 0..self.arch.n_heads as i64 {
             let own = Linear { weight: weights.out.weight.f_narrow(1, head * d_head, d_head)?, bias: None };
             results.push(linear(&own, &z.f_select(2, head)?)?);
         }
-        self.equal_at("result = z W_O of the head", layer, Point::Result, &Tensor::f_stack(&results, 2)?)?;
-        let sum = self.at(layer, Point::Result)?.f_sum_dim_intlist(2, false, Kind::Double)?;
+        self.equal_at(
+            "result = z W_O of the head",
+            layer,
+            HookPoint::Result,
+            &Tensor::f_stack(&results, 2)?,
+        )?;
+        let sum = self.at(layer, HookPoint::Result)?.f_sum_dim_intlist(2, false, Kind::Double)?;
         plus_bias(&weights.out, sum)
     }
 
@@ -62,7 +67,7 @@ impl Recomputed<'_> {
             v = v.f_div(&scale(norm, &v)?)?;
             name = format!("norm({name})");
         }
-        self.equal_at(&format!("v = {name}"), layer, Point::V, &v)
+        self.equal_at(&format!("v = {name}"), layer, HookPoint::V, &v)
     }
 
     /// Scores, pattern and z.
@@ -76,11 +81,12 @@ impl Recomputed<'_> {
             Some(_) => self.at(layer, turned),
             None => self.conditioned(layer, point),
         };
-        let (q, k) = (ready(Point::Q, Point::RotQ, layer)?, ready(Point::K, Point::RotK, source)?);
-        let v = self.at(source, Point::V)?;
+        let (q, k) =
+            (ready(HookPoint::Q, HookPoint::RotQ, layer)?, ready(HookPoint::K, HookPoint::RotK, source)?);
+        let v = self.at(source, HookPoint::V)?;
         let allowed = self.allowed(form.window)?;
         let at = |point| Hook::block(layer, point);
-        let pattern = self.at(layer, Point::Pattern)?;
+        let pattern = self.at(layer, HookPoint::Pattern)?;
         let (mut scores, mut mixed) = (Vec::new(), Vec::new());
         for head in 0..self.arch.n_heads {
             // The group of query heads that this one is in.
@@ -95,19 +101,19 @@ impl Recomputed<'_> {
             Some(_) => "attn_scores = softcap(factor q k), masked",
             None => "attn_scores = factor q k, masked",
         };
-        self.equal(name, at(Point::AttnScores), &Tensor::f_stack(&scores, 1)?)?;
-        let want = softmax(&self.at(layer, Point::AttnScores)?)?;
-        self.equal("pattern = softmax(attn_scores)", at(Point::Pattern), &want)?;
+        self.equal(name, at(HookPoint::AttnScores), &Tensor::f_stack(&scores, 1)?)?;
+        let want = softmax(&self.at(layer, HookPoint::AttnScores)?)?;
+        self.equal("pattern = softmax(attn_scores)", at(HookPoint::Pattern), &want)?;
         let sums = pattern.f_sum_dim_intlist(-1, false, Kind::Double)?;
         let error = largest(&sums, &sums.f_ones_like()?)?;
-        self.note("pattern rows sum to 1", at(Point::Pattern), error, 1.0);
+        self.note("pattern rows sum to 1", at(HookPoint::Pattern), error, 1.0);
         let error = largest(&pattern.f_clamp_max(0.0)?, &pattern.f_zeros_like()?)?;
-        self.note("pattern >= 0", at(Point::Pattern), error, 1.0);
+        self.note("pattern >= 0", at(HookPoint::Pattern), error, 1.0);
         let outside = pattern.f_masked_fill(&allowed.f_unsqueeze(1)?, 0.0)?;
         let error = largest(&outside, &outside.f_zeros_like()?)?;
-        self.note("pattern = 0 where masked", at(Point::Pattern), error, 1.0);
+        self.note("pattern = 0 where masked", at(HookPoint::Pattern), error, 1.0);
         let name = if source == layer { "z = pattern v" } else { "z = pattern v of another layer" };
-        self.equal(name, at(Point::Z), &Tensor::f_stack(&mixed, 2)?)
+        self.equal(name, at(HookPoint::Z), &Tensor::f_stack(&mixed, 2)?)
     }
 
     /// `[batch, query, key]` bool: a query looks at itself and at the real tokens before it, within its window.
@@ -127,10 +133,10 @@ impl Recomputed<'_> {
     }
 
     /// Queries or keys normalised and clipped, before rotation.
-    fn conditioned(&self, layer: usize, point: Point) -> Result<Tensor> {
+    fn conditioned(&self, layer: usize, point: HookPoint) -> Result<Tensor> {
         let mut x = self.at(layer, point)?;
         let weights = &self.weights.blocks[layer].attention;
-        let norm = if point == Point::Q { &weights.q_norm } else { &weights.k_norm };
+        let norm = if point == HookPoint::Q { &weights.q_norm } else { &weights.k_norm };
         match (self.arch.qk_norm, norm) {
             (None, None) => {}
             (Some(QkNorm::AllHeads), Some(norm)) => {
@@ -160,8 +166,8 @@ impl Recomputed<'_> {
     }
 
     /// The name of the identity of rotated queries or keys.
-    fn conditioning(&self, rotated: &str, point: Point) -> String {
-        let mut inside = if point == Point::Q { "q" } else { "k" }.to_owned();
+    fn conditioning(&self, rotated: &str, point: HookPoint) -> String {
+        let mut inside = if point == HookPoint::Q { "q" } else { "k" }.to_owned();
         if self.arch.qk_norm.is_some() {
             inside = format!("norm({inside})");
         }

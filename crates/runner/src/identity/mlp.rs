@@ -6,7 +6,7 @@ use super::Recomputed;
 use super::textbook::{activate, linear, neurons, normalised, sigmoid, softmax, wide};
 use crate::architecture::{Experts, Mlp};
 use crate::error::Result;
-use crate::hook::Point;
+use crate::hook::HookPoint;
 use crate::weights::{ExpertWeights, MlpWeights};
 
 impl Recomputed<'_> {
@@ -51,19 +51,19 @@ impl Recomputed<'_> {
             Some(gate) => (linear(gate, x)?, "pre = W_gate x"),
             None => (linear(&weights.input, x)?, "pre = W_in x"),
         };
-        self.equal_at(name, layer, Point::MlpPre, &pre)?;
-        let pre = self.at(layer, Point::MlpPre)?;
+        self.equal_at(name, layer, HookPoint::MlpPre, &pre)?;
+        let pre = self.at(layer, HookPoint::MlpPre)?;
         let (post, name) = match self.arch.mlp {
             Mlp::Plain { activation } => (activate(activation, &pre)?, "post = act(pre)"),
             Mlp::Gated { activation } => {
                 let other = linear(&weights.input, x)?;
-                self.equal_at("pre_linear = W_in x", layer, Point::MlpPreLinear, &other)?;
-                let other = self.at(layer, Point::MlpPreLinear)?;
+                self.equal_at("pre_linear = W_in x", layer, HookPoint::MlpPreLinear, &other)?;
+                let other = self.at(layer, HookPoint::MlpPreLinear)?;
                 (activate(activation, &pre)?.f_mul(&other)?, "post = act(pre) pre_linear")
             }
         };
-        self.equal_at(name, layer, Point::MlpPost, &post)?;
-        linear(&weights.output, &self.at(layer, Point::MlpPost)?)
+        self.equal_at(name, layer, HookPoint::MlpPost, &post)?;
+        linear(&weights.output, &self.at(layer, HookPoint::MlpPost)?)
     }
 
     /// The output of every expert for every token, weighted.
@@ -76,9 +76,9 @@ impl Recomputed<'_> {
         routed: &Tensor,
     ) -> Result<Tensor> {
         let name = if weights.own_norms.is_some() { "router = W_R norm(mlp_in)" } else { "router = W_R x" };
-        self.equal_at(name, layer, Point::Router, &linear(&weights.router, routed)?)?;
-        let probabilities = softmax(&self.at(layer, Point::Router)?)?;
-        let share = self.at(layer, Point::ExpertWeights)?;
+        self.equal_at(name, layer, HookPoint::Router, &linear(&weights.router, routed)?)?;
+        let probabilities = softmax(&self.at(layer, HookPoint::Router)?)?;
+        let share = self.at(layer, HookPoint::ExpertWeights)?;
         // Which experts were chosen is taken from the run, because some may be equally probable in a narrow dtype ...
         let chosen = share.f_ne(0.0)?;
         let kept = probabilities.f_mul(&chosen.f_to_kind(Kind::Double)?)?;
@@ -94,7 +94,7 @@ impl Recomputed<'_> {
             (true, None) => "expert_weights = p / sum of p chosen, p = softmax(router)",
             (false, None) => "expert_weights = p if chosen, p = softmax(router)",
         };
-        self.equal_at(name, layer, Point::ExpertWeights, &want)?;
+        self.equal_at(name, layer, HookPoint::ExpertWeights, &want)?;
         // ... but they must be as probable as the most probable ones.
         let sorted = |p: &Tensor| -> Result<Tensor> { Ok(p.f_sort(-1, true)?.0) };
         let (most, all) = (sorted(&probabilities)?, form.count as i64);
@@ -104,7 +104,7 @@ impl Recomputed<'_> {
             -1,
         )?;
         let error = super::textbook::largest(&sorted(&kept)?, &most)?;
-        let hook = crate::hook::Hook::block(layer, Point::ExpertWeights);
+        let hook = crate::hook::Hook::block(layer, HookPoint::ExpertWeights);
         self.note("experts chosen are the most probable", hook, error, 1.0);
 
         let mut sum = x.f_zeros_like()?;

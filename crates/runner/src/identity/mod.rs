@@ -17,7 +17,7 @@ use crate::architecture::Architecture;
 use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
 use crate::forward::Run;
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::model::Model;
 use crate::weights::Weights;
 use textbook::wide;
@@ -126,7 +126,7 @@ impl<'a> Recomputed<'a> {
     }
 
     /// The activation at `point` in `layer`, in double precision.
-    fn at(&self, layer: usize, point: Point) -> Result<Tensor> {
+    fn at(&self, layer: usize, point: HookPoint) -> Result<Tensor> {
         wide(self.cache.block(layer, point)?)
     }
 
@@ -144,7 +144,7 @@ impl<'a> Recomputed<'a> {
     }
 
     /// The same inside the block.
-    fn equal_at(&mut self, name: &str, layer: usize, point: Point, want: &Tensor) -> Result<()> {
+    fn equal_at(&mut self, name: &str, layer: usize, point: HookPoint, want: &Tensor) -> Result<()> {
         self.equal(name, Hook::block(layer, point), want)
     }
 

@@ -6,14 +6,16 @@ use super::Recomputed;
 use super::textbook::{activate, capped, divided, linear, normalised, scale, wide};
 use crate::architecture::{Mlp, Norm, NormPlace};
 use crate::error::Result;
-use crate::hook::{Hook, Point};
+use crate::hook::{Hook, HookPoint};
 use crate::weights::{Linear, NormWeights};
 
-const LN1: (&str, Point, Point) = ("ln1", Point::Ln1Scale, Point::Ln1Normalized);
-const LN1_POST: (&str, Point, Point) = ("ln1_post", Point::Ln1PostScale, Point::Ln1PostNormalized);
-const LN2: (&str, Point, Point) = ("ln2", Point::Ln2Scale, Point::Ln2Normalized);
-const LN2_POST: (&str, Point, Point) = ("ln2_post", Point::Ln2PostScale, Point::Ln2PostNormalized);
-const FINAL: (&str, Point, Point) = ("ln_final", Point::FinalScale, Point::FinalNormalized);
+const LN1: (&str, HookPoint, HookPoint) = ("ln1", HookPoint::Ln1Scale, HookPoint::Ln1Normalized);
+const LN1_POST: (&str, HookPoint, HookPoint) =
+    ("ln1_post", HookPoint::Ln1PostScale, HookPoint::Ln1PostNormalized);
+const LN2: (&str, HookPoint, HookPoint) = ("ln2", HookPoint::Ln2Scale, HookPoint::Ln2Normalized);
+const LN2_POST: (&str, HookPoint, HookPoint) =
+    ("ln2_post", HookPoint::Ln2PostScale, HookPoint::Ln2PostNormalized);
+const FINAL: (&str, HookPoint, HookPoint) = ("ln_final", HookPoint::FinalScale, HookPoint::FinalNormalized);
 
 impl Recomputed<'_> {
     /// What enters the first block.
@@ -30,14 +32,14 @@ impl Recomputed<'_> {
         if let Some(projection) = &self.weights.embed_in {
             embed = linear(projection, &embed)?;
         }
-        self.equal(name, Hook::top(Point::Embed), &embed)?;
+        self.equal(name, Hook::top(HookPoint::Embed), &embed)?;
         if let Some(table) = &self.weights.positions {
             let offset = self.arch.position_offset as i64;
             let rows: Vec<i64> = self.positions.concat().iter().map(|position| position + offset).collect();
             let flat = Tensor::f_from_slice(&rows)?.f_to_device(table.device())?;
-            let size = self.cache.get(Hook::top(Point::Embed))?.size();
+            let size = self.cache.get(Hook::top(HookPoint::Embed))?.size();
             let at = wide(&table.f_index_select(0, &flat)?)?.f_reshape(&size)?;
-            self.equal("pos_embed = W_pos[position]", Hook::top(Point::PosEmbed), &at)?;
+            self.equal("pos_embed = W_pos[position]", Hook::top(HookPoint::PosEmbed), &at)?;
         }
         Ok(())
     }
@@ -45,17 +47,17 @@ impl Recomputed<'_> {
     /// One block.
     pub(super) fn block(&mut self, layer: usize) -> Result<()> {
         let block = &self.weights.blocks[layer];
-        let on_stream = self.arch.norm_place == NormPlace::Stream;
+        let on_stream = self.arch.norm_place == NormPlace::Post;
         let (below, name) = match (layer, self.arch.learned_positions) {
             (0, true) => (self.entering()?, "resid_pre = embed + pos_embed"),
             (0, false) => (self.entering()?, "resid_pre = embed"),
-            _ => (self.at(layer - 1, Point::ResidPost)?, "resid_pre = resid_post of the layer below"),
+            _ => (self.at(layer - 1, HookPoint::ResidPost)?, "resid_pre = resid_post of the layer below"),
         };
-        self.equal_at(name, layer, Point::ResidPre, &below)?;
-        let resid_pre = self.at(layer, Point::ResidPre)?;
-        self.equal_at("attn_in = resid_pre", layer, Point::AttnIn, &resid_pre)?;
+        self.equal_at(name, layer, HookPoint::ResidPre, &below)?;
+        let resid_pre = self.at(layer, HookPoint::ResidPre)?;
+        self.equal_at("attn_in = resid_pre", layer, HookPoint::AttnIn, &resid_pre)?;
 
-        let mut x = self.at(layer, Point::AttnIn)?;
+        let mut x = self.at(layer, HookPoint::AttnIn)?;
         if !on_stream {
             x = self.norm(layer, &block.ln1, LN1, x, "attn_in")?;
         }
@@ -65,8 +67,8 @@ impl Recomputed<'_> {
             Some(_) => "attn_out = ln1_post.normalized",
             None => "attn_out = sum of result + b_O",
         };
-        self.equal_at(name, layer, Point::AttnOut, &out)?;
-        let attn_out = self.at(layer, Point::AttnOut)?;
+        self.equal_at(name, layer, HookPoint::AttnOut, &out)?;
+        let attn_out = self.at(layer, HookPoint::AttnOut)?;
 
         let mut resid_mid = resid_pre.shallow_clone();
         if !self.arch.parallel {
@@ -75,12 +77,12 @@ impl Recomputed<'_> {
                 sum = self.norm(layer, &block.ln1, LN1, sum, "resid_pre + attn_out")?;
                 name = "resid_mid = ln1.normalized";
             }
-            self.equal_at(name, layer, Point::ResidMid, &sum)?;
-            resid_mid = self.at(layer, Point::ResidMid)?;
+            self.equal_at(name, layer, HookPoint::ResidMid, &sum)?;
+            resid_mid = self.at(layer, HookPoint::ResidMid)?;
         }
         let name = if self.arch.parallel { "mlp_in = resid_pre" } else { "mlp_in = resid_mid" };
-        self.equal_at(name, layer, Point::MlpIn, &resid_mid)?;
-        let mlp_in = self.at(layer, Point::MlpIn)?;
+        self.equal_at(name, layer, HookPoint::MlpIn, &resid_mid)?;
+        let mlp_in = self.at(layer, HookPoint::MlpIn)?;
         let mut x = mlp_in.shallow_clone();
         if !on_stream {
             x = self.norm(layer, &block.ln2, LN2, x, "mlp_in")?;
@@ -91,9 +93,9 @@ impl Recomputed<'_> {
             Some(_) => "mlp_out = ln2_post.normalized".to_owned(),
             None => format!("mlp_out = {what}"),
         };
-        self.equal_at(&name, layer, Point::MlpOut, &out)?;
+        self.equal_at(&name, layer, HookPoint::MlpOut, &out)?;
 
-        let mut sum = resid_mid.f_add(&self.at(layer, Point::MlpOut)?)?;
+        let mut sum = resid_mid.f_add(&self.at(layer, HookPoint::MlpOut)?)?;
         let mut name = "resid_mid + mlp_out".to_owned();
         if self.arch.parallel {
             sum = sum.f_add(&attn_out)?;
@@ -112,13 +114,13 @@ impl Recomputed<'_> {
             sum = sum.f_mul(&wide(scale)?)?;
             name = format!("layer_scale ({name})");
         }
-        self.equal_at(&format!("resid_post = {name}"), layer, Point::ResidPost, &sum)
+        self.equal_at(&format!("resid_post = {name}"), layer, HookPoint::ResidPost, &sum)
     }
 
     /// What leaves the last block, read.
     pub(super) fn unembedding(&mut self) -> Result<()> {
         let last = self.arch.n_layers - 1;
-        let x = self.at(last, Point::ResidPost)?;
+        let x = self.at(last, HookPoint::ResidPost)?;
         let mut x = self.norm(last, &self.weights.final_norm, FINAL, x, "resid_post")?;
         if let Some(projection) = &self.weights.unembed_in {
             x = linear(projection, &x)?;
@@ -132,7 +134,7 @@ impl Recomputed<'_> {
             None => format!("logits = W_U {read}{bias}"),
         };
         let logits = capped(self.arch.logit_softcap, linear(unembed, &x)?)?;
-        self.equal(&name, Hook::top(Point::Logits), &logits)
+        self.equal(&name, Hook::top(HookPoint::Logits), &logits)
     }
 
     /// Holds both hooks of a norm, `(name, scale, normalized)`, of `x` against the textbook, and gives what the model
@@ -141,7 +143,7 @@ impl Recomputed<'_> {
         &mut self,
         layer: usize,
         weights: &Option<NormWeights>,
-        (name, by, out): (&str, Point, Point),
+        (name, by, out): (&str, HookPoint, HookPoint),
         x: Tensor,
         what: &str,
     ) -> Result<Tensor> {
@@ -177,22 +179,22 @@ impl Recomputed<'_> {
         let projected = normalised(self.arch.norm, &inputs.norm, &scaled)?;
         let want = projected.f_add(&own)?.f_div_scalar(2f64.sqrt())?;
         let name = "per_layer_input = (norm(W embed) + W_E'[token]) / sqrt(2)";
-        self.equal_at(name, layer, Point::PerLayerInput, &want)?;
+        self.equal_at(name, layer, HookPoint::PerLayerInput, &want)?;
 
         let (Mlp::Gated { activation } | Mlp::Plain { activation }) = self.arch.mlp;
         let gate = activate(activation, &linear(&weights.gate, resid)?)?;
-        let gated = gate.f_mul(&self.at(layer, Point::PerLayerInput)?)?;
+        let gated = gate.f_mul(&self.at(layer, HookPoint::PerLayerInput)?)?;
         let want = normalised(self.arch.norm, &weights.norm, &linear(&weights.output, &gated)?)?;
         let name = "per_layer_out = norm(W_out (act(W_gate resid) per_layer_input))";
-        self.equal_at(name, layer, Point::PerLayerOut, &want)?;
-        self.at(layer, Point::PerLayerOut)
+        self.equal_at(name, layer, HookPoint::PerLayerOut, &want)?;
+        self.at(layer, HookPoint::PerLayerOut)
     }
 
     /// What enters the first block: embedding and positions.
     fn entering(&self) -> Result<Tensor> {
-        let embed = wide(self.cache.get(Hook::top(Point::Embed))?)?;
+        let embed = wide(self.cache.get(Hook::top(HookPoint::Embed))?)?;
         match self.arch.learned_positions {
-            true => Ok(embed.f_add(&wide(self.cache.get(Hook::top(Point::PosEmbed))?)?)?),
+            true => Ok(embed.f_add(&wide(self.cache.get(Hook::top(HookPoint::PosEmbed))?)?)?),
             false => Ok(embed),
         }
     }

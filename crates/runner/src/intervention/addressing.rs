@@ -5,7 +5,7 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::intervention::{Intervention, Positions, Steps};
+use crate::intervention::{Intervention, Positions, StepIndex};
 
 /// What the positions of an activation are.
 #[derive(Debug, Clone, Copy)]
@@ -13,7 +13,7 @@ pub(crate) struct Columns<'a> {
     /// The batch column of position 0.
     pub(crate) first: usize,
     /// Which step a column belongs to.
-    pub(crate) steps: Steps,
+    pub(crate) steps: StepIndex,
     /// Which columns so far are real, `[batch, columns]`; none: all.
     pub(crate) real: Option<&'a Tensor>,
 }
@@ -83,7 +83,7 @@ fn rows_of(columns: Columns<'_>, rows: &Range<usize>, count: usize) -> Result<Ve
 }
 
 /// Whether `column` is meant in a row that has the columns `real`.
-fn own_position(own: &Positions, real: &[bool], column: usize, steps: Steps) -> bool {
+fn own_position(own: &Positions, real: &[bool], column: usize, steps: StepIndex) -> bool {
     let tokens = |columns: usize| real.iter().take(columns).filter(|real| **real).count();
     if !real.get(column).copied().unwrap_or(false) {
         return false;
@@ -104,16 +104,16 @@ fn own_position(own: &Positions, real: &[bool], column: usize, steps: Steps) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hook::{Hook, Point};
-    use crate::intervention::{Action, When};
+    use crate::hook::{Hook, HookPoint};
+    use crate::intervention::{Action, Phase};
 
     /// The prompts `a b c` and `d e`, padded on the left and continued by one token: the table at [`Positions`].
     #[test]
     fn the_table_holds() {
         let real = Tensor::from_slice2(&[[true, true, true, true], [false, true, true, true]]);
-        let steps = Steps { prompt_columns: Some(3) };
-        let meant = |positions: Option<Positions>, when: Option<When>| {
-            let hook = Hook::top(Point::Embed);
+        let steps = StepIndex { prompt_columns: Some(3) };
+        let meant = |positions: Option<Positions>, when: Option<Phase>| {
+            let hook = Hook::top(HookPoint::Embed);
             let what = Intervention { positions, steps: when, ..Intervention::new(hook, Action::Zero) };
             let whole = groups(&what, Columns { first: 0, steps, real: Some(&real) }, 0..2, 4).unwrap();
             // The same column by column, as a cached run sees them; the mask then ends at the newest.
@@ -141,8 +141,8 @@ mod tests {
         assert_eq!(meant(Some(Positions::Tokens(vec![2])), None), [(0, 2), (1, 3)]);
         assert_eq!(meant(Some(Positions::FromEnd(vec![1])), None), [(0, 2), (1, 2)]);
         assert_eq!(meant(Some(Positions::FromEnd(vec![3])), None), [(0, 0)]);
-        assert_eq!(meant(Some(Positions::Tokens(vec![2])), Some(When::Decode)), [(1, 3)]);
-        assert_eq!(meant(Some(Positions::Tokens(vec![2])), Some(When::Prefill)), [(0, 2)]);
-        assert_eq!(meant(None, Some(When::Steps(1, 9))), [(0, 3), (1, 3)]);
+        assert_eq!(meant(Some(Positions::Tokens(vec![2])), Some(Phase::Decode)), [(1, 3)]);
+        assert_eq!(meant(Some(Positions::Tokens(vec![2])), Some(Phase::Prefill)), [(0, 2)]);
+        assert_eq!(meant(None, Some(Phase::Steps(1, 9))), [(0, 3), (1, 3)]);
     }
 }

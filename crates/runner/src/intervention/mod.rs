@@ -2,13 +2,13 @@
 //! replace, schedule). Patching, ablation, descaling and steering are all values of [`Intervention`].
 
 mod addressing;
-mod plan;
+mod bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::hook::{Head, Hook, Point};
+use crate::hook::{Head, Hook, HookPoint};
 
-pub use plan::{Plan, Sources};
+pub use bound::{BoundInterventions, Sources};
 
 /// One change of the forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub struct Intervention {
     pub positions: Option<Positions>,
     /// In which phase of a generation; none: all. A position must be meant by both this and `positions`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub steps: Option<When>,
+    pub steps: Option<Phase>,
     /// Rows of the batch, first and one past the last; none: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<(usize, usize)>,
@@ -54,7 +54,7 @@ pub enum Positions {
     /// does not depend on what else is in the batch.
     Tokens(Vec<usize>),
     /// Positions in each row's prompt from its end: 1 is its last token, 2 the one before. Generated tokens have none.
-    /// Where no prompt is told from what follows ([`Steps`]), the end is that of all columns run so far.
+    /// Where no prompt is told from what follows ([`StepIndex`]), the end is that of all columns run so far.
     FromEnd(Vec<usize>),
     /// Columns of the batch, from 0, padding counted.
     Columns(Vec<usize>),
@@ -98,10 +98,10 @@ impl From<WrittenPositions> for Positions {
 }
 
 /// A phase of generation. Written as `"prefill"`, `"decode"` or the steps, `[3, 7]`. A run that is no generation
-/// ([`Steps::default`]) is all prefill.
+/// ([`StepIndex::default`]) is all prefill.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "WrittenWhen", into = "WrittenWhen")]
-pub enum When {
+#[serde(from = "WrittenSteps", into = "WrittenSteps")]
+pub enum Phase {
     /// The prompt: step 0.
     Prefill,
     /// Every generated token: steps 1, 2, ...
@@ -111,47 +111,47 @@ pub enum When {
     Steps(usize, usize),
 }
 
-impl When {
+impl Phase {
     /// Whether `step` is meant.
     pub fn holds(self, step: usize) -> bool {
         match self {
-            When::Prefill => step == 0,
-            When::Decode => step > 0,
-            When::Steps(first, last) => (first..=last).contains(&step),
+            Phase::Prefill => step == 0,
+            Phase::Decode => step > 0,
+            Phase::Steps(first, last) => (first..=last).contains(&step),
         }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
-enum WrittenWhen {
-    Phase(Phase),
+enum WrittenSteps {
+    Phase(WrittenPhase),
     Steps((usize, usize)),
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Phase {
+enum WrittenPhase {
     Prefill,
     Decode,
 }
 
-impl From<WrittenWhen> for When {
-    fn from(written: WrittenWhen) -> Self {
+impl From<WrittenSteps> for Phase {
+    fn from(written: WrittenSteps) -> Self {
         match written {
-            WrittenWhen::Phase(Phase::Prefill) => When::Prefill,
-            WrittenWhen::Phase(Phase::Decode) => When::Decode,
-            WrittenWhen::Steps((first, last)) => When::Steps(first, last),
+            WrittenSteps::Phase(WrittenPhase::Prefill) => Phase::Prefill,
+            WrittenSteps::Phase(WrittenPhase::Decode) => Phase::Decode,
+            WrittenSteps::Steps((first, last)) => Phase::Steps(first, last),
         }
     }
 }
 
-impl From<When> for WrittenWhen {
-    fn from(when: When) -> Self {
+impl From<Phase> for WrittenSteps {
+    fn from(when: Phase) -> Self {
         match when {
-            When::Prefill => WrittenWhen::Phase(Phase::Prefill),
-            When::Decode => WrittenWhen::Phase(Phase::Decode),
-            When::Steps(first, last) => WrittenWhen::Steps((first, last)),
+            Phase::Prefill => WrittenSteps::Phase(WrittenPhase::Prefill),
+            Phase::Decode => WrittenSteps::Phase(WrittenPhase::Decode),
+            Phase::Steps(first, last) => WrittenSteps::Steps((first, last)),
         }
     }
 }
@@ -168,7 +168,7 @@ pub enum Action {
     Schedule(Schedule),
     /// Add the vector along the last axis.
     Add(Vec<f64>),
-    /// Take the value that the run named here had at this hook (see [`crate::Plan::new`]).
+    /// Take the value that the run named here had at this hook (see [`crate::BoundInterventions::new`]).
     Replace(String),
 }
 
@@ -207,12 +207,12 @@ impl Schedule {
 /// Which generation step a column of the batch belongs to. The columns of the prompt are step 0; the column of
 /// the t-th generated token is step t, and what it predicts is token t + 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Steps {
+pub struct StepIndex {
     /// Columns of the prompt; none: every column is step 0.
     pub prompt_columns: Option<usize>,
 }
 
-impl Steps {
+impl StepIndex {
     /// The step of `column`.
     pub fn of(self, column: usize) -> usize {
         self.prompt_columns.map_or(0, |prompt| (column + 1).saturating_sub(prompt))
@@ -242,7 +242,7 @@ impl Intervention {
         by_layer
             .into_iter()
             .map(|(layer, heads)| {
-                let hook = Hook::block(layer, Point::Z);
+                let hook = Hook::block(layer, HookPoint::Z);
                 Intervention { heads: Some(heads), ..Intervention::new(hook, action.clone()) }
             })
             .collect()
@@ -265,9 +265,9 @@ mod tests {
 
     #[test]
     fn the_prompt_is_step_zero() {
-        let steps = Steps { prompt_columns: Some(5) };
+        let steps = StepIndex { prompt_columns: Some(5) };
         assert_eq!([0, 4, 5, 9].map(|column| steps.of(column)), [0, 0, 1, 5]);
-        assert_eq!(Steps::default().of(9), 0);
+        assert_eq!(StepIndex::default().of(9), 0);
     }
 
     #[test]
@@ -283,9 +283,9 @@ mod tests {
         assert_eq!(read(r#""positions":{"columns":[1]}"#).0, Some(Positions::Columns(vec![1])));
         assert_eq!(read(r#""positions":{"tokens":[0]}"#).0, Some(Positions::Tokens(vec![0])));
         assert_eq!(read(r#""positions":{"from_end":[1]}"#).0, Some(Positions::FromEnd(vec![1])));
-        assert_eq!(read(r#""steps":[1,2]"#).1, Some(When::Steps(1, 2)));
-        assert_eq!(read(r#""steps":"prefill""#).1, Some(When::Prefill));
-        assert_eq!(read(r#""steps":"decode""#).1, Some(When::Decode));
+        assert_eq!(read(r#""steps":[1,2]"#).1, Some(Phase::Steps(1, 2)));
+        assert_eq!(read(r#""steps":"prefill""#).1, Some(Phase::Prefill));
+        assert_eq!(read(r#""steps":"decode""#).1, Some(Phase::Decode));
     }
 
     #[test]

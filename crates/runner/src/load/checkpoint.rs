@@ -17,7 +17,7 @@ use crate::load::dtype::dtype_name;
 use crate::load::files::{Bytes, CHUNK, ModelFiles};
 use crate::load::finite::all_finite;
 use crate::load::shards::{self, INDEX};
-use crate::weights::{Part, Source, check_shape};
+use crate::weights::{Part, TensorSource, check_shape};
 
 /// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
 const NO_WEIGHTS: [&str; 5] =
@@ -26,7 +26,7 @@ const NO_WEIGHTS: [&str; 5] =
 /// Heads that a tied model may store although it has the embedding.
 const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
 
-/// Open safetensors files as a [`Source`] of weights in one dtype on one device.
+/// Open safetensors files as a [`TensorSource`] of weights in one dtype on one device.
 pub(crate) struct Checkpoint<'a> {
     shards: Vec<Shard>,
     /// Which shard holds a tensor.
@@ -241,7 +241,7 @@ fn aligned<'a>(piece: &'a [u8], width: usize, scratch: &'a mut Vec<u8>) -> &'a [
     place
 }
 
-impl Source for Checkpoint<'_> {
+impl TensorSource for Checkpoint<'_> {
     fn has(&self, name: &str) -> bool {
         self.place.contains_key(name)
     }

@@ -12,9 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::load::files::{CHUNK, ModelFiles, hex};
 use crate::load::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
-use crate::load::hub_error::{Asked, Doing};
+use crate::load::hub_error::{Doing, HubRequest};
 use crate::load::shards::{self, INDEX, SINGLE};
-use crate::load::watch::Watch;
+use crate::load::watch::ProgressCallback;
 use crate::panics::caught;
 
 const ENDPOINT: &str = "https://huggingface.co";
@@ -31,7 +31,7 @@ pub struct Hub {
     /// Use what is in the cache and nothing else.
     pub offline: bool,
     /// Is told of each file's download.
-    pub watch: Watch,
+    pub watch: ProgressCallback,
 }
 
 impl fmt::Debug for Hub {
@@ -69,7 +69,7 @@ impl Hub {
             cache,
             token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
             offline: text("HF_HUB_OFFLINE").is_some_and(truth),
-            watch: Watch::default(),
+            watch: ProgressCallback::default(),
         })
     }
 
@@ -113,7 +113,7 @@ impl Hub {
         {
             return Ok(files);
         }
-        let asked = Asked { hub: self, name, revision, cached };
+        let asked = HubRequest { hub: self, name, revision, cached };
         if self.offline {
             return Err(Error::Hub {
                 what: asked.to_string(),
@@ -148,7 +148,7 @@ impl ModelFiles {
     }
 }
 
-impl Asked<'_> {
+impl HubRequest<'_> {
     fn fetch(&self) -> Result<ModelFiles> {
         let hub = self.hub;
         let api = ApiBuilder::from_cache(hf_hub::Cache::new(hub.cache.clone()))
@@ -246,7 +246,7 @@ fn wrong(path: &Path, size: u64, etag: &str) -> std::io::Result<Option<String>> 
 
 /// Tells the watch what hf-hub tells.
 struct Shown<'a> {
-    watch: &'a Watch,
+    watch: &'a ProgressCallback,
     file: String,
     done: u64,
     total: u64,

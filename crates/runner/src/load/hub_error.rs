@@ -9,14 +9,14 @@ use crate::load::hub::Hub;
 use crate::load::hub_cache::CachedModel;
 
 /// A model that is being fetched.
-pub(crate) struct Asked<'a> {
+pub(crate) struct HubRequest<'a> {
     pub(crate) hub: &'a Hub,
     pub(crate) name: &'a str,
     pub(crate) revision: &'a str,
     pub(crate) cached: CachedModel,
 }
 
-impl fmt::Display for Asked<'_> {
+impl fmt::Display for HubRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "model {} at revision {}", self.name, self.revision)
     }
@@ -29,7 +29,7 @@ pub(crate) enum Doing {
     Downloading,
 }
 
-impl Asked<'_> {
+impl HubRequest<'_> {
     pub(crate) fn failed(&self, doing: Doing, file: Option<&str>, error: &ApiError) -> Error {
         let what = match error {
             ApiError::RequestError(error) => match **error {

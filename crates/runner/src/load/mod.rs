@@ -21,7 +21,7 @@ use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
 pub use files::ModelFiles;
 pub use hub::Hub;
-pub use watch::Watch;
+pub use watch::ProgressCallback;
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub struct LoadOptions {
     /// Refuse NaN and infinity among the weights.
     pub check_finite: bool,
     /// Is told how many bytes of the weights are read.
-    pub watch: Watch,
+    pub watch: ProgressCallback,
 }
 
 impl Default for LoadOptions {
@@ -47,7 +47,7 @@ impl Default for LoadOptions {
             device: DeviceChoice::Cpu,
             allowed_keys: Vec::new(),
             check_finite: true,
-            watch: Watch::default(),
+            watch: ProgressCallback::default(),
         }
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 /// Is told how far loading or a download is: the name of what moves, bytes done, and bytes in all. The default tells
 /// nobody.
 #[derive(Clone, Default)]
-pub struct Watch(Option<Arc<Told>>);
+pub struct ProgressCallback(Option<Arc<Told>>);
 
 type Told = dyn Fn(&str, u64, u64) + Send + Sync;
 
-impl Watch {
+impl ProgressCallback {
     /// Tells `told`, often.
     pub fn new(told: impl Fn(&str, u64, u64) + Send + Sync + 'static) -> Self {
-        Watch(Some(Arc::new(told)))
+        ProgressCallback(Some(Arc::new(told)))
     }
 
     pub(crate) fn tell(&self, what: &str, done: u64, total: u64) {
@@ -23,7 +23,7 @@ impl Watch {
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for ProgressCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.0.is_some() { "Watch(..)" } else { "Watch(nobody)" })
     }

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::forward::{gemv, onednn};
 
 pub(crate) use source::check_shape;
-pub use source::{Part, Source, fresh};
+pub use source::{Part, TensorSource, fresh};
 
 /// All weights of a decoder.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::family;
 
 /// Gives tensors by name; whoever asks states the shape that it must have.
-pub trait Source {
+pub trait TensorSource {
     /// Whether there is a tensor of that name.
     fn has(&self, name: &str) -> bool;
     /// Takes the tensor `name`.
@@ -36,8 +36,8 @@ pub enum Part {
     Head,
 }
 
-/// A [`Source`] over tensors in memory, for training and for tests. Differentiable: the tensors are not copied.
-impl Source for BTreeMap<String, Tensor> {
+/// A [`TensorSource`] over tensors in memory, for training and for tests. Differentiable: the tensors are not copied.
+impl TensorSource for BTreeMap<String, Tensor> {
     fn has(&self, name: &str) -> bool {
         self.contains_key(name)
     }
@@ -57,13 +57,13 @@ pub(crate) fn check_shape(name: &str, found: &[i64], wanted: &[i64]) -> Result<(
     Err(Error::weight(name, format!("has shape {found:?}, but config.json implies {wanted:?}")))
 }
 
-/// A [`Source`] that answers every request with fresh random weights and keeps them under their names.
+/// A [`TensorSource`] that answers every request with fresh random weights and keeps them under their names.
 struct Fresh {
     std: f64,
     made: BTreeMap<String, Tensor>,
 }
 
-impl Source for Fresh {
+impl TensorSource for Fresh {
     fn has(&self, _: &str) -> bool {
         false
     }

@@ -14,7 +14,7 @@ use refrain_runner::weights::fresh;
 use refrain_runner::{Architecture, Model};
 use tch::{Kind, Tensor};
 
-use super::{Detected, Detector, Probe, Settings};
+use super::{Detector, DetectorScore, RepeatedSequence, Settings};
 
 /// A random model in f64 whose norms and biases are not 1 and 0, of the architecture of a golden.
 pub(super) fn model(golden: &str) -> Model {
@@ -56,7 +56,7 @@ pub(super) const CANDIDATES: [i64; 12] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 1
 
 /// Few tokens, so that some occur twice in a block.
 pub(super) fn settings() -> Settings<'static> {
-    let probe = Probe { block: 4, copies: 3, candidates: &CANDIDATES, bos: Some(1) };
+    let probe = RepeatedSequence { block: 4, copies: 3, candidates: &CANDIDATES, bos: Some(1) };
     Settings {
         sequences: 3,
         compared: usize::MAX,
@@ -67,11 +67,15 @@ pub(super) fn settings() -> Settings<'static> {
     }
 }
 
-pub(super) fn run(model: &Model, settings: &Settings<'_>) -> Vec<Detected> {
+pub(super) fn run(model: &Model, settings: &Settings<'_>) -> Vec<DetectorScore> {
     super::run(model, settings, &mut |_, _| ()).unwrap()
 }
 
-pub(super) fn find(found: &[Detected], detector: Detector, head: refrain_runner::Head) -> &Detected {
+pub(super) fn find(
+    found: &[DetectorScore],
+    detector: Detector,
+    head: refrain_runner::Head,
+) -> &DetectorScore {
     found.iter().find(|row| row.detector == detector && row.head == head).unwrap()
 }
 

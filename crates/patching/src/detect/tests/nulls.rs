@@ -4,9 +4,9 @@ use rand::RngExt;
 use refrain_entropy::stats::rng;
 use tch::{Device, Tensor};
 
-use super::super::assignment::{Bags, choose, null_rng, table, targets};
+use super::super::assignment::{IndexBags, choose, null_rng, table, targets};
 use super::super::summary::{mean, p_value};
-use super::super::{Detector, Probe};
+use super::super::{Detector, RepeatedSequence};
 use super::close;
 
 const DRAWS: usize = 99;
@@ -27,9 +27,9 @@ fn tested(
     sequences: usize,
     weight: &mut dyn FnMut(usize, usize) -> f64,
 ) -> (f64, f64) {
-    let probe = Probe { block: 8, copies: 3, candidates: &CANDIDATES, bos: Some(1) };
+    let probe = RepeatedSequence { block: 8, copies: 3, candidates: &CANDIDATES, bos: Some(1) };
     let n = probe.length();
-    let (mut bags, mut patterns, mut queries) = (Bags::default(), Vec::new(), 0);
+    let (mut bags, mut patterns, mut queries) = (IndexBags::default(), Vec::new(), 0);
     for sequence in 0..sequences {
         let tokens = probe.draw(&mut rng(seed, &format!("probe/{sequence}"))).unwrap();
         let targets = targets(detector, &probe, &tokens);

@@ -2,13 +2,14 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::super::assignment::{Bags, table, targets};
-use super::super::{Detector, Probe};
+use super::super::assignment::{IndexBags, table, targets};
+use super::super::{Detector, RepeatedSequence};
 use super::close;
 
 // BOS 3 4 5 3 4 5 3 4 5
 const TOKENS: [i64; 10] = [0, 3, 4, 5, 3, 4, 5, 3, 4, 5];
-const PROBE: Probe<'static> = Probe { block: 3, copies: 3, candidates: &[3, 4, 5], bos: Some(0) };
+const PROBE: RepeatedSequence<'static> =
+    RepeatedSequence { block: 3, copies: 3, candidates: &[3, 4, 5], bos: Some(0) };
 
 /// The score of a pattern that puts all of query q's attention on `to(q)`.
 fn all_on(detector: Detector, to: impl Fn(usize) -> usize) -> f64 {
@@ -17,7 +18,7 @@ fn all_on(detector: Detector, to: impl Fn(usize) -> usize) -> f64 {
     (0..n).for_each(|q| pattern[q * n + to(q)] = 1.0);
     let pattern = Tensor::from_slice(&pattern).reshape([1, 1, n as i64, n as i64]);
     let targets = targets(detector, &PROBE, &TOKENS);
-    let mut bags = Bags::default();
+    let mut bags = IndexBags::default();
     bags.add(targets.iter().flat_map(|(q, keys)| keys.iter().map(move |k| q * n + k)));
     assert_eq!(pattern.kind(), Kind::Double);
     bags.load(Device::Cpu).unwrap().sums(&table(&pattern).unwrap()).unwrap()[0] / targets.len() as f64

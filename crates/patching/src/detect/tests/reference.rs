@@ -2,10 +2,10 @@
 
 use refrain_entropy::stats::rng;
 use refrain_runner::architecture::Keys;
-use refrain_runner::{ActivationCache, Head, Model, NameFilter, Point};
+use refrain_runner::{ActivationCache, Head, HookPoint, Model, NameFilter};
 use tch::{IndexOp, Kind, Tensor};
 
-use super::super::{Detector, Inactivity, Measure, Probe, inactivity};
+use super::super::{Detector, Inactivity, Measure, RepeatedSequence, inactivity};
 use super::{CANDIDATES, FAMILIES, close, find, model, run, settings};
 
 /// One sequence's activations.
@@ -35,16 +35,16 @@ pub(super) fn group(model: &Model, head: Head) -> usize {
 
 impl Seen {
     fn attention(&self, head: Head, q: usize, k: usize) -> f64 {
-        let pattern = self.cache.block(head.layer, Point::Pattern).unwrap();
+        let pattern = self.cache.block(head.layer, HookPoint::Pattern).unwrap();
         pattern.double_value(&[0, head.head as i64, q as i64, k as i64])
     }
 
-    fn vector(&self, layer: usize, point: Point, pos: usize, head: usize) -> Vec<f64> {
+    fn vector(&self, layer: usize, point: HookPoint, pos: usize, head: usize) -> Vec<f64> {
         let row = self.cache.block(layer, point).unwrap().i((0, pos as i64, head as i64));
         Vec::try_from(&row).unwrap()
     }
 
-    fn scale(&self, layer: Option<usize>, point: Point, q: usize) -> Option<Tensor> {
+    fn scale(&self, layer: Option<usize>, point: HookPoint, q: usize) -> Option<Tensor> {
         let hook = match layer {
             Some(layer) => refrain_runner::Hook::block(layer, point),
             None => refrain_runner::Hook::top(point),
@@ -52,7 +52,7 @@ impl Seen {
         self.cache.get(hook).ok().map(|scale| scale.i((0, q as i64)))
     }
 
-    fn pattern(&self, detector: Detector, probe: &Probe<'_>, head: Head) -> f64 {
+    fn pattern(&self, detector: Detector, probe: &RepeatedSequence<'_>, head: Head) -> f64 {
         let (bos, block) = (usize::from(probe.bos.is_some()), probe.block);
         let (mut sum, mut queries) = (0.0, 0.0);
         for q in 1..self.tokens.len() {
@@ -88,8 +88,8 @@ impl Seen {
                 if attention == 0.0 {
                     continue;
                 }
-                let post = self.scale(Some(head.layer), Point::Ln1PostScale, q);
-                let last = self.scale(None, Point::FinalScale, q).unwrap();
+                let post = self.scale(Some(head.layer), HookPoint::Ln1PostScale, q);
+                let last = self.scale(None, HookPoint::FinalScale, q).unwrap();
                 let logits = direct_path(model, head, self.tokens[k], true, post.as_ref(), &last);
                 let compared: Vec<f64> =
                     CANDIDATES.iter().map(|token| logits.double_value(&[*token])).collect();
@@ -107,8 +107,8 @@ impl Seen {
         let n = self.tokens.len();
         let layer = values_of(model, head.layer);
         let norm = |v: Vec<f64>| v.iter().map(|x| x * x).sum::<f64>().sqrt();
-        let value = |j: usize| norm(self.vector(layer, Point::V, j, group(model, head)));
-        let output = |i: usize| norm(self.vector(head.layer, Point::Z, i, head.head));
+        let value = |j: usize| norm(self.vector(layer, HookPoint::V, j, group(model, head)));
+        let output = |i: usize| norm(self.vector(head.layer, HookPoint::Z, i, head.head));
         let mean = |f: &dyn Fn(usize) -> f64| (0..n).map(f).sum::<f64>() / n as f64;
         match measure {
             Measure::FirstTokenWeight => mean(&|i| self.attention(head, i, 0)),

@@ -8,14 +8,14 @@ use crate::generate::KvCache;
 /// The first `columns` columns of a run whose keys and values are kept. A run on it begins at column `columns`; its rows are
 /// copies of that run's rows, one whole batch after the other.
 #[derive(Debug, Clone, Copy)]
-pub struct Past<'a> {
+pub struct KvPrefix<'a> {
     kv: &'a KvCache,
     columns: usize,
     first_row: usize,
     rows: usize,
 }
 
-impl<'a> Past<'a> {
+impl<'a> KvPrefix<'a> {
     /// The first `columns` columns of `kv`, all its rows.
     ///
     /// # Errors
@@ -27,7 +27,7 @@ impl<'a> Past<'a> {
                 kv.columns()
             )));
         }
-        Ok(Past { kv, columns, first_row: 0, rows: kv.rows() })
+        Ok(KvPrefix { kv, columns, first_row: 0, rows: kv.rows() })
     }
 
     /// Only `count` rows from `first` on.
@@ -42,7 +42,7 @@ impl<'a> Past<'a> {
                 self.rows
             )));
         }
-        Ok(Past { first_row: self.first_row + first, rows: count, ..self })
+        Ok(KvPrefix { first_row: self.first_row + first, rows: count, ..self })
     }
 
     /// How many columns.

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// A probe: `block` random tokens, `copies` times, after BOS where the model has one.
 #[derive(Debug, Clone, Copy)]
-pub struct Probe<'a> {
+pub struct RepeatedSequence<'a> {
     /// Tokens of the block, P.
     pub block: usize,
     /// How often it is repeated.
@@ -18,7 +18,7 @@ pub struct Probe<'a> {
     pub bos: Option<i64>,
 }
 
-impl Probe<'_> {
+impl RepeatedSequence<'_> {
     /// Draws the probe's tokens.
     ///
     /// # Errors

@@ -7,14 +7,14 @@ use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
 use crate::intervention::addressing::{self, Columns};
-use crate::intervention::{Action, Intervention, Schedule, Steps, When};
+use crate::intervention::{Action, Intervention, Phase, Schedule, StepIndex};
 
 /// Runs that `Replace` can take values from, by name. A source's batch must equal the rows it replaces, or be 1.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
 
 /// Interventions checked against a model and its sources, ready to be applied.
 #[derive(Debug, Default)]
-pub struct Plan<'a> {
+pub struct BoundInterventions<'a> {
     bound: Vec<Bound<'a>>,
 }
 
@@ -25,7 +25,7 @@ struct Bound<'a> {
     replacement: Option<&'a Tensor>,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> BoundInterventions<'a> {
     /// Checks `interventions` against `architecture`; they are applied in the order given.
     ///
     /// # Errors
@@ -37,7 +37,7 @@ impl<'a> Plan<'a> {
         sources: &Sources<'a>,
     ) -> Result<Self> {
         let bound = interventions.iter().map(|what| Bound::new(architecture, what, sources));
-        Ok(Plan { bound: bound.collect::<Result<_>>()? })
+        Ok(BoundInterventions { bound: bound.collect::<Result<_>>()? })
     }
 
     /// Whether an intervention is meant for some rows of the batch only.
@@ -57,7 +57,7 @@ impl<'a> Plan<'a> {
         hook: Hook,
         value: Tensor,
         first_column: usize,
-        steps: Steps,
+        steps: StepIndex,
         real: Option<&Tensor>,
     ) -> Result<Tensor> {
         let columns = Columns { first: first_column, steps, real };
@@ -99,7 +99,7 @@ impl<'a> Bound<'a> {
         }
         addressing::check(what, arch.n_ctx)?;
         if what.rows.is_some_and(|(first, end)| first >= end)
-            || matches!(what.steps, Some(When::Steps(first, last)) if first > last)
+            || matches!(what.steps, Some(Phase::Steps(first, last)) if first > last)
         {
             return wrong("a range is empty".into());
         }
