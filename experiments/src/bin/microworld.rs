@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use refrain_experiments::cli;
+use refrain_experiments::lab::cli;
 use refrain_experiments::microworld::{Kind, Language, Mixture, Split, Stream, token_counts, tokenizer_json};
 use std::fs::File;
 use std::io::{BufWriter, Write};

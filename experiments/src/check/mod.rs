@@ -21,7 +21,7 @@ pub use args::{Args, Dtype};
 pub use describe::describe;
 pub use reference::{Difference, Reference};
 
-use crate::progress::say;
+use crate::lab::progress::say;
 
 /// Random tokens, unless a window asks for more.
 const TOKENS: usize = 64;

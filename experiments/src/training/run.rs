@@ -6,7 +6,7 @@ use super::measure::{HeldOut, loss, prefix_matching};
 use super::settings::{Precision, Settings};
 use super::state::{State, fingerprint};
 use super::table::{LossRow, batch};
-use crate::disk::{Provenance, write_atomically, write_table};
+use crate::lab::disk::{Provenance, write_atomically, write_table};
 use crate::microworld::{Language, Split, Stream};
 use anyhow::{Context, Result};
 use refrain_runner::family::{self, Config};

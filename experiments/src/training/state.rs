@@ -3,7 +3,7 @@
 use super::adamw::AdamW;
 use super::settings::Settings;
 use super::table::LossRow;
-use crate::disk::{sha256_hex, write_atomically};
+use crate::lab::disk::{sha256_hex, write_atomically};
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::collections::{BTreeMap, HashMap};
