@@ -8,6 +8,7 @@ pub mod measure;
 pub mod microworld;
 pub mod registry;
 pub mod repetition_curse;
+pub mod score_heads;
 pub mod training;
 
 /// This build of the program: the version, and a hash of the sources.

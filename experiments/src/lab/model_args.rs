@@ -2,8 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use refrain_runner::device::device_name;
-use refrain_runner::{DeviceChoice, Hub, LoadOptions, Model, ModelFiles, dtype, dtype_name};
+use refrain_runner::{DeviceChoice, Hub, LoadOptions, Model, ModelFiles};
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 
@@ -27,9 +26,9 @@ pub struct ModelArgs {
     #[serde(default)]
     pub offline: bool,
     /// What to compute in: f32, bf16, f16 or f64 [default: the checkpoint's dtype; f32 for the built-in model]
-    #[arg(long, value_name = "DTYPE", value_parser = ["f32", "bf16", "f16", "f64"], hide_possible_values = true, help_heading = "Model")]
+    #[arg(long, value_name = "DTYPE", value_enum, hide_possible_values = true, help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dtype: Option<String>,
+    pub dtype: Option<Dtype>,
     /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for the rest
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Model")]
     #[serde(default)]
@@ -40,13 +39,36 @@ pub struct ModelArgs {
     pub allow_config_key: Vec<String>,
 }
 
+/// What is computed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit floating point
+    F32,
+    /// bfloat16
+    Bf16,
+    /// 16-bit floating point
+    F16,
+    /// 64-bit floating point
+    F64,
+}
+
+impl Dtype {
+    /// libtorch's name for it.
+    pub fn kind(self) -> Kind {
+        match self {
+            Dtype::F32 => Kind::Float,
+            Dtype::Bf16 => Kind::BFloat16,
+            Dtype::F16 => Kind::Half,
+            Dtype::F64 => Kind::Double,
+        }
+    }
+}
+
 impl ModelArgs {
     /// The dtype that was asked for.
-    ///
-    /// # Errors
-    /// For a name that is none's.
-    pub fn kind(&self) -> Result<Option<Kind>> {
-        Ok(self.dtype.as_deref().map(dtype).transpose()?)
+    pub fn kind(&self) -> Option<Kind> {
+        self.dtype.map(Dtype::kind)
     }
 
     /// The model's files, fetched if need be.
@@ -73,7 +95,7 @@ impl ModelArgs {
     /// For a device or a dtype that does not exist, and what the runner finds wrong with the files.
     pub fn load(&self, quiet: bool) -> Result<(ModelFiles, Model)> {
         let options = LoadOptions {
-            kind: self.kind()?,
+            kind: self.kind(),
             device: self.device,
             allowed_keys: self.allow_config_key.clone(),
             watch: transfer(quiet, "loading "),
@@ -83,18 +105,6 @@ impl ModelArgs {
         let model = Model::load(&files, &options)?;
         Ok((files, model))
     }
-}
-
-/// What the provenance of a result says of the model.
-pub fn provenance(files: &ModelFiles, model: &Model) -> Vec<(&'static str, String)> {
-    let names: Vec<String> = model.devices().into_iter().map(device_name).collect();
-    let mut entries = vec![
-        ("model", files.name().to_owned()),
-        ("dtype", dtype_name(model.kind()).to_owned()),
-        ("device", names.join("+")),
-    ];
-    entries.extend(files.revision().map(|commit| ("revision", commit.to_owned())));
-    entries
 }
 
 #[cfg(test)]
@@ -114,13 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_model_is_f32_unless_asked_otherwise() {
-        for (line, name) in [(&[][..], "f32"), (&["--dtype", "bf16"], "bf16"), (&["--dtype", "f64"], "f64")] {
-            let (files, model) = args(line).load(true).unwrap();
-            let said = provenance(&files, &model);
-            assert_eq!(said[1], ("dtype", name.to_owned()));
-            assert_eq!(said[2], ("device", "cpu".to_owned()));
-            assert_eq!(said.len(), 3, "a revision of the embedded model");
+    fn the_built_in_model_is_f32_unless_asked_otherwise() {
+        for (line, kind) in [(&[][..], Kind::Float), (&["--dtype", "bf16"], Kind::BFloat16), (&["--dtype", "f64"], Kind::Double)] {
+            assert_eq!(args(line).load(true).unwrap().1.kind(), kind);
         }
     }
 
@@ -141,7 +147,5 @@ mod tests {
         }
         assert!(Program::try_parse_from(["x", "--device", "gpu"]).is_err());
         assert!(Program::try_parse_from(["x", "--dtype", "fp8"]).is_err());
-        let written = ModelArgs { dtype: Some("fp8".into()), ..args(&[]) };
-        assert!(written.load(true).unwrap_err().to_string().contains("hint: there are f32, bf16"));
     }
 }

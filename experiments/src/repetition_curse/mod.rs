@@ -4,6 +4,8 @@
 mod settings;
 mod summary;
 
+pub use summary::gate_notes;
+
 use anyhow::{Result, bail};
 use refrain_entropy::schema::Table;
 use refrain_entropy::summary::{self as summaries, Bootstrap};

@@ -1,0 +1,128 @@
+//! Approximate scores beside exact ones.
+
+use std::collections::BTreeMap;
+
+use refrain_patching::compare::agreement;
+use refrain_patching::table::{ApproximationRow, HeadScoreRow};
+use refrain_patching::{Metric, Site};
+
+use refrain_patching::Method;
+use crate::measure::scoring::site;
+use super::summary::by_score;
+
+/// Misses in the table.
+const MISSES: usize = 10;
+
+/// The table's rows, from the rows of head_scores that are means. Empty if there is nothing exact to compare with.
+pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
+    let scores = by_score(means);
+    let exact = Method::ActivationPatching.name();
+    let mut table = Vec::new();
+    for rows in &scores {
+        let first = rows[0];
+        let approximate =
+            first.method.parse().is_ok_and(Method::is_verifiable);
+        let same = |other: &&Vec<&HeadScoreRow>| {
+            let other = other[0];
+            other.method == exact && other.component == first.component && other.metric == first.metric
+        };
+        if let Some(exact) = scores.iter().find(same).filter(|_| approximate) {
+            table.extend(of_score(rows, exact));
+        }
+    }
+    table
+}
+
+fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<ApproximationRow> {
+    let first = estimated[0];
+    let (Ok(component), Ok(metric)) = (first.component.parse(), first.metric.parse::<Metric>()) else {
+        return Vec::new();
+    };
+    let known: BTreeMap<Site, f64> = exact.iter().filter_map(|row| Some((site(row)?, row.change?))).collect();
+    let both: Vec<(Site, f64, f64)> = estimated
+        .iter()
+        .filter_map(|row| {
+            let site = site(row)?;
+            Some((site, *known.get(&site)?, row.change?))
+        })
+        .collect();
+    let row = ApproximationRow {
+        method: first.method.clone(),
+        component: first.component.clone(),
+        direction: first.direction.clone(),
+        metric: first.metric.clone(),
+        n: both.len() as u32,
+        estimated: estimated.len() as u32,
+        ..ApproximationRow::default()
+    };
+    if both.is_empty() {
+        let reason = Some("no place was scored by both".to_owned());
+        return vec![ApproximationRow { reason, ..row }];
+    }
+    let found = agreement(component, metric, &both, MISSES);
+    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it missed.
+    let selected =
+        (both.len() < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
+    let flat = found.spearman.is_none().then(|| "fewer than three places, or all of them equal".to_owned());
+    let reason = flat.or(selected);
+    let mut table = vec![ApproximationRow {
+        spearman: found.spearman,
+        kendall: found.kendall,
+        pearson: found.pearson,
+        rms_error: Some(found.rms_error),
+        max_error: Some(found.max_error),
+        reason,
+        ..row.clone()
+    }];
+    table.extend(found.overlap.iter().map(|(k, overlap)| ApproximationRow {
+        top_k: Some(*k as u32),
+        overlap: Some(*overlap),
+        ..row.clone()
+    }));
+    table.extend(found.misses.iter().zip(1..).map(|(place, miss)| {
+        let number = |value: Option<usize>| value.map(|value| value as u32);
+        ApproximationRow {
+            miss: Some(miss),
+            layer: Some(place.layer as u32),
+            head: component.is_of_heads().then_some(place.index as u32),
+            neuron: (component == refrain_patching::Component::Neuron).then_some(place.index as u32),
+            position: number(place.position),
+            key_position: number(place.key_position),
+            exact: Some(place.exact),
+            estimate: Some(place.approximate),
+            ..row.clone()
+        }
+    }));
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(method: &str, head: u32, change: f64) -> HeadScoreRow {
+        HeadScoreRow {
+            method: method.into(),
+            component: "z".into(),
+            metric: "logit".into(),
+            head: Some(head),
+            change: Some(change),
+            ..HeadScoreRow::default()
+        }
+    }
+
+    #[test]
+    fn agreement_overlap_and_misses_are_rows() {
+        let exact = (0..7).map(|head| row("activation-patching", head, f64::from(head)));
+        let near = (0..7).map(|head| row("atp-star", head, f64::from(head * head)));
+        let rows: Vec<HeadScoreRow> = exact.chain(near).collect();
+        let table = compare(&rows);
+        assert_eq!((table[0].spearman, table[0].n, table[0].max_error), (Some(1.0), 7, Some(30.0)));
+        assert_eq!((table[1].top_k, table[1].overlap), (Some(5), Some(1.0)));
+        assert_eq!(
+            (table[2].miss, table[2].head, table[2].exact, table[2].estimate),
+            (Some(1), Some(6), Some(6.0), Some(36.0))
+        );
+        assert!(compare(&rows[7..]).is_empty());
+    }
+}
