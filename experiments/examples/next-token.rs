@@ -10,7 +10,9 @@ use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::schema::Table;
 use refrain_experiments::lab::disk::Provenance;
 use refrain_experiments::lab::report::{Align, number};
-use refrain_experiments::lab::{self, Experiment, Finished, Found, Lab, Part, Report, Run, Stage, prompts_sha256};
+use refrain_experiments::lab::{
+    self, Experiment, Finished, Found, Lab, Part, Report, Run, Stage, prompts_sha256,
+};
 use refrain_experiments::measure::texts::TextArgs;
 use refrain_experiments::measure::words::Words;
 use serde::{Deserialize, Serialize};
@@ -51,7 +53,8 @@ pub struct NextToken {
 
 impl Experiment for NextToken {
     const NAME: &'static str = "next-token";
-    const ABOUT: &'static str = "Measure how uncertain a model is of the next token, by position in ordinary text";
+    const ABOUT: &'static str =
+        "Measure how uncertain a model is of the next token, by position in ordinary text";
     const STAGES: &'static [&'static str] = &["read"];
     const BY_CONTENTS: &'static [&'static str] = &["texts"];
     type Settings = Settings;
@@ -71,7 +74,8 @@ impl Experiment for NextToken {
 
     fn conduct(&self, _lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<()> {
         // A part for every text: each is written when it is finished, and parts run side by side.
-        let part = |(index, text): (usize, &Vec<i64>)| Part::new(format!("text{index:04}"), text.len() as f64);
+        let part =
+            |(index, text): (usize, &Vec<i64>)| Part::new(format!("text{index:04}"), text.len() as f64);
         let parts = self.texts.iter().enumerate().map(part).collect();
         let read = Stage::side_by_side("read", &[Uncertainty::NAME], parts, |model, text| {
             let logits = tch::no_grad(|| model.logits(&model.ids(&self.texts[text..=text])?))?;

@@ -35,10 +35,8 @@ impl Entry {
 }
 
 /// All of them, in the order of the help.
-pub const EXPERIMENTS: &[Entry] = &[
-    Entry::of::<crate::repetition_curse::RepetitionCurse>(),
-    Entry::of::<crate::score_heads::ScoreHeads>(),
-];
+pub const EXPERIMENTS: &[Entry] =
+    &[Entry::of::<crate::repetition_curse::RepetitionCurse>(), Entry::of::<crate::score_heads::ScoreHeads>()];
 
 /// The experiment of this name.
 ///

@@ -33,7 +33,10 @@ pub trait Table {
             .strings_as_large_utf8(false);
         let fields = Vec::<FieldRef>::from_type::<Self::Row>(options)
             .map_err(|error| Error::Table { table: Self::NAME, what: error.to_string() })?;
-        Ok(fields.iter().map(|field| column(field, Self::FREE_TEXT.contains(&field.name().as_str()))).collect())
+        Ok(fields
+            .iter()
+            .map(|field| column(field, Self::FREE_TEXT.contains(&field.name().as_str())))
+            .collect())
     }
 
     /// The rows as a record batch.
@@ -42,8 +45,8 @@ pub trait Table {
     /// [`Error::Table`] if a row does not fit the columns, or a number is NaN or infinite.
     fn batch(rows: &[Self::Row]) -> Result<RecordBatch> {
         let wrong = |what: String| Error::Table { table: Self::NAME, what };
-        let batch =
-            serde_arrow::to_record_batch(&Self::fields()?, &rows).map_err(|error| wrong(error.to_string()))?;
+        let batch = serde_arrow::to_record_batch(&Self::fields()?, &rows)
+            .map_err(|error| wrong(error.to_string()))?;
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
             let Some(numbers) = column.as_primitive_opt::<Float64Type>() else { continue };
             if let Some(row) = numbers.iter().position(|value| value.is_some_and(|value| !value.is_finite()))
@@ -67,8 +70,9 @@ pub trait Table {
         let fields = Self::fields()?;
         let known: HashSet<&str> = fields.iter().map(|field| field.name().as_str()).collect();
         let schema = batch.schema();
-        let own: Vec<usize> =
-            (0..batch.num_columns()).filter(|column| known.contains(schema.field(*column).name().as_str())).collect();
+        let own: Vec<usize> = (0..batch.num_columns())
+            .filter(|column| known.contains(schema.field(*column).name().as_str()))
+            .collect();
         let batch = batch.project(&own).map_err(|error| wrong(error.to_string()))?;
         serde_arrow::from_record_batch(&batch).map_err(|error| wrong(error.to_string()))
     }
@@ -76,7 +80,8 @@ pub trait Table {
 
 /// A column as it is written: labels with 32-bit keys, free text as it is.
 fn column(field: &FieldRef, free_text: bool) -> FieldRef {
-    let text = |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..));
+    let text =
+        |kind: &DataType| matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..));
     let kind = match field.data_type() {
         kind if text(kind) && free_text => DataType::Utf8,
         kind if text(kind) => DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)),

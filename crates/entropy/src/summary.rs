@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::stats::{Draws, Estimate, censored_median, mean, ratio, sign_flip};
 use crate::table::{
-    ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountQuantity, CountRow, CountSummaryRow, End, PerplexityRow,
-    Pool, TraceKind, TraceQuantity, TraceRow, TraceSummaryRow,
+    ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountQuantity, CountRow, CountSummaryRow, End,
+    PerplexityRow, Pool, TraceKind, TraceQuantity, TraceRow, TraceSummaryRow,
 };
 
 /// A phrase: its pool, and its number in it.
@@ -57,16 +57,28 @@ pub fn counts(rows: &[CountRow], bootstrap: Bootstrap) -> Vec<CountSummaryRow> {
             let estimate = share(&runs, *of, bootstrap.of(&id));
             let (ci_low, ci_high) = estimate.ends();
             let (n_items, reason) = (estimate.n as u32, estimate.reason);
-            summary.push(CountSummaryRow { value: estimate.value, ci_low, ci_high, n_items, reason, ..blank(*quantity) });
+            summary.push(CountSummaryRow {
+                value: estimate.value,
+                ci_low,
+                ci_high,
+                n_items,
+                reason,
+                ..blank(*quantity)
+            });
         }
         let medians: [(CountQuantity, fn(&CountRow) -> f64); 2] = [
             (CountQuantity::MedianResponseTokens, |row| f64::from(row.response_tokens)),
             (CountQuantity::MedianOvershoot, |row| row.overshoot),
         ];
         for (quantity, of) in medians {
-            let values: Vec<(f64, bool)> = runs.iter().map(|row| (of(row), row.end != End::Stopped)).collect();
+            let values: Vec<(f64, bool)> =
+                runs.iter().map(|row| (of(row), row.end != End::Stopped)).collect();
             let (value, lower_bound) = censored_median(&values).unzip();
-            summary.push(CountSummaryRow { value, lower_bound: lower_bound == Some(true), ..blank(quantity) });
+            summary.push(CountSummaryRow {
+                value,
+                lower_bound: lower_bound == Some(true),
+                ..blank(quantity)
+            });
         }
     }
     summary
@@ -200,8 +212,11 @@ pub fn contrasts(
 fn paired_shares(runs: &[&CountRow], condition: &str, of: Counts) -> Vec<f64> {
     let key = |row: &CountRow| (row.n, row.pool, row.item, row.decoding, row.sample);
     let number = |row: &CountRow| of(row).map(|holds| f64::from(u8::from(holds)));
-    let base: BTreeMap<_, f64> =
-        runs.iter().filter(|row| row.condition == "none").filter_map(|row| Some((key(row), number(row)?))).collect();
+    let base: BTreeMap<_, f64> = runs
+        .iter()
+        .filter(|row| row.condition == "none")
+        .filter_map(|row| Some((key(row), number(row)?)))
+        .collect();
     let mut by_item = BTreeMap::<Item, (f64, f64)>::new();
     for run in runs.iter().filter(|row| row.condition == condition) {
         if let (Some(before), Some(now)) = (base.get(&key(run)), number(run)) {
@@ -214,13 +229,22 @@ fn paired_shares(runs: &[&CountRow], condition: &str, of: Counts) -> Vec<f64> {
 
 fn paired_texts(texts: &[PerplexityRow], condition: &str) -> Vec<f64> {
     let of = |condition: &str| -> BTreeMap<u32, f64> {
-        texts.iter().filter(|row| row.condition == condition).filter_map(|row| Some((row.text?, row.nll_nats))).collect()
+        texts
+            .iter()
+            .filter(|row| row.condition == condition)
+            .filter_map(|row| Some((row.text?, row.nll_nats)))
+            .collect()
     };
     let base = of("none");
     of(condition).iter().filter_map(|(text, nll)| Some(nll - base.get(text)?)).collect()
 }
 
-fn contrast(quantity: ContrastQuantity, condition: &ConditionRow, items: &[f64], bootstrap: Bootstrap) -> ContrastRow {
+fn contrast(
+    quantity: ContrastQuantity,
+    condition: &ConditionRow,
+    items: &[f64],
+    bootstrap: Bootstrap,
+) -> ContrastRow {
     let estimate = mean(items, bootstrap.of(&format!("contrast/{quantity}")));
     let (ci_low, ci_high) = estimate.ends();
     ContrastRow {
@@ -245,9 +269,16 @@ fn contrast(quantity: ContrastQuantity, condition: &ConditionRow, items: &[f64],
 fn verdict(row: &mut ContrastRow, conditions: &[ConditionRow], all: &[ContrastRow]) {
     let of = |id: &str| conditions.iter().find(|condition| condition.condition == id);
     let Some(own) = of(&row.condition) else { return };
-    let clear = row.p_value.is_some_and(|p| p <= 0.05) && !(row.ci_low <= Some(0.0) && row.ci_high >= Some(0.0));
+    let clear =
+        row.p_value.is_some_and(|p| p <= 0.05) && !(row.ci_low <= Some(0.0) && row.ci_high >= Some(0.0));
     let way = match row.estimate {
-        Some(change) if row.ci_low.is_some() && clear => if change > 0.0 { "more" } else { "less" },
+        Some(change) if row.ci_low.is_some() && clear => {
+            if change > 0.0 {
+                "more"
+            } else {
+                "less"
+            }
+        }
         Some(_) => "no clear change",
         None => "undecided",
     };
@@ -258,7 +289,9 @@ fn verdict(row: &mut ContrastRow, conditions: &[ConditionRow], all: &[ContrastRo
     let random: Vec<&ContrastRow> = all
         .iter()
         .filter(|other| other.quantity == row.quantity)
-        .filter(|other| of(&other.condition).is_some_and(|other| other.control && other.intervention == own.intervention))
+        .filter(|other| {
+            of(&other.condition).is_some_and(|other| other.control && other.intervention == own.intervention)
+        })
         .collect();
     let Some(change) = row.estimate else { return };
     let as_much = random.iter().filter_map(|other| other.estimate).filter(|other| match way {
@@ -272,9 +305,15 @@ fn verdict(row: &mut ContrastRow, conditions: &[ConditionRow], all: &[ContrastRo
     let (sets, as_much) = (random.len(), row.did_as_much.unwrap_or(0) as usize);
     row.verdict = match (way, sets, as_much) {
         (way, 0, _) => format!("{way}; no random sets to compare with"),
-        ("no clear change", sets, 0) => format!("no clear change, nor by more with any of {sets} random sets"),
-        ("no clear change", sets, more) => format!("no clear change; {more} of {sets} random sets changed more"),
-        (way, sets, all) if all == sets => format!("{way}, but all {sets} random sets did as much: not specific to the induction heads"),
+        ("no clear change", sets, 0) => {
+            format!("no clear change, nor by more with any of {sets} random sets")
+        }
+        ("no clear change", sets, more) => {
+            format!("no clear change; {more} of {sets} random sets changed more")
+        }
+        (way, sets, all) if all == sets => {
+            format!("{way}, but all {sets} random sets did as much: not specific to the induction heads")
+        }
         (way, sets, none @ 0) => format!("{way}; {none} of {sets} random sets did as much"),
         (way, sets, some) => format!("{way}; {some} of {sets} random sets did as much"),
     };

@@ -164,7 +164,8 @@ mod tests {
     use super::*;
 
     fn scores(values: &[f64]) -> Scores {
-        let site = |index| Site { component: Component::Z, layer: 0, index, position: None, key_position: None };
+        let site =
+            |index| Site { component: Component::Z, layer: 0, index, position: None, key_position: None };
         Scores {
             metrics: vec![Metric::LogitDiff],
             pairs: vec![0],

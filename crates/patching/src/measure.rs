@@ -32,7 +32,13 @@ impl MeasureInfo {
 pub fn measures() -> BTreeMap<&'static str, MeasureInfo> {
     let detectors = Detector::all().into_iter().map(|detector| (detector.name(), of_detector(detector)));
     let metrics = Metric::ALL.iter().map(|metric| (metric.name(), of_metric(*metric)));
-    detectors.chain(metrics).chain([("composition", MeasureInfo::new("composition", "share of the weights' norm", (Some(0.0), None), None))]).collect()
+    detectors
+        .chain(metrics)
+        .chain([(
+            "composition",
+            MeasureInfo::new("composition", "share of the weights' norm", (Some(0.0), None), None),
+        )])
+        .collect()
 }
 
 fn of_metric(metric: Metric) -> MeasureInfo {
@@ -58,7 +64,9 @@ fn of_detector(detector: Detector) -> MeasureInfo {
         Detector::PreviousToken => attention("previous token"),
         Detector::DuplicateToken => attention("duplicate token"),
         Detector::FirstToken => attention("first token"),
-        Detector::Copying => MeasureInfo::new("copying", "share, rescaled", (Some(-1.0), Some(1.0)), Some(0.0)),
+        Detector::Copying => {
+            MeasureInfo::new("copying", "share, rescaled", (Some(-1.0), Some(1.0)), Some(0.0))
+        }
         Detector::CopyingEigenvalues => {
             MeasureInfo::new("copying, eigenvalues", "share", (Some(-1.0), Some(1.0)), Some(0.0))
         }
@@ -72,7 +80,9 @@ fn of_inactivity(function: Inactivity) -> MeasureInfo {
         return MeasureInfo::new(&name, "ratio to the layer's mean", (Some(0.0), None), Some(1.0));
     }
     match function.measure {
-        Measure::FirstTokenWeight => MeasureInfo::new(&name, "attention weight", (Some(0.0), Some(1.0)), None),
+        Measure::FirstTokenWeight => {
+            MeasureInfo::new(&name, "attention weight", (Some(0.0), Some(1.0)), None)
+        }
         Measure::QueryEntropy => MeasureInfo::new(&name, "nats", (Some(0.0), None), None),
         _ => MeasureInfo::new(&name, "norm", (Some(0.0), None), None),
     }

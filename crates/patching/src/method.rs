@@ -4,8 +4,21 @@ use serde::{Deserialize, Serialize};
 
 /// A way to score sites. The doc comment of each is its line in the help.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-    strum::Display, strum::EnumMessage, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
@@ -83,10 +96,16 @@ impl Method {
     pub fn kind(self) -> Kind {
         use Method::*;
         match self {
-            ActivationPatching | ZeroAblation | MeanAblation | ResampleAblation | PathPatching | Circuit => Kind::Exact,
-            ActivationPatchingBf16 | AttributionPatching | AtpStar | IntegratedGradients | Eap | EapIg | PathAttribution => {
-                Kind::Estimate
+            ActivationPatching | ZeroAblation | MeanAblation | ResampleAblation | PathPatching | Circuit => {
+                Kind::Exact
             }
+            ActivationPatchingBf16
+            | AttributionPatching
+            | AtpStar
+            | IntegratedGradients
+            | Eap
+            | EapIg
+            | PathAttribution => Kind::Estimate,
             Dla | LogitLens | Detectors => Kind::ReadOut,
         }
     }
@@ -110,7 +129,10 @@ impl Method {
     /// Whether it has two directions.
     pub fn has_direction(self) -> bool {
         use Method::*;
-        !matches!(self, ZeroAblation | MeanAblation | ResampleAblation | Dla | LogitLens | Circuit | Detectors)
+        !matches!(
+            self,
+            ZeroAblation | MeanAblation | ResampleAblation | Dla | LogitLens | Circuit | Detectors
+        )
     }
 
     /// Whether its scores are magnitudes, whose signs are those of another estimate: then a mean over prompts is one of magnitudes.
@@ -121,8 +143,19 @@ impl Method {
 
 /// Which way values are put.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize,
-    strum::Display, strum::EnumMessage, strum::EnumString, strum::IntoStaticStr, strum::VariantArray,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -150,10 +183,18 @@ mod tests {
 
     #[test]
     fn only_estimates_of_sites_are_verified() {
-        let verifiable: Vec<&str> = Method::ALL.iter().filter(|method| method.is_verifiable()).map(|method| method.name()).collect();
+        let verifiable: Vec<&str> =
+            Method::ALL.iter().filter(|method| method.is_verifiable()).map(|method| method.name()).collect();
         assert_eq!(
             verifiable,
-            ["activation-patching-bf16", "attribution-patching", "atp-star", "integrated-gradients", "eap", "eap-ig"]
+            [
+                "activation-patching-bf16",
+                "attribution-patching",
+                "atp-star",
+                "integrated-gradients",
+                "eap",
+                "eap-ig"
+            ]
         );
     }
 }

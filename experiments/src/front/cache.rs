@@ -45,7 +45,14 @@ pub fn run(args: &CacheArgs) -> Result<String> {
     let ids = subject.model.ids(std::slice::from_ref(&tokens))?;
     let run = Run { plan: Some(&bound), names, ..Run::default() };
     let cache = tch::no_grad(|| subject.model.run(&ids, run))?.cache;
-    let mut tensors = BTreeMap::from([("tokens".to_owned(), (Dtype::I64, vec![1, tokens.len()], tokens.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>()))]);
+    let mut tensors = BTreeMap::from([(
+        "tokens".to_owned(),
+        (
+            Dtype::I64,
+            vec![1, tokens.len()],
+            tokens.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>(),
+        ),
+    )]);
     for hook in cache.hooks() {
         let tensor = cache.get(hook)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
         let shape = tensor.size().iter().map(|size| *size as usize).collect::<Vec<_>>();
@@ -63,7 +70,11 @@ pub fn run(args: &CacheArgs) -> Result<String> {
         .iter()
         .map(|(name, (dtype, shape, bytes))| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
         .collect::<Result<_>>()?;
-    let metadata = [("model", subject.name.as_str()), ("dtype", dtype_name(subject.model.kind())), ("version", crate::VERSION)];
+    let metadata = [
+        ("model", subject.name.as_str()),
+        ("dtype", dtype_name(subject.model.kind())),
+        ("version", crate::VERSION),
+    ];
     let metadata = metadata.map(|(key, value)| (format!("refrain.{key}"), value.to_owned())).into();
     let bytes = safetensors::serialize(views, Some(metadata)).context("writing the activations")?;
     write_atomically(&args.out, &bytes)?;

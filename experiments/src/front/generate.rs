@@ -56,7 +56,10 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
         false => tokenizer.encode_with_specials(&text)?,
         true => {
             let template = ChatTemplate::load(subject.files())?.with_context(|| {
-                format!("{} has no chat template\nhint: leave --chat out for a model that is not for chat", subject.name)
+                format!(
+                    "{} has no chat template\nhint: leave --chat out for a model that is not for chat",
+                    subject.name
+                )
             })?;
             let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
             tokenizer.encode(&template.apply(&[Message::new("user", &text)], &options)?)?
@@ -66,9 +69,17 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
     let background = Background::load(args.prompt.intervene.as_deref(), &subject.model)?;
     let bound = background.bind(&subject.model)?;
     let greedy = args.temperature == 0.0;
-    let choice = if greedy { Decoding::GREEDY } else { Decoding { temperature: args.temperature, ..Decoding::SAMPLE } };
-    let decoding =
-        Decoding { top_p: args.top_p, top_k: args.top_k, repetition_penalty: args.repetition_penalty, ..choice };
+    let choice = if greedy {
+        Decoding::GREEDY
+    } else {
+        Decoding { temperature: args.temperature, ..Decoding::SAMPLE }
+    };
+    let decoding = Decoding {
+        top_p: args.top_p,
+        top_k: args.top_k,
+        repetition_penalty: args.repetition_penalty,
+        ..choice
+    };
     let options = Generate {
         decoding,
         seeds: &[args.seed],

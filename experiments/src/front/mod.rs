@@ -79,4 +79,3 @@ fn run(matches: &ArgMatches) -> Result<String> {
         }
     }
 }
-

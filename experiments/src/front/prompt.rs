@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::lab::disk::read_text;
 pub use crate::lab::Background;
+use crate::lab::disk::read_text;
 
 /// A prompt, and interventions.
 #[derive(Args)]

@@ -68,7 +68,11 @@ pub fn run(runs: &Runs) -> Result<String> {
 }
 
 fn list(folder: &Path) -> Result<String> {
-    ensure!(folder.is_dir(), "{} is not a folder\nhint: `refrain runs list FOLDER` lists the runs below FOLDER", folder.display());
+    ensure!(
+        folder.is_dir(),
+        "{} is not a folder\nhint: `refrain runs list FOLDER` lists the runs below FOLDER",
+        folder.display()
+    );
     let mut found = Vec::new();
     collect(folder, 3, &mut found);
     found.sort();
@@ -84,7 +88,9 @@ fn list(folder: &Path) -> Result<String> {
                 let model = manifest.provenance.get("model").cloned().unwrap_or_default();
                 vec![manifest.run, state.into(), manifest.experiment, model, path.display().to_string()]
             }
-            Err(_) => vec!["-".into(), "unreadable".into(), "-".into(), "-".into(), path.display().to_string()],
+            Err(_) => {
+                vec!["-".into(), "unreadable".into(), "-".into(), "-".into(), path.display().to_string()]
+            }
         });
     }
     if !rows.is_empty() {

@@ -8,7 +8,13 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 /// nearest.
 pub fn choice<T>() -> impl TypedValueParser<Value = T>
 where
-    T: strum::VariantArray + strum::EnumMessage + FromStr<Err = strum::ParseError> + Copy + Send + Sync + Into<&'static str>,
+    T: strum::VariantArray
+        + strum::EnumMessage
+        + FromStr<Err = strum::ParseError>
+        + Copy
+        + Send
+        + Sync
+        + Into<&'static str>,
 {
     let value = |value: &T| PossibleValue::new((*value).into()).help(documented(*value));
     PossibleValuesParser::new(T::VARIANTS.iter().map(value)).try_map(|name| name.parse::<T>())
@@ -16,7 +22,10 @@ where
 
 /// The first line of the doc comment of an enum's value.
 pub fn documented<T: strum::EnumMessage>(value: T) -> &'static str {
-    value.get_documentation().and_then(|text| text.lines().next()).map_or("", |line| line.trim_end_matches('.'))
+    value
+        .get_documentation()
+        .and_then(|text| text.lines().next())
+        .map_or("", |line| line.trim_end_matches('.'))
 }
 
 #[cfg(test)]

@@ -17,8 +17,11 @@ pub fn all(_finished: &Finished, _quiet: bool) -> Result<Vec<PathBuf>> {
 /// The figures that are in a run's folder.
 pub fn drawn(folder: &std::path::Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder.join(super::folder::FIGURES)) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "png")).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "png"))
+        .collect();
     paths.sort();
     paths
 }

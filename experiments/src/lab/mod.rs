@@ -164,12 +164,14 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
     let mut provenance = lab.subject.provenance()?;
     provenance.insert("seed".to_owned(), lab.common.seed.to_string());
     if !lab.background.interventions().is_empty() {
-        provenance.insert("interventions_sha256".to_owned(), prompts_sha256(&lab.background.interventions())?);
+        provenance
+            .insert("interventions_sha256".to_owned(), prompts_sha256(&lab.background.interventions())?);
     }
     provenance.extend(experiment.provenance(&lab)?);
     let manifest = Manifest::new(E::NAME, recorded, provenance, toml::Table::try_from(&flags)?)?;
     let out = lab.common.out.clone().unwrap_or_else(|| folder::default_path(&manifest));
-    let access = if matches!(extent, Extent::Whole | Extent::Tables) { Access::Alone } else { Access::Shared };
+    let access =
+        if matches!(extent, Extent::Whole | Extent::Tables) { Access::Alone } else { Access::Shared };
     let folder = RunFolder::open(&out, manifest, lab.common.accept_version, access)?;
     if folder.manifest.complete {
         if !lab.common.quiet {

@@ -125,7 +125,11 @@ mod tests {
 
     #[test]
     fn the_built_in_model_is_f32_unless_asked_otherwise() {
-        for (line, kind) in [(&[][..], Kind::Float), (&["--dtype", "bf16"], Kind::BFloat16), (&["--dtype", "f64"], Kind::Double)] {
+        for (line, kind) in [
+            (&[][..], Kind::Float),
+            (&["--dtype", "bf16"], Kind::BFloat16),
+            (&["--dtype", "f64"], Kind::Double),
+        ] {
             assert_eq!(args(line).load(true).unwrap().1.kind(), kind);
         }
     }

@@ -34,7 +34,9 @@ pub struct ConditionArgs {
 }
 
 /// A way to turn heads down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, strum::Display)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize, strum::Display,
+)]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Descaling {
@@ -202,7 +204,12 @@ pub fn conditions(
 ///
 /// # Errors
 /// If there are fewer other heads.
-pub fn random_sets(heads: &[Head], induction: &[Head], count: u32, seed: u64) -> Result<Vec<(TargetSet, Vec<Head>)>> {
+pub fn random_sets(
+    heads: &[Head],
+    induction: &[Head],
+    count: u32,
+    seed: u64,
+) -> Result<Vec<(TargetSet, Vec<Head>)>> {
     let others: Vec<Head> = heads.iter().copied().filter(|head| !induction.contains(head)).collect();
     if count > 0 && others.len() < induction.len() {
         bail!(
@@ -247,12 +254,18 @@ mod tests {
         let all = conditions(&heads, &induction, &args, &[], 1).unwrap();
         assert!(conditions(&heads, &heads[..7], &args, &[], 1).is_err());
         let names: Vec<String> = all.iter().map(Condition::id).collect();
-        assert_eq!(names, ["none", "linear:induction", "linear:random_1", "linear:random_2", "linear:random_3"]);
+        assert_eq!(
+            names,
+            ["none", "linear:induction", "linear:random_1", "linear:random_2", "linear:random_3"]
+        );
         for control in &all[2..] {
             assert_eq!(control.heads.len(), 2);
             assert!(!induction.iter().any(|head| control.heads.contains(head)), "{control:?}");
             // What is done is done to these heads and to no other.
-            assert_eq!(control.interventions, Intervention::on_heads(&control.heads, &Action::Schedule(Schedule::Linear)));
+            assert_eq!(
+                control.interventions,
+                Intervention::on_heads(&control.heads, &Action::Schedule(Schedule::Linear))
+            );
         }
         let none = ConditionArgs { interventions: vec![Descaling::None], ..args };
         assert_eq!(conditions(&heads, &induction, &none, &[], 1).unwrap().len(), 1);

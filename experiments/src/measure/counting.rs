@@ -2,10 +2,12 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use refrain_entropy::schema::Table;
 use refrain_entropy::repetition::{leading_copies, outcome, rep_n, trailing_cycle};
+use refrain_entropy::schema::Table;
 use refrain_entropy::stats::seed;
-use refrain_entropy::table::{CountRow, CountSweep, DecodingLabel, End, PromptKind, PromptRow, ResponseRow, Responses};
+use refrain_entropy::table::{
+    CountRow, CountSweep, DecodingLabel, End, PromptKind, PromptRow, ResponseRow, Responses,
+};
 use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Outcome, Tokenizer};
 use serde::{Deserialize, Serialize};
 
@@ -122,7 +124,14 @@ impl CountArgs {
     ///
     /// # Errors
     /// If the tokenizer refuses the text.
-    pub fn prompt(&self, tokenizer: &Tokenizer, template: &str, phrase: &Phrase, n: u32, prefilled: u32) -> Result<Vec<i64>> {
+    pub fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        template: &str,
+        phrase: &Phrase,
+        n: u32,
+        prefilled: u32,
+    ) -> Result<Vec<i64>> {
         let text = template.replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
         let mut tokens = tokenizer.encode_with_specials(&text)?;
         tokens.extend(phrase.tokens.repeat(prefilled as usize));
@@ -159,7 +168,12 @@ impl Question {
 ///
 /// # Errors
 /// If the tokenizer refuses a prompt, or one does not fit the window.
-pub fn questions(subject: &Subject, words: &Words, args: &CountArgs, phrases: &[Phrase]) -> Result<Vec<Question>> {
+pub fn questions(
+    subject: &Subject,
+    words: &Words,
+    args: &CountArgs,
+    phrases: &[Phrase],
+) -> Result<Vec<Question>> {
     let (tokenizer, template) = (subject.tokenizer()?, args.template(words));
     let mut questions = Vec::new();
     for count in &args.counts {
@@ -213,7 +227,11 @@ impl Counting<'_> {
                 let seeds: Vec<u64> = chunk.iter().map(|asked| seed(self.seed, &stream(asked))).collect();
                 let prompts: Vec<Vec<i64>> = chunk.iter().map(|asked| asked.tokens.clone()).collect();
                 let options = Generate {
-                    decoding: if decoding == DecodingLabel::Greedy { Decoding::GREEDY } else { self.args.sampling() },
+                    decoding: if decoding == DecodingLabel::Greedy {
+                        Decoding::GREEDY
+                    } else {
+                        self.args.sampling()
+                    },
                     seeds: &seeds,
                     stop: self.stop,
                     max_new: Some(self.args.max_new_tokens.get()),
@@ -293,4 +311,3 @@ impl Counting<'_> {
         with_tokens(Some(self.tokenizer), blank, &generated.tokens)
     }
 }
-

@@ -19,7 +19,13 @@ const ROWS: usize = 16;
 ///
 /// # Errors
 /// If the model cannot be run.
-pub fn gates(task: &str, metric: Metric, scores: &[HeadScoreRow], pairs: &[Pair], model: &Model) -> Result<Vec<GateRow>> {
+pub fn gates(
+    task: &str,
+    metric: Metric,
+    scores: &[HeadScoreRow],
+    pairs: &[Pair],
+    model: &Model,
+) -> Result<Vec<GateRow>> {
     let mut ranks = Vec::with_capacity(pairs.len());
     for batch in refrain_patching::batches(pairs, ROWS)? {
         let own: Vec<Pair> = batch.iter().map(|pair| pairs[*pair].clone()).collect();
@@ -38,7 +44,10 @@ pub fn gates(task: &str, metric: Metric, scores: &[HeadScoreRow], pairs: &[Pair]
         threshold: SOLVED,
         passed: solved >= SOLVED,
         n,
-        message: format!("the answer is the most probable token in {:.1} % of the clean runs", 100.0 * solved),
+        message: format!(
+            "the answer is the most probable token in {:.1} % of the clean runs",
+            100.0 * solved
+        ),
     }];
     // A gap in another unit has no threshold of ours.
     if metric.is_of_logits() {
@@ -65,7 +74,9 @@ pub fn gates(task: &str, metric: Metric, scores: &[HeadScoreRow], pairs: &[Pair]
 fn gaps(scores: &[HeadScoreRow], metric: Metric) -> Vec<f64> {
     let mut by_prompt = std::collections::BTreeMap::new();
     for row in scores.iter().filter(|row| row.metric == metric.name()) {
-        if let (Some(prompt), Some(clean), Some(corrupted)) = (row.prompt, row.clean_value, row.corrupted_value) {
+        if let (Some(prompt), Some(clean), Some(corrupted)) =
+            (row.prompt, row.clean_value, row.corrupted_value)
+        {
             by_prompt.entry(prompt).or_insert(clean - corrupted);
         }
     }

@@ -15,13 +15,19 @@ pub struct Written {
 
 /// Writes out `tokens`.
 pub fn written(tokenizer: Option<&Tokenizer>, tokens: &[i64]) -> Written {
-    let string = |id: &i64| tokenizer.and_then(|tokenizer| tokenizer.token(*id)).unwrap_or_else(|| id.to_string());
+    let string =
+        |id: &i64| tokenizer.and_then(|tokenizer| tokenizer.token(*id)).unwrap_or_else(|| id.to_string());
     let text = tokenizer.and_then(|tokenizer| tokenizer.decode(tokens).ok()).unwrap_or_default();
     Written { tokens: tokens.to_vec(), strings: tokens.iter().map(string).collect(), text }
 }
 
 /// A row of the table `prompts`.
-pub fn prompt_row(tokenizer: Option<&Tokenizer>, id: &str, kind: refrain_entropy::table::PromptKind, tokens: &[i64]) -> PromptRow {
+pub fn prompt_row(
+    tokenizer: Option<&Tokenizer>,
+    id: &str,
+    kind: refrain_entropy::table::PromptKind,
+    tokens: &[i64],
+) -> PromptRow {
     let Written { tokens, strings, text } = written(tokenizer, tokens);
     PromptRow { prompt_id: id.to_owned(), kind, tokens, token_strings: strings, text }
 }

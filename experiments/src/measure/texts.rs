@@ -69,7 +69,9 @@ impl TextArgs {
         texts.iter_mut().for_each(|text| text.truncate(length));
         texts.retain(|text| text.len() >= 2);
         if texts.is_empty() {
-            bail!("there is no ordinary text of at least two tokens\nhint: --texts takes a file with one text a line");
+            bail!(
+                "there is no ordinary text of at least two tokens\nhint: --texts takes a file with one text a line"
+            );
         }
         Ok(texts)
     }

@@ -8,8 +8,8 @@ use refrain_entropy::table::{PromptKind, TraceKind, TraceQuantity, TraceRow};
 use refrain_entropy::toxicity;
 use refrain_patching::{Changed, induction_pair, normalised_effect, patch_heads, read_out};
 use refrain_runner::{
-    BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, Model, NameFilter, Run, StepIndex, StepView,
-    Tokenizer,
+    BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, Model, NameFilter, Run,
+    StepIndex, StepView, Tokenizer,
 };
 use serde::{Deserialize, Serialize};
 
@@ -116,7 +116,13 @@ impl Tracing<'_> {
     ///
     /// # Errors
     /// If a prompt does not fit the window or the model cannot be run.
-    pub fn run(&self, model: &Model, traced: &[Traced], condition: &Condition, induction: Option<&[Head]>) -> Result<Vec<TraceRow>> {
+    pub fn run(
+        &self,
+        model: &Model,
+        traced: &[Traced],
+        condition: &Condition,
+        induction: Option<&[Head]>,
+    ) -> Result<Vec<TraceRow>> {
         let Some(kind) = traced.first().map(|traced| traced.kind) else { return Ok(Vec::new()) };
         let bound = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
         let prompts: Vec<Vec<i64>> = traced.iter().map(|traced| traced.tokens.clone()).collect();
@@ -145,7 +151,8 @@ impl Tracing<'_> {
             let (entropy, top1) = (now.entropy_nats()?, now.top1_probability()?);
             for (i, &row) in view.rows.iter().enumerate() {
                 chosen[row].push(view.chosen[i]);
-                let blank = |quantity| self.blank(&traced[row], condition, view.step, view.chosen[i], quantity);
+                let blank =
+                    |quantity| self.blank(&traced[row], condition, view.step, view.chosen[i], quantity);
                 rows.push(TraceRow { value: Some(entropy[i]), ..blank(TraceQuantity::EntropyNats) });
                 rows.push(TraceRow { value: Some(top1[i]), ..blank(TraceQuantity::Top1Probability) });
                 let kl = kl.as_ref().map(|kl| kl[i]);
@@ -168,7 +175,14 @@ impl Tracing<'_> {
         Ok(rows)
     }
 
-    fn blank(&self, traced: &Traced, condition: &Condition, step: usize, token: i64, quantity: TraceQuantity) -> TraceRow {
+    fn blank(
+        &self,
+        traced: &Traced,
+        condition: &Condition,
+        step: usize,
+        token: i64,
+        quantity: TraceQuantity,
+    ) -> TraceRow {
         TraceRow {
             prompt_kind: traced.kind,
             condition: condition.id(),
@@ -205,7 +219,12 @@ impl Tracing<'_> {
         let bound = BoundInterventions::new(model.architecture(), &at.condition.interventions, &[])?;
         let run = Run {
             plan: Some(&bound),
-            names: NameFilter::points(&[HookPoint::Z, HookPoint::Ln1PostScale, HookPoint::FinalScale, HookPoint::ResidPost]),
+            names: NameFilter::points(&[
+                HookPoint::Z,
+                HookPoint::Ln1PostScale,
+                HookPoint::FinalScale,
+                HookPoint::ResidPost,
+            ]),
             steps,
             logits: LogitPositions::Last,
             ..Run::default()
@@ -228,7 +247,13 @@ impl Tracing<'_> {
     }
 
     /// The share of the heads' effects that is the induction heads', or why there is none.
-    fn causal(&self, model: &Model, induction: &[Head], at: &At<'_>, steps: StepIndex) -> Result<Result<f64, String>> {
+    fn causal(
+        &self,
+        model: &Model,
+        induction: &[Head],
+        at: &At<'_>,
+        steps: StepIndex,
+    ) -> Result<Result<f64, String>> {
         let pool = at.traced.phrase.as_ref().map_or_else(|| "-".to_owned(), |phrase| phrase.pool.to_string());
         // The same replacement under every condition.
         let stream = format!("toxicity/{}/{pool}/{}/{}", at.traced.kind, at.traced.item, at.step);

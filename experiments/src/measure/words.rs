@@ -125,7 +125,10 @@ impl Words {
                 let text = drawn.join(" ");
                 let tokens = tokenizer.encode(&format!("{}{text}", self.lead))?;
                 if tokens.is_empty() || tokens.iter().any(|id| specials.contains(id)) {
-                    bail!("the tokenizer does not know the phrase {text:?} (pool `{pool}`, from {})", self.source);
+                    bail!(
+                        "the tokenizer does not know the phrase {text:?} (pool `{pool}`, from {})",
+                        self.source
+                    );
                 }
                 phrases.push(Phrase { pool, item, text, tokens });
             }

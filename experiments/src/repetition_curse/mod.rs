@@ -10,12 +10,12 @@ use anyhow::{Result, bail};
 use refrain_entropy::schema::Table;
 use refrain_entropy::summary::{self as summaries, Bootstrap};
 use refrain_entropy::table::{
-    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, Gates, Perplexity, PerplexityRow,
-    PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
+    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, Gates, Perplexity,
+    PerplexityRow, PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
 };
 use refrain_patching::detect::Detector;
-use refrain_patching::task::{Language, Task};
 use refrain_patching::table::{HeadScoreRow, HeadScores};
+use refrain_patching::task::{Language, Task};
 use refrain_patching::{Component, Direction, Method, Metric, Pair, measures, strongest};
 use refrain_runner::Head;
 
@@ -83,12 +83,21 @@ continues where it stopped when it is started again.";
         let n = settings.tracing.trace_count.u32();
         let traced = |phrase: &crate::measure::words::Phrase| -> Result<Traced> {
             let tokens = counting.prompt(tokenizer, template, phrase, n, counting.prefilled(n))?;
-            Ok(Traced { kind: TraceKind::Repetition, item: phrase.item, phrase: Some(phrase.clone()), tokens })
+            Ok(Traced {
+                kind: TraceKind::Repetition,
+                item: phrase.item,
+                phrase: Some(phrase.clone()),
+                tokens,
+            })
         };
         Ok(RepetitionCurse {
             pairs,
             questions: questions(subject, &words, counting, &phrases)?,
-            repetition: phrases.iter().filter(|phrase| settings.tracing.follows(phrase)).map(traced).collect::<Result<_>>()?,
+            repetition: phrases
+                .iter()
+                .filter(|phrase| settings.tracing.follows(phrase))
+                .map(traced)
+                .collect::<Result<_>>()?,
             ordinary: settings.tracing.ordinary(&texts),
             texts,
             random_tokens,
@@ -117,10 +126,12 @@ continues where it stopped when it is started again.";
         let induction = selected(&scores);
         let bootstrap = Bootstrap { resamples: common.resamples.get(), seed: common.seed };
         let background = lab.background.interventions();
-        let conditions = conditions(&subject.heads(), &induction, &settings.conditions, background, common.seed)?;
+        let conditions =
+            conditions(&subject.heads(), &induction, &settings.conditions, background, common.seed)?;
 
         let tokenizer = subject.tokenizer()?;
-        let counting = Counting { args: &settings.counting, tokenizer, stop: subject.stop(), seed: common.seed };
+        let counting =
+            Counting { args: &settings.counting, tokenizer, stop: subject.stop(), seed: common.seed };
         let tracing = Tracing {
             args: &settings.tracing,
             tokenizer,
@@ -141,7 +152,8 @@ continues where it stopped when it is started again.";
                     counting.run(model, &asked, condition)
                 }
                 Work::Trace(kind) => {
-                    let traced = if *kind == TraceKind::Repetition { &self.repetition } else { &self.ordinary };
+                    let traced =
+                        if *kind == TraceKind::Repetition { &self.repetition } else { &self.ordinary };
                     // The control sets tell nothing about the toxicity of the induction heads.
                     let measured = (!condition.is_control()).then_some(&induction[..]);
                     Found::rows::<EntropyTrace>(&tracing.run(model, traced, condition, measured)?)
@@ -154,7 +166,8 @@ continues where it stopped when it is started again.";
         let of = |wanted: fn(&Work) -> bool| -> Vec<usize> {
             (0..work.len()).filter(|part| wanted(&work[*part].0)).collect()
         };
-        let counts: Vec<CountRow> = run.rows_of::<CountSweep>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
+        let counts: Vec<CountRow> =
+            run.rows_of::<CountSweep>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
         let responses = run.rows_of::<Responses>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
         let traces = run.rows_of::<EntropyTrace>(&stage, &of(|work| matches!(work, Work::Trace(_))))?;
         let mut perplexity: Vec<PerplexityRow> = Vec::new();
@@ -206,7 +219,9 @@ impl Work {
     fn part(&self, condition: &Condition) -> Part {
         let id = condition.file_id();
         match self {
-            Work::Count(n) => Part::new(format!("{id}.n{n:04}"), f64::from(*n).max(8.0)).with_tables(Counting::TABLES),
+            Work::Count(n) => {
+                Part::new(format!("{id}.n{n:04}"), f64::from(*n).max(8.0)).with_tables(Counting::TABLES)
+            }
             Work::Trace(kind) => Part::new(format!("{id}.{kind}"), 600.0).with_tables(TRACES),
             Work::Likelihood => Part::new(format!("{id}.likelihood"), 40.0).with_tables(TEXTS),
         }
@@ -271,9 +286,12 @@ impl RepetitionCurse {
         let heads = subject.heads();
         let scores: Vec<Option<f64>> = heads.iter().map(|head| mean_effect(&rows, *head)).collect();
         let settings = &settings.heads;
-        let induction = strongest(&heads, &scores, settings.induction_share.get(), settings.min_induction_heads.get());
+        let induction =
+            strongest(&heads, &scores, settings.induction_share.get(), settings.min_induction_heads.get());
         if induction.is_empty() {
-            bail!("no head can be scored: the model's clean and corrupted runs of the copy task do not differ, or its logits overflow");
+            bail!(
+                "no head can be scored: the model's clean and corrupted runs of the copy task do not differ, or its logits overflow"
+            );
         }
         for row in &mut rows {
             row.selected = head_of(row).is_some_and(|head| induction.contains(&head));
@@ -286,15 +304,18 @@ impl RepetitionCurse {
         let tokenizer = lab.subject.tokenizer()?;
         let mut rows = Vec::new();
         for (index, pair) in self.pairs.iter().enumerate() {
-            for (side, kind, tokens) in
-                [("clean", PromptKind::Clean, &pair.clean), ("corrupted", PromptKind::Corrupted, &pair.corrupted)]
-            {
+            for (side, kind, tokens) in [
+                ("clean", PromptKind::Clean, &pair.clean),
+                ("corrupted", PromptKind::Corrupted, &pair.corrupted),
+            ] {
                 rows.push(prompt_row(Some(tokenizer), &format!("copy/{index}/{side}"), kind, tokens));
             }
         }
         rows.extend(self.questions.iter().map(|asked| asked.row(tokenizer)));
         rows.extend(self.repetition.iter().chain(&self.ordinary).map(|traced| traced.row(tokenizer)));
-        let text = |(index, text): (usize, &Vec<i64>)| prompt_row(Some(tokenizer), &format!("text/{index}"), PromptKind::Text, text);
+        let text = |(index, text): (usize, &Vec<i64>)| {
+            prompt_row(Some(tokenizer), &format!("text/{index}"), PromptKind::Text, text)
+        };
         rows.extend(self.texts.iter().enumerate().map(text));
         Ok(rows)
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use refrain_entropy::stats::pearson;
 use refrain_entropy::table::{
-    ConditionRow, Conditions, ContrastQuantity, ContrastRow, Contrasts, CountQuantity, CountSummary, CountSummaryRow,
-    EntropyTrace, GateRow, Gates, TraceKind, TraceQuantity, TraceRow,
+    ConditionRow, Conditions, ContrastQuantity, ContrastRow, Contrasts, CountQuantity, CountSummary,
+    CountSummaryRow, EntropyTrace, GateRow, Gates, TraceKind, TraceQuantity, TraceRow,
 };
 use refrain_entropy::toxicity::GAMMA;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
@@ -35,8 +35,12 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow]) {
     let induction = selected(rows);
     let means: Vec<&HeadScoreRow> = rows.iter().filter(|row| row.prompt.is_none()).collect();
     let all = means.iter().filter(|row| row.component == "z").count();
-    report.line(format_args!("Induction heads (H_ind): {} of {all}, by activation patching on the copy task", induction.len()));
-    let mean = |head, metric: &str| means.iter().find(|row| row.metric == metric && head_of(row) == Some(head));
+    report.line(format_args!(
+        "Induction heads (H_ind): {} of {all}, by activation patching on the copy task",
+        induction.len()
+    ));
+    let mean =
+        |head, metric: &str| means.iter().find(|row| row.metric == metric && head_of(row) == Some(head));
     let row = |head: &refrain_runner::Head| {
         let effect = mean(*head, "logit");
         vec![
@@ -46,7 +50,12 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow]) {
             number(mean(*head, "prefix_matching").and_then(|row| row.value)),
         ]
     };
-    let columns = [("head", Align::Left), ("effect", Align::Right), ("95 % interval", Align::Left), ("prefix matching", Align::Right)];
+    let columns = [
+        ("head", Align::Left),
+        ("effect", Align::Right),
+        ("95 % interval", Align::Left),
+        ("prefix matching", Align::Right),
+    ];
     report.table(&columns, induction.iter().map(row));
     gate_notes(report, gates);
     let matching: Vec<String> = means
@@ -63,7 +72,10 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow]) {
 pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
     for gate in gates {
         let state = if gate.passed { "passed" } else { "NOT passed" };
-        report.note(&format!("  gate `{}` {state}: {} (needs {}, {} pairs)", gate.gate, gate.message, gate.threshold, gate.n));
+        report.note(&format!(
+            "  gate `{}` {state}: {} (needs {}, {} pairs)",
+            gate.gate, gate.message, gate.threshold, gate.n
+        ));
     }
     if gates.iter().any(|gate| !gate.passed) {
         report.note("  The model hardly solves this task: scores on it describe what little it does, and may rank heads wrongly.");
@@ -72,7 +84,8 @@ pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
 
 fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
     report.line(format_args!("Asked to repeat a phrase N times (greedy and sampled, no intervention)"));
-    let none: Vec<&CountSummaryRow> = rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
+    let none: Vec<&CountSummaryRow> =
+        rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
     let mut counts: Vec<u32> = none.iter().map(|row| row.n).collect();
     counts.dedup();
     let of = |n: u32, quantity: CountQuantity| none.iter().find(|row| row.n == n && row.quantity == quantity);
@@ -92,7 +105,8 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
             format!("{bound}{}", number(median.and_then(|row| row.value))),
         ]
     };
-    let columns = ["N", "runs", "exact", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
+    let columns =
+        ["N", "runs", "exact", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
     report.table(&columns.map(|name| (name, Align::Right)), counts.iter().map(row));
     report.note("  exact: over the runs where N copies fit. clean stop: only copies, then the end. broke: something else after copies; stop: ended, on: never. loop: copies to the window or the limit. none: fewer than two copies.");
     report.gap();
@@ -108,13 +122,16 @@ fn about_entropy(report: &mut Report, rows: &[TraceRow]) {
                 by_item.entry((row.pool, row.item)).or_default().push(value);
             }
         }
-        let means: Vec<f64> = by_item.values().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
+        let means: Vec<f64> =
+            by_item.values().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
         match means.len() {
             0 => "-".to_owned(),
             n => format!("{:.2} ({n})", means.iter().sum::<f64>() / n as f64),
         }
     };
-    report.line(format_args!("Next-token entropy and toxicity, mean over items (how many; toxic from {GAMMA})"));
+    report.line(format_args!(
+        "Next-token entropy and toxicity, mean over items (how many; toxic from {GAMMA})"
+    ));
     let row = |(label, quantity): &(&str, TraceQuantity)| {
         vec![
             (*label).to_owned(),
@@ -163,17 +180,21 @@ fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts:
     if contrasts.is_empty() {
         return;
     }
-    report.line(format_args!("Does turning heads down help? Change beside no intervention, where N copies fit"));
+    report.line(format_args!(
+        "Does turning heads down help? Change beside no intervention, where N copies fit"
+    ));
     let of = |condition: &str, quantity: ContrastQuantity| {
         contrasts.iter().find(|row| row.condition == condition && row.quantity == quantity)
     };
     let points = |row: Option<&ContrastRow>| {
         let Some(estimate) = row.and_then(|row| row.estimate) else { return "-".to_owned() };
         let ends = row.and_then(|row| Some((row.ci_low?, row.ci_high?)));
-        let ends = ends.map_or(String::new(), |(low, high)| format!(" [{:+.0}, {:+.0}]", 100.0 * low, 100.0 * high));
+        let ends =
+            ends.map_or(String::new(), |(low, high)| format!(" [{:+.0}, {:+.0}]", 100.0 * low, 100.0 * high));
         format!("{:+.0}{ends}", 100.0 * estimate)
     };
-    let changed: Vec<&ConditionRow> = conditions.iter().filter(|condition| condition.target_set != "none").collect();
+    let changed: Vec<&ConditionRow> =
+        conditions.iter().filter(|condition| condition.target_set != "none").collect();
     let row = |condition: &&ConditionRow| {
         let id = condition.condition.as_str();
         let cost = of(id, ContrastQuantity::NllNats).and_then(|row| row.estimate);
@@ -193,7 +214,10 @@ fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts:
         ("NLL, nats", Align::Right),
     ];
     report.table(&columns, changed.iter().map(row));
-    for condition in changed.iter().filter(|condition| condition.control && condition.intervention == changed[0].intervention) {
+    for condition in changed
+        .iter()
+        .filter(|condition| condition.control && condition.intervention == changed[0].intervention)
+    {
         report.note(&format!("  {}: {}", condition.target_set, condition.components));
     }
     for condition in changed.iter().filter(|condition| !condition.control) {

@@ -6,9 +6,9 @@ use refrain_patching::compare::agreement;
 use refrain_patching::table::{ApproximationRow, HeadScoreRow};
 use refrain_patching::{Metric, Site};
 
-use refrain_patching::Method;
-use crate::measure::scoring::site;
 use super::summary::by_score;
+use crate::measure::scoring::site;
+use refrain_patching::Method;
 
 /// Misses in the table.
 const MISSES: usize = 10;
@@ -20,8 +20,7 @@ pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     let mut table = Vec::new();
     for rows in &scores {
         let first = rows[0];
-        let approximate =
-            first.method.parse().is_ok_and(Method::is_verifiable);
+        let approximate = first.method.parse().is_ok_and(Method::is_verifiable);
         let same = |other: &&Vec<&HeadScoreRow>| {
             let other = other[0];
             other.method == exact && other.component == first.component && other.metric == first.metric

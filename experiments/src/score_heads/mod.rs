@@ -10,7 +10,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use refrain_entropy::table::{Gates, PromptKind, PromptRow, Prompts};
 use refrain_patching::detect::Detector;
-use refrain_patching::table::{Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom};
+use refrain_patching::table::{
+    Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
+};
 use refrain_patching::task::{Language, jsonl::Reader};
 use refrain_patching::{Component, Method, Metric, Pair, Site, measures};
 use refrain_runner::Model;
@@ -51,7 +53,8 @@ when it is started again.
 
 Tasks of random tokens corrupt the token that is to be copied: they show the heads that copy it, not those that attend to the \
 previous token.";
-    const EXAMPLES: &'static str = "  score-heads --task induction --method activation-patching,atp-star,detectors
+    const EXAMPLES: &'static str =
+        "  score-heads --task induction --method activation-patching,atp-star,detectors
   score-heads --task pairs.jsonl --component z,mlp_out --by-position
   score-heads --method attribution-patching --component neuron --verify 0.01
   score-heads --task ioi --model DIR --method path-patching --sender L9H6 --receiver logits";
@@ -66,7 +69,9 @@ previous token.";
     fn prepare(lab: &Lab<Settings>) -> Result<Self> {
         let Lab { settings, subject, common, .. } = lab;
         let narrow = match settings.method.contains(&Method::ActivationPatchingBf16) {
-            true => Some(ModelArgs { dtype: Some(Dtype::Bf16), ..common.model.clone() }.load(common.quiet)?.1),
+            true => {
+                Some(ModelArgs { dtype: Some(Dtype::Bf16), ..common.model.clone() }.load(common.quiet)?.1)
+            }
             false => None,
         };
         let random_tokens = subject.random_tokens()?;
@@ -158,7 +163,13 @@ previous token.";
         if !approximations.is_empty() {
             run.write::<Approximation>(&approximations)?;
         }
-        run.write::<Gates>(&gates(&self.task, self.metrics[0], &self.first_rows(run, &stage, &jobs)?, &self.pairs, &subject.model)?)?;
+        run.write::<Gates>(&gates(
+            &self.task,
+            self.metrics[0],
+            &self.first_rows(run, &stage, &jobs)?,
+            &self.pairs,
+            &subject.model,
+        )?)?;
         run.write::<Prompts>(&self.prompts(lab))?;
         let lengths = || self.pairs.iter().map(|pair| pair.clean.len());
         run.fact("task", self.task.clone());
@@ -214,7 +225,9 @@ fn metrics(settings: &Settings, task: &str, pairs: &[Pair]) -> Result<Vec<Metric
     Ok(settings.metric.clone())
 }
 
-fn receivers(settings: &Settings) -> Vec<(refrain_patching::attribution::Node, refrain_patching::attribution::Input)> {
+fn receivers(
+    settings: &Settings,
+) -> Vec<(refrain_patching::attribution::Node, refrain_patching::attribution::Input)> {
     use refrain_patching::attribution::{Input, Node};
     match settings.receiver[..] {
         [] => vec![(Node::Logits, Input::Whole)],
@@ -224,7 +237,13 @@ fn receivers(settings: &Settings) -> Vec<(refrain_patching::attribution::Node, r
 
 impl ScoreHeads {
     /// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
-    fn to_confirm(&self, settings: &Settings, jobs: &Jobs<'_>, run: &Run<'_>, stage: &crate::lab::Stage<'_>) -> Result<BTreeSet<Site>> {
+    fn to_confirm(
+        &self,
+        settings: &Settings,
+        jobs: &Jobs<'_>,
+        run: &Run<'_>,
+        stage: &crate::lab::Stage<'_>,
+    ) -> Result<BTreeSet<Site>> {
         let mut sites = BTreeSet::new();
         let Some(share) = settings.verify else { return Ok(sites) };
         if settings.method.contains(&Method::ActivationPatching) {
@@ -238,7 +257,10 @@ impl ScoreHeads {
                     if row.position_from == Some(PositionFrom::End) {
                         bail!("--verify with --by-position takes prompts of one length, and these are not");
                     }
-                    changes.entry((row.method, row.metric, site.component)).or_default().push((site, change.abs()));
+                    changes
+                        .entry((row.method, row.metric, site.component))
+                        .or_default()
+                        .push((site, change.abs()));
                 }
             }
         }
@@ -254,7 +276,12 @@ impl ScoreHeads {
     }
 
     /// The rows of the first part: every prompt's clean and corrupted value is in those of any one site.
-    fn first_rows(&self, run: &Run<'_>, stage: &crate::lab::Stage<'_>, jobs: &Jobs<'_>) -> Result<Vec<HeadScoreRow>> {
+    fn first_rows(
+        &self,
+        run: &Run<'_>,
+        stage: &crate::lab::Stage<'_>,
+        jobs: &Jobs<'_>,
+    ) -> Result<Vec<HeadScoreRow>> {
         let mut rows = Vec::new();
         for group in jobs.groups().iter().take(1) {
             for part in group {

@@ -111,7 +111,11 @@ impl Settings {
     /// Naming the flag.
     pub fn check(&self) -> Result<()> {
         let has = |which: &dyn Fn(Method) -> bool| self.method.iter().any(|method| which(*method));
-        for (flag, names) in [("method", once(&self.method)), ("component", once(&self.component)), ("metric", once(&self.metric))] {
+        for (flag, names) in [
+            ("method", once(&self.method)),
+            ("component", once(&self.component)),
+            ("metric", once(&self.metric)),
+        ] {
             ensure!(names, "--{flag} names one of them twice");
         }
         ensure!(
@@ -130,15 +134,24 @@ impl Settings {
             let methods: Vec<&str> = self.method.iter().map(|method| method.name()).collect();
             let methods = methods.join(", ");
             ensure!(!self.by_position, "--by-position: {methods} has no scores by position");
-            ensure!(self.component == [Component::Z], "--component: what {methods} scores is not chosen by component");
+            ensure!(
+                self.component == [Component::Z],
+                "--component: what {methods} scores is not chosen by component"
+            );
         }
         ensure!(
             self.metric.is_empty() || self.method != [Method::Detectors],
             "--metric: the detectors have measures of their own"
         );
         let gradients = |method| matches!(method, Method::EapIg | Method::IntegratedGradients);
-        ensure!(self.steps.is_none() || has(&gradients), "--steps is for --method integrated-gradients and eap-ig");
-        ensure!(!self.pooled || has(&|method| method == Method::MeanAblation), "--pooled is for --method mean-ablation");
+        ensure!(
+            self.steps.is_none() || has(&gradients),
+            "--steps is for --method integrated-gradients and eap-ig"
+        );
+        ensure!(
+            !self.pooled || has(&|method| method == Method::MeanAblation),
+            "--pooled is for --method mean-ablation"
+        );
         ensure!(
             self.circuit_heads.is_none() || has(&|method| method == Method::Circuit),
             "--circuit-heads is for --method circuit"
@@ -148,7 +161,11 @@ impl Settings {
             "--by-key-position goes with --by-position and --component pattern alone"
         );
         if self.verify.is_some() {
-            let names: Vec<&str> = Method::ALL.iter().filter(|method| method.is_verifiable()).map(|method| method.name()).collect();
+            let names: Vec<&str> = Method::ALL
+                .iter()
+                .filter(|method| method.is_verifiable())
+                .map(|method| method.name())
+                .collect();
             ensure!(has(&Method::is_verifiable), "--verify is for estimates: {}", names.join(", "));
             ensure!(self.verify.is_some_and(|share| share.get() > 0.0), "--verify must be more than 0");
         }
@@ -169,7 +186,9 @@ impl Settings {
     /// # Errors
     /// For a name that is neither a task's nor a file's, with the nearest.
     pub fn named_task(&self) -> Result<Option<Task>> {
-        if let Some(task) = Task::named(&self.task, self.length.map(Count::get), self.depth.map_or(4, Count::get)) {
+        if let Some(task) =
+            Task::named(&self.task, self.length.map(Count::get), self.depth.map_or(4, Count::get))
+        {
             return Ok(Some(task));
         }
         if self.task.contains(['/', '.']) || PathBuf::from(&self.task).exists() {

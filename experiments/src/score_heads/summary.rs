@@ -3,7 +3,8 @@
 use anyhow::Result;
 use refrain_entropy::table::Gates;
 use refrain_patching::table::{
-    Approximation, ApproximationRow, CircuitScoreRow, CircuitScores, EdgeScoreRow, EdgeScores, HeadScoreRow, HeadScores,
+    Approximation, ApproximationRow, CircuitScoreRow, CircuitScores, EdgeScoreRow, EdgeScores, HeadScoreRow,
+    HeadScores,
 };
 
 use crate::lab::report::{Align, interval, number};
@@ -13,7 +14,8 @@ use crate::repetition_curse::gate_notes;
 /// Sites of each score; more with `--verbose`.
 const SHOWN: usize = 10;
 /// Detectors in the table of heads; all with `--verbose`.
-const DETECTORS: [&str; 5] = ["prefix_matching", "previous_token", "duplicate_token", "first_token", "copying"];
+const DETECTORS: [&str; 5] =
+    ["prefix_matching", "previous_token", "duplicate_token", "first_token", "copying"];
 
 /// The rows of one score, as they stand in the table.
 pub fn by_score(rows: &[HeadScoreRow]) -> Vec<Vec<&HeadScoreRow>> {
@@ -83,13 +85,21 @@ fn score(report: &mut Report, rows: &[&HeadScoreRow], pairs: u32) {
         ]
     };
     let last = if changed { "change" } else { "value" };
-    let columns = [("site", Align::Left), ("effect", Align::Right), ("95 % interval", Align::Left), (last, Align::Right)];
+    let columns = [
+        ("site", Align::Left),
+        ("effect", Align::Right),
+        ("95 % interval", Align::Left),
+        (last, Align::Right),
+    ];
     report.table(&columns, whole.iter().take(shown).map(line));
     if whole.len() > shown {
         report.line(format_args!("  and {} more in the table", whole.len() - shown));
     }
     if !partial.is_empty() {
-        report.line(format_args!("  not ranked: {} positions that not all of the {pairs} prompts have", partial.len()));
+        report.line(format_args!(
+            "  not ranked: {} positions that not all of the {pairs} prompts have",
+            partial.len()
+        ));
     }
     reasons(report, whole.iter().take(shown).filter_map(|row| row.reason.as_ref()));
     report.gap();
@@ -111,7 +121,9 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
     }
     let mut detectors: Vec<&str> = Vec::new();
     for row in rows {
-        if !detectors.contains(&row.metric.as_str()) && (report.verbose || DETECTORS.contains(&row.metric.as_str())) {
+        if !detectors.contains(&row.metric.as_str())
+            && (report.verbose || DETECTORS.contains(&row.metric.as_str()))
+        {
             detectors.push(&row.metric);
         }
     }
@@ -127,7 +139,9 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
         heads.sort_by(|a, b| value(*b, DETECTORS[0]).total_cmp(&value(*a, DETECTORS[0])));
         heads.truncate(SHOWN);
     }
-    report.line(format_args!("Detectors, on repeated random tokens (*: p <= 0.01 against random targets, uncorrected)"));
+    report.line(format_args!(
+        "Detectors, on repeated random tokens (*: p <= 0.01 against random targets, uncorrected)"
+    ));
     // As many columns as a terminal is wide.
     for detectors in detectors.chunks(5) {
         let cell = |head, detector: &&str| {
@@ -139,12 +153,16 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
             let cells = detectors.iter().map(|detector| cell(*head, detector));
             std::iter::once(format!("L{}H{}", head.0, head.1)).chain(cells).collect()
         };
-        let columns: Vec<(&str, Align)> =
-            std::iter::once(("head", Align::Left)).chain(detectors.iter().map(|name| (*name, Align::Right))).collect();
+        let columns: Vec<(&str, Align)> = std::iter::once(("head", Align::Left))
+            .chain(detectors.iter().map(|name| (*name, Align::Right)))
+            .collect();
         report.table(&columns, heads.iter().map(line));
     }
     if total > heads.len() {
-        report.line(format_args!("  and {} more heads, and more detectors, with --verbose or in the table", total - heads.len()));
+        report.line(format_args!(
+            "  and {} more heads, and more detectors, with --verbose or in the table",
+            total - heads.len()
+        ));
     }
     report.gap();
 }
@@ -169,9 +187,15 @@ fn edges(report: &mut Report, edges: &[EdgeScoreRow]) {
         let (value, effect) = if composition { ("score", "above random") } else { ("change", "effect") };
         let line = |edge: &&EdgeScoreRow| {
             let input = edge.receiver_input.as_ref().map_or(String::new(), |input| format!(".{input}"));
-            vec![edge.sender.clone(), format!("{}{input}", edge.receiver), number(edge.value), number(edge.effect)]
+            vec![
+                edge.sender.clone(),
+                format!("{}{input}", edge.receiver),
+                number(edge.value),
+                number(edge.effect),
+            ]
         };
-        let columns = [("from", Align::Left), ("to", Align::Left), (value, Align::Right), (effect, Align::Right)];
+        let columns =
+            [("from", Align::Left), ("to", Align::Left), (value, Align::Right), (effect, Align::Right)];
         let shown = if report.verbose { rows.len() } else { SHOWN };
         report.table(&columns, rows.iter().take(shown).map(line));
         if rows.len() > shown {
@@ -187,7 +211,13 @@ fn circuits(report: &mut Report, rows: &[CircuitScoreRow]) {
     }
     report.line(format_args!("Circuits: all other heads take the corrupted prompts' values"));
     let line = |row: &CircuitScoreRow| {
-        vec![row.method.clone(), row.n_heads.to_string(), number(row.faithfulness), number(row.incompleteness), row.heads.clone()]
+        vec![
+            row.method.clone(),
+            row.n_heads.to_string(),
+            number(row.faithfulness),
+            number(row.incompleteness),
+            row.heads.clone(),
+        ]
     };
     let columns = [
         ("selected", Align::Left),
@@ -210,7 +240,8 @@ fn approximation(report: &mut Report, rows: &[ApproximationRow]) {
     let line = |row: &&ApproximationRow| {
         let same = |other: &&ApproximationRow| {
             other.top_k == Some(5)
-                && (&other.method, &other.component, &other.metric) == (&row.method, &row.component, &row.metric)
+                && (&other.method, &other.component, &other.metric)
+                    == (&row.method, &row.component, &row.metric)
         };
         let top = rows.iter().find(same).and_then(|row| row.overlap);
         vec![

@@ -12,7 +12,10 @@ fn another_run_is_refused_with_each_difference_once() -> Result {
     run(&out, &["--seed", "1"])?.succeeded();
     let ran = run(&out, &["--seed", "2", "--draws", "9"])?;
     assert_eq!(ran.code, Some(2));
-    assert!(ran.stderr.contains("--seed: 1 there, 2 now") && ran.stderr.contains("--draws: 7 there, 9 now"), "{ran:?}");
+    assert!(
+        ran.stderr.contains("--seed: 1 there, 2 now") && ran.stderr.contains("--draws: 7 there, 9 now"),
+        "{ran:?}"
+    );
     assert_eq!(ran.stderr.matches("seed").count(), 1, "{ran:?}");
     let longest = ran.stderr.split(|c: char| !c.is_ascii_hexdigit()).map(str::len).max();
     assert!(longest < Some(20), "a hash is shown: {ran:?}");
@@ -42,7 +45,10 @@ fn parts_of_another_build_count_if_they_are_accepted() -> Result {
     let path = out.join("run.toml");
     std::fs::write(&path, std::fs::read_to_string(&path)?.replace(&version, older))?;
     let ran = run(&out, &[])?;
-    assert!(ran.code == Some(2) && ran.stderr.contains("--accept-version") && ran.stderr.contains(older), "{ran:?}");
+    assert!(
+        ran.code == Some(2) && ran.stderr.contains("--accept-version") && ran.stderr.contains(older),
+        "{ran:?}"
+    );
     run(&out, &["--accept-version"])?.succeeded();
     assert_eq!(manifest_of(&out)?.versions, [older, &version]);
     let table = refrain_experiments::lab::disk::read_provenance(&out.join("sums.parquet"))?;
@@ -61,6 +67,9 @@ fn tables_say_which_run_they_are_of() -> Result {
     let schema = table.schema();
     assert_eq!(schema.field(0).name(), "run");
     let run = manifest_of(&out)?.run;
-    assert_eq!((schema.metadata()["refrain.run"].as_str(), schema.metadata()["refrain.task"].as_str()), (run.as_str(), "arithmetic"));
+    assert_eq!(
+        (schema.metadata()["refrain.run"].as_str(), schema.metadata()["refrain.task"].as_str()),
+        (run.as_str(), "arithmetic")
+    );
     Ok(())
 }

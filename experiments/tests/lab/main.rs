@@ -3,6 +3,8 @@
 
 mod fake;
 mod folders;
+mod kills;
+mod own;
 mod resuming;
 mod shards;
 

@@ -32,11 +32,17 @@ fn a_killed_run_goes_on_where_it_stopped() -> Result {
     for wanted in [0, 3, 7, 9] {
         assert!(kill_at(&out, wanted)?, "the run was over before it had {wanted} parts");
         let now = parts(&out);
-        assert!(now.len() >= wanted && there.iter().all(|(path, _)| now.contains(path)), "{there:?} and then {now:?}");
+        assert!(
+            now.len() >= wanted && there.iter().all(|(path, _)| now.contains(path)),
+            "{there:?} and then {now:?}"
+        );
         for (path, written) in &there {
             assert_eq!(std::fs::metadata(path)?.modified()?, *written, "{path:?} was computed again");
         }
-        there = now.into_iter().map(|path| Ok((path.clone(), std::fs::metadata(path)?.modified()?))).collect::<Result<_>>()?;
+        there = now
+            .into_iter()
+            .map(|path| Ok((path.clone(), std::fs::metadata(path)?.modified()?)))
+            .collect::<Result<_>>()?;
     }
     run(&out, &["--slow", "60"])?.succeeded();
     assert_eq!(tables(&out)?, tables(&undisturbed)?);

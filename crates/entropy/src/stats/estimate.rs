@@ -64,7 +64,10 @@ pub fn ratio(items: &[(f64, f64)], draws: Draws<'_>) -> Estimate {
     };
     let none = |reason: String| Estimate { value: Some(value), interval: None, n, reason: Some(reason) };
     if n < FEWEST_ITEMS {
-        return none(format!("{n} {}: no interval below {FEWEST_ITEMS}", if n == 1 { "item" } else { "items" }));
+        return none(format!(
+            "{n} {}: no interval below {FEWEST_ITEMS}",
+            if n == 1 { "item" } else { "items" }
+        ));
     }
     let wholes: Vec<f64> = items.iter().map(|item| item.1).collect();
     if wholes.iter().any(|whole| *whole != wholes[0]) && holds_zero(&wholes) {
@@ -103,9 +106,9 @@ fn student(items: &[(f64, f64)], value: f64) -> (f64, f64) {
 /// The 97.5 % quantile of Student's t (tables, e.g. Fisher & Yates 1963; from 30 degrees on the expansion of Cornish and Fisher).
 pub fn t_quantile(degrees: usize) -> f64 {
     const TABLE: [f64; 30] = [
-        12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
-        2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484,
-        2.0452, 2.0423,
+        12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788,
+        2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639,
+        2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
     ];
     match degrees {
         0 => f64::INFINITY,
@@ -135,9 +138,8 @@ fn bca(items: &[(f64, f64)], value: f64, draws: Draws<'_>) -> (f64, f64) {
     let below = found.iter().filter(|other| **other < value).count() as f64;
     let same = found.iter().filter(|other| **other == value).count() as f64;
     let bias = normal_quantile(((below + same / 2.0) / found.len() as f64).clamp(1e-6, 1.0 - 1e-6));
-    let left_out: Vec<f64> = (0..n)
-        .filter_map(|index| quotient(items[..index].iter().chain(&items[index + 1..])))
-        .collect();
+    let left_out: Vec<f64> =
+        (0..n).filter_map(|index| quotient(items[..index].iter().chain(&items[index + 1..]))).collect();
     let centre = left_out.iter().sum::<f64>() / left_out.len().max(1) as f64;
     let sum = |power: i32| left_out.iter().map(|value| (centre - value).powi(power)).sum::<f64>();
     let spread = sum(2);
@@ -232,7 +234,10 @@ mod tests {
         let (low, high) = found.interval.unwrap();
         assert!((low - (3.0 - reach)).abs() < 1e-9 && (high - (3.0 + reach)).abs() < 1e-9, "{found:?}");
         let found = mean(&[1.0, 2.0], draws("two"));
-        assert_eq!((found.value, found.interval, found.reason.as_deref()), (Some(1.5), None, Some("2 items: no interval below 5")));
+        assert_eq!(
+            (found.value, found.interval, found.reason.as_deref()),
+            (Some(1.5), None, Some("2 items: no interval below 5"))
+        );
         assert_eq!(mean(&[], draws("none")).value, None);
     }
 
@@ -276,8 +281,9 @@ mod tests {
         for trial in 0..TRIALS {
             let mut rng = rng(5, &format!("skewed/{trial}"));
             // The difference of two shares, of which each is mostly 0 or 1.
-            let items: Vec<f64> =
-                (0..9).map(|_| rng.random_range(0.0f64..1.0).powi(3) - rng.random_range(0.0f64..1.0).powi(3)).collect();
+            let items: Vec<f64> = (0..9)
+                .map(|_| rng.random_range(0.0f64..1.0).powi(3) - rng.random_range(0.0f64..1.0).powi(3))
+                .collect();
             let interval = super::super::bootstrap_mean(&items, 400, 1, &format!("{trial}")).unwrap();
             percentile += usize::from(interval.low > 0.0 || interval.high < 0.0);
             flips += usize::from(sign_flip(&items, 1, "x").unwrap() <= 0.05);
@@ -285,7 +291,12 @@ mod tests {
             student += usize::from(low > 0.0 || high < 0.0);
         }
         let rate = |count: usize| count as f64 / TRIALS as f64;
-        println!("percentile {:.3}, sign-flip {:.3}, Student {:.3}", rate(percentile), rate(flips), rate(student));
+        println!(
+            "percentile {:.3}, sign-flip {:.3}, Student {:.3}",
+            rate(percentile),
+            rate(flips),
+            rate(student)
+        );
         assert!(rate(percentile) > 0.075 && rate(flips) < 0.06 && rate(student) < 0.065);
     }
 

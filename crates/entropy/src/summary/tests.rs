@@ -41,8 +41,9 @@ fn find(rows: &[CountSummaryRow], quantity: CountQuantity, pool: Option<Pool>) -
 #[test]
 fn shares_are_over_items_and_exact_ones_over_feasible_runs() {
     use CountOutcome::{CleanStop, PhraseLoop};
-    let rows: Vec<CountRow> =
-        (0..6).map(|item| run("none", item, 128, if item < 4 { PhraseLoop } else { CleanStop }, item == 5)).collect();
+    let rows: Vec<CountRow> = (0..6)
+        .map(|item| run("none", item, 128, if item < 4 { PhraseLoop } else { CleanStop }, item == 5))
+        .collect();
     let summary = counts(&rows, BOOTSTRAP);
     let exact = find(&summary, CountQuantity::ExactShare, None);
     assert_eq!((exact.value, exact.n_items, exact.n_runs), (Some(0.2), 5, 6));
@@ -74,7 +75,10 @@ fn a_mean_over_steps_says_who_is_left() {
     let summary = traces(&rows, BOOTSTRAP);
     assert_eq!((summary[0].value, summary[0].n_items, summary[0].n_begun), (Some(2.5), 6, 6));
     assert!(summary[0].ci_low.is_some());
-    assert_eq!((summary[1].value, summary[1].n_items, summary[1].n_begun, summary[1].ci_low), (Some(3.0), 1, 6, None));
+    assert_eq!(
+        (summary[1].value, summary[1].n_items, summary[1].n_begun, summary[1].ci_low),
+        (Some(3.0), 1, 6, None)
+    );
 }
 
 fn condition(intervention: &str, set: &str) -> ConditionRow {
@@ -103,7 +107,10 @@ fn exact_verdict(induction: u32, random: &[u32]) -> ContrastRow {
         }));
     }
     let found = contrasts(&conditions, &rows, &[], 8, BOOTSTRAP);
-    found.into_iter().find(|row| row.condition == "log:induction" && row.quantity == ContrastQuantity::ExactShare).unwrap()
+    found
+        .into_iter()
+        .find(|row| row.condition == "log:induction" && row.quantity == ContrastQuantity::ExactShare)
+        .unwrap()
 }
 
 #[test]
@@ -112,7 +119,10 @@ fn verdicts_claim_no_more_than_their_controls() {
     assert_eq!((specific.estimate, specific.n_items), (Some(-0.875), 8));
     assert_eq!(specific.verdict, "less; 0 of 2 random sets did as much");
     assert_eq!(exact_verdict(7, &[8, 2]).verdict, "less; 1 of 2 random sets did as much");
-    assert_eq!(exact_verdict(7, &[8, 7]).verdict, "less, but all 2 random sets did as much: not specific to the induction heads");
+    assert_eq!(
+        exact_verdict(7, &[8, 7]).verdict,
+        "less, but all 2 random sets did as much: not specific to the induction heads"
+    );
     assert_eq!(exact_verdict(1, &[8, 7]).verdict, "no clear change; 2 of 2 random sets changed more");
     assert_eq!(exact_verdict(7, &[]).verdict, "less; no random sets to compare with");
 }

@@ -8,7 +8,7 @@ mod prompts;
 mod traces;
 
 pub use conditions::{ConditionRow, Conditions, ContrastRow, Contrasts, GateRow, Gates};
-pub use counts::{CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End, CountOutcome};
+pub use counts::{CountOutcome, CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End};
 pub use labels::{ContrastQuantity, DecodingLabel, Pool, PromptKind, TraceKind, TraceQuantity};
 pub use likelihood::{Perplexity, PerplexityRow};
 pub use prompts::{PromptRow, Prompts, ResponseRow, Responses};

@@ -39,7 +39,17 @@ fn rows_come_back_from_their_table() {
 #[test]
 fn labels_are_dictionaries_and_lists_are_lists() {
     let kinds = |fields: Vec<arrow::datatypes::FieldRef>| -> Vec<String> {
-        fields.iter().map(|field| format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "?" } else { "" })).collect()
+        fields
+            .iter()
+            .map(|field| {
+                format!(
+                    "{} {}{}",
+                    field.name(),
+                    field.data_type(),
+                    if field.is_nullable() { "?" } else { "" }
+                )
+            })
+            .collect()
     };
     assert_eq!(
         kinds(Responses::fields().unwrap()),
@@ -66,6 +76,8 @@ fn labels_are_dictionaries_and_lists_are_lists() {
         text: "a b".into(),
     };
     let batch = Responses::batch(&[response.clone()]).unwrap();
-    assert!(pretty_format_batches(std::slice::from_ref(&batch)).unwrap().to_string().contains("out_of_window"));
+    assert!(
+        pretty_format_batches(std::slice::from_ref(&batch)).unwrap().to_string().contains("out_of_window")
+    );
     assert_eq!(Responses::rows(&batch).unwrap(), [response]);
 }

@@ -197,8 +197,9 @@ pub(crate) fn jobs(
         for position in 0..length {
             match settings.by_key_position {
                 false => add(Site { position: Some(position), ..site }),
-                true => (0..=position)
-                    .for_each(|source| add(Site { position: Some(position), key_position: Some(source), ..site })),
+                true => (0..=position).for_each(|source| {
+                    add(Site { position: Some(position), key_position: Some(source), ..site })
+                }),
             }
         }
     }

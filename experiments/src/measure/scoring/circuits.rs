@@ -19,7 +19,10 @@ const ROWS: usize = 64;
 /// If the metric has no gradient, or the model cannot be run.
 pub fn curves(scoring: &Scoring<'_>) -> Result<Vec<CircuitScoreRow>> {
     let metric = scoring.metrics[0];
-    ensure!(metric.is_smooth(), "circuit: heads are ranked by a gradient, and {metric} has none\nhint: --metric logit or logit_diff");
+    ensure!(
+        metric.is_smooth(),
+        "circuit: heads are ranked by a gradient, and {metric} has none\nhint: --metric logit or logit_diff"
+    );
     let ranking = ranking(scoring, scoring.pairs)?;
     let most = scoring.circuit_heads.min(ranking.len());
     let circuits = Circuits::new(scoring.model, scoring.pairs, metric, Change::Noise, ROWS)?;
@@ -33,7 +36,10 @@ pub fn curves(scoring: &Scoring<'_>) -> Result<Vec<CircuitScoreRow>> {
             value: Some(score.value),
             faithfulness: score.faithfulness,
             incompleteness: score.incompleteness,
-            reason: score.faithfulness.is_none().then(|| "the whole model and the empty circuit hardly differ".to_owned()),
+            reason: score
+                .faithfulness
+                .is_none()
+                .then(|| "the whole model and the empty circuit hardly differ".to_owned()),
         }
     };
     let sizes: Vec<usize> = (0..=most).collect();

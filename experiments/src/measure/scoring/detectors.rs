@@ -19,7 +19,12 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
     let arch = model.architecture();
     let room = arch.n_ctx.saturating_sub(usize::from(arch.bos.is_some()));
     let block = (room / probe.copies).min(probe.block);
-    ensure!(block > 0, "the model's window of {} positions has no room for {} copies of a block", arch.n_ctx, probe.copies);
+    ensure!(
+        block > 0,
+        "the model's window of {} positions has no room for {} copies of a block",
+        arch.n_ctx,
+        probe.copies
+    );
     let settings = detect::Settings {
         sequences: probe.sequences,
         detectors: probe.detectors.clone(),
@@ -27,7 +32,12 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
         null_draws: NULL_DRAWS,
         seed: scoring.seed,
         memory_bytes: scoring.memory.min(1 << 30) as usize,
-        ..detect::Settings::new(RepeatedSequence { block, copies: probe.copies, candidates: probe.tokens, bos: arch.bos })
+        ..detect::Settings::new(RepeatedSequence {
+            block,
+            copies: probe.copies,
+            candidates: probe.tokens,
+            bos: arch.bos,
+        })
     };
     let mut rows = Vec::new();
     for found in detect::run(model, &settings, &mut |_, _| ())? {

@@ -56,7 +56,9 @@ pub fn lens(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<
     let labels = Labels::new(Method::LogitLens, None);
     let rows = found.iter().flat_map(|scores| of_scores(scoring, scores, labels, &|pair| numbers[pair]));
     // Nothing was changed: there is a value beside the whole model's, and no effect.
-    Ok(rows.map(|row| HeadScoreRow { change: None, effect: None, corrupted_value: None, reason: None, ..row }).collect())
+    Ok(rows
+        .map(|row| HeadScoreRow { change: None, effect: None, corrupted_value: None, reason: None, ..row })
+        .collect())
 }
 
 /// Component, layer (0 for what stands outside the blocks) and head.

@@ -1,7 +1,9 @@
 //! Methods that score edges: rows of edges, means over all pairs, and of the nodes that they leave.
 
 use anyhow::{Context, Result, bail};
-use refrain_patching::attribution::{Edges, IgSteps, Input, Node, Paths, eap, path_attribution, path_patching};
+use refrain_patching::attribution::{
+    Edges, IgSteps, Input, Node, Paths, eap, path_attribution, path_patching,
+};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{Component, Method, Pair, Scores, Site, normalised_effect};
 
@@ -39,13 +41,16 @@ pub fn score(
         for (s, sender) in edges.senders.iter().enumerate() {
             for (r, (receiver, _)) in edges.receivers.iter().enumerate() {
                 if !edges.exists(s, r) {
-                    bail!("`{receiver}` does not read what `{sender}` writes: it stands below it, or beside it");
+                    bail!(
+                        "`{receiver}` does not read what `{sender}` writes: it stands below it, or beside it"
+                    );
                 }
             }
         }
     }
     // The sum over the edges of a path-patched head is not a score of it: only those asked for were scored.
-    let nodes: Vec<Scores> = if of_paths { Vec::new() } else { found.iter().map(|edges| nodes(edges, labels)).collect() };
+    let nodes: Vec<Scores> =
+        if of_paths { Vec::new() } else { found.iter().map(|edges| nodes(edges, labels)).collect() };
     let heads = nodes.iter().flat_map(|scores| of_scores(scoring, scores, labels, &|pair| pair)).collect();
     Ok((heads, rows(&found, labels, pairs.len())))
 }

@@ -106,17 +106,23 @@ impl<'a> Job<'a> {
 
     fn parts(&self, scoring: &Scoring<'_>) -> Vec<Part> {
         let params = scoring.model.weights().n_params() as f64;
-        let tokens = |pairs: &mut dyn Iterator<Item = &Pair>| pairs.map(|pair| pair.clean.len()).sum::<usize>() as f64;
+        let tokens =
+            |pairs: &mut dyn Iterator<Item = &Pair>| pairs.map(|pair| pair.clean.len()).sum::<usize>() as f64;
         let name = self.method.name();
         match &self.cut {
             Cut::Sweep(sweep, units) => {
-                let part = |unit: &Unit| Part::new(format!("{name}.{}", unit.id()), sweep.cost(unit)).with_tables(HEADS);
+                let part = |unit: &Unit| {
+                    Part::new(format!("{name}.{}", unit.id()), sweep.cost(unit)).with_tables(HEADS)
+                };
                 units.iter().map(part).collect()
             }
             Cut::Batches(batches) => {
                 // Two passes forward and one back; of integrated gradients as many as there are steps.
-                let passes = if self.method == Method::IntegratedGradients { scoring.steps as f64 } else { 1.0 };
-                let cost = |own: &Vec<usize>| 8.0 * passes * params * tokens(&mut own.iter().map(|pair| &scoring.pairs[*pair]));
+                let passes =
+                    if self.method == Method::IntegratedGradients { scoring.steps as f64 } else { 1.0 };
+                let cost = |own: &Vec<usize>| {
+                    8.0 * passes * params * tokens(&mut own.iter().map(|pair| &scoring.pairs[*pair]))
+                };
                 let part = |(index, own): (usize, &Vec<usize>)| {
                     Part::new(format!("{name}.b{index:04}"), cost(own)).with_tables(HEADS)
                 };
@@ -177,14 +183,16 @@ impl<'a> Job<'a> {
             Method::LogitLens => return direct::lens(scoring, numbers, &pairs),
             other => bail!("{other} is not done by batches"),
         };
-        Ok(scores.iter().flat_map(|scores| of_scores(scoring, scores, self.labels, &|pair| numbers[pair])).collect())
+        Ok(scores
+            .iter()
+            .flat_map(|scores| of_scores(scoring, scores, self.labels, &|pair| numbers[pair]))
+            .collect())
     }
 
     fn whole(&self, scoring: &Scoring<'_>) -> Result<Found> {
         match self.method {
-            Method::Detectors => {
-                Found::rows::<HeadScores>(&detectors::heads(scoring)?)?.and::<EdgeScores>(&detectors::composition(scoring)?)
-            }
+            Method::Detectors => Found::rows::<HeadScores>(&detectors::heads(scoring)?)?
+                .and::<EdgeScores>(&detectors::composition(scoring)?),
             Method::Circuit => Found::rows::<CircuitScores>(&circuits::curves(scoring)?),
             _ => {
                 let (heads, edges) = edges::score(scoring, self.method, self.labels, scoring.pairs)?;
@@ -246,7 +254,11 @@ impl<'a> Jobs<'a> {
         let parts = by_job.into_iter().flatten().collect();
         Stage::together(name, HEADS, parts, move |todo, finish| {
             for ((job, first), next) in self.jobs.iter().zip(&firsts).zip(firsts.iter().skip(1)) {
-                let own: Vec<usize> = todo.iter().filter(|part| (first..next).contains(part)).map(|part| part - first).collect();
+                let own: Vec<usize> = todo
+                    .iter()
+                    .filter(|part| (first..next).contains(part))
+                    .map(|part| part - first)
+                    .collect();
                 job.run(self.scoring, &own, &mut |part, found| finish(first + part, found))
                     .with_context(|| job.method.name())?;
             }
@@ -268,7 +280,11 @@ impl<'a> Jobs<'a> {
         let mut groups = Vec::new();
         for (job, first) in self.jobs.iter().zip(self.firsts()) {
             if job.method != Method::Circuit {
-                groups.extend(job.groups().into_iter().map(|group| group.into_iter().map(|part| first + part).collect()));
+                groups.extend(
+                    job.groups()
+                        .into_iter()
+                        .map(|group| group.into_iter().map(|part| first + part).collect()),
+                );
             }
         }
         groups
@@ -284,7 +300,12 @@ impl<'a> Jobs<'a> {
     ///
     /// # Errors
     /// If a part cannot be read.
-    pub fn head_scores(&self, run: &Run<'_>, stage: &Stage<'_>, group: &[usize]) -> Result<Vec<HeadScoreRow>> {
+    pub fn head_scores(
+        &self,
+        run: &Run<'_>,
+        stage: &Stage<'_>,
+        group: &[usize],
+    ) -> Result<Vec<HeadScoreRow>> {
         let mut by_component: Vec<(String, Vec<HeadScoreRow>)> = Vec::new();
         for part in group {
             for row in run.part::<HeadScores>(stage, *part)? {

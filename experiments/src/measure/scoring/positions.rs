@@ -22,7 +22,12 @@ pub fn counted(position: usize, length: usize, from: PositionFrom) -> u32 {
 }
 
 /// The token there, if every clean prompt that has the position has the same.
-pub fn token(pairs: &[Pair], tokenizer: Option<&Tokenizer>, position: u32, from: PositionFrom) -> Option<String> {
+pub fn token(
+    pairs: &[Pair],
+    tokenizer: Option<&Tokenizer>,
+    position: u32,
+    from: PositionFrom,
+) -> Option<String> {
     let at = |pair: &Pair| match from {
         PositionFrom::Start => Some(position as usize),
         PositionFrom::End => pair.clean.len().checked_sub(position as usize),

@@ -37,7 +37,12 @@ impl Labels {
 type Place = (u32, Option<u32>, Option<u32>, Option<u32>, Option<u32>);
 
 /// A row a site, metric and prompt. `pair` gives the number of a pair in the task.
-pub fn of_scores(scoring: &Scoring<'_>, scores: &Scores, labels: Labels, pair: &dyn Fn(usize) -> usize) -> Vec<HeadScoreRow> {
+pub fn of_scores(
+    scoring: &Scoring<'_>,
+    scores: &Scores,
+    labels: Labels,
+    pair: &dyn Fn(usize) -> usize,
+) -> Vec<HeadScoreRow> {
     let from = positions::counted_from(scoring.pairs);
     let mut rows = Vec::new();
     for (site, values) in &scores.sites {
@@ -64,7 +69,12 @@ pub fn of_scores(scoring: &Scoring<'_>, scores: &Scores, labels: Labels, pair: &
     rows
 }
 
-fn at(scoring: &Scoring<'_>, site: &Site, labels: Labels, (from, length): (PositionFrom, usize)) -> HeadScoreRow {
+fn at(
+    scoring: &Scoring<'_>,
+    site: &Site,
+    labels: Labels,
+    (from, length): (PositionFrom, usize),
+) -> HeadScoreRow {
     let index = site.index as u32;
     let counted = |position: usize| positions::counted(position, length, from);
     let position = site.position.map(counted);
@@ -77,7 +87,8 @@ fn at(scoring: &Scoring<'_>, site: &Site, labels: Labels, (from, length): (Posit
         neuron: (site.component == Component::Neuron).then_some(index),
         position,
         position_from: position.map(|_| from),
-        position_token: position.and_then(|position| positions::token(scoring.pairs, scoring.tokenizer, position, from)),
+        position_token: position
+            .and_then(|position| positions::token(scoring.pairs, scoring.tokenizer, position, from)),
         key_position: site.key_position.map(counted),
         ..HeadScoreRow::default()
     }
@@ -101,7 +112,8 @@ fn finite(value: f64) -> Option<f64> {
 
 /// Rows of one method and component, in order, each site's and metric's mean before its prompts.
 pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadScoreRow> {
-    let order = |metric: &str| scoring.metrics.iter().position(|known| known.name() == metric).unwrap_or(usize::MAX);
+    let order =
+        |metric: &str| scoring.metrics.iter().position(|known| known.name() == metric).unwrap_or(usize::MAX);
     let mut by_place = BTreeMap::<(Place, usize), Vec<HeadScoreRow>>::new();
     for row in rows {
         let place = (row.layer, row.head, row.neuron, row.position, row.key_position);
@@ -165,13 +177,18 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
             .join("/")
     );
     let draws = Draws { resamples, seed, id: &id };
-    let pairs = |of: &dyn Fn(&HeadScoreRow) -> Option<(f64, f64)>| rows.iter().filter_map(of).collect::<Vec<_>>();
+    let pairs =
+        |of: &dyn Fn(&HeadScoreRow) -> Option<(f64, f64)>| rows.iter().filter_map(of).collect::<Vec<_>>();
     // Read off clean runs that nothing was changed in: a score of its own, or parts of a whole and their share of it.
     if rows.iter().all(|row| row.change.is_none() && row.corrupted_value.is_none()) {
         let Some(clean) = clean else {
             let values: Vec<f64> = rows.iter().filter_map(|row| row.value).collect();
             let estimate = mean(&values, draws);
-            return Some(with_interval(row, estimate.value.ok_or_else(|| "there is nothing to average".to_owned()), &estimate));
+            return Some(with_interval(
+                row,
+                estimate.value.ok_or_else(|| "there is nothing to average".to_owned()),
+                &estimate,
+            ));
         };
         let effect = normalised_effect(value.unwrap_or(f64::NAN), clean, 0.0, Changed::Corrupted);
         let estimate = ratio(&pairs(&|row| Some((row.value?, row.clean_value?))), draws);
@@ -179,7 +196,8 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
         return Some(HeadScoreRow { effect: effect.ok(), ..row });
     }
     // Only denoising changes the corrupted run.
-    let changed = if row.direction.as_deref() == Some("denoise") { Changed::Corrupted } else { Changed::Clean };
+    let changed =
+        if row.direction.as_deref() == Some("denoise") { Changed::Corrupted } else { Changed::Clean };
     let effect = match (value, clean, corrupted) {
         (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted, changed),
         _ => Err("the metric is not finite".to_owned()),
@@ -230,7 +248,9 @@ mod tests {
     fn effects_have_one_orientation() {
         // A quarter of the way, in either direction.
         let of = |direction, value| {
-            let rows: Vec<_> = (0..6).map(|prompt| row(prompt, direction, (value + f64::from(prompt) / 100.0, 4.0, 0.0))).collect();
+            let rows: Vec<_> = (0..6)
+                .map(|prompt| row(prompt, direction, (value + f64::from(prompt) / 100.0, 4.0, 0.0)))
+                .collect();
             mean_row(&rows, 100, 0).unwrap()
         };
         let denoised = of(Some("denoise"), 1.0);
@@ -245,12 +265,18 @@ mod tests {
     #[test]
     fn an_effect_is_no_surer_than_what_it_is_divided_by() {
         let spans = [3.0, -2.9, 2.5, -3.1, 0.4];
-        let rows: Vec<_> = (0..5).map(|prompt| row(prompt, Some("denoise"), (1.0, spans[prompt as usize], 0.0))).collect();
+        let rows: Vec<_> =
+            (0..5).map(|prompt| row(prompt, Some("denoise"), (1.0, spans[prompt as usize], 0.0))).collect();
         let mean = mean_row(&rows, 100, 0).unwrap();
         assert!(mean.effect.is_none() || (mean.ci_low.is_none() && mean.reason.is_some()), "{mean:?}");
         // Of few prompts there is no interval either.
         let mean = mean_row(&rows[..1], 100, 0).unwrap();
-        assert!(mean.effect.is_some() && mean.ci_low.is_none() && mean.reason.as_deref() == Some("1 item: no interval below 5"), "{mean:?}");
+        assert!(
+            mean.effect.is_some()
+                && mean.ci_low.is_none()
+                && mean.reason.as_deref() == Some("1 item: no interval below 5"),
+            "{mean:?}"
+        );
     }
 
     #[test]
@@ -258,7 +284,10 @@ mod tests {
         let rows: Vec<_> = [1.0, -1.0, 2.0]
             .iter()
             .zip(0..)
-            .map(|(change, prompt)| HeadScoreRow { method: "atp-star".into(), ..row(prompt, Some("denoise"), (1.0 + change, 4.0, 1.0)) })
+            .map(|(change, prompt)| HeadScoreRow {
+                method: "atp-star".into(),
+                ..row(prompt, Some("denoise"), (1.0 + change, 4.0, 1.0))
+            })
             .collect();
         assert_eq!(mean_row(&rows, 100, 0).unwrap().change, Some(4.0 / 3.0));
     }
