@@ -1,10 +1,10 @@
 //! What stands around the panels: title, caption line, legend, footnotes. The legend has rows of its own between
 //! the title and the panels, so it can never cover data.
 
-use crate::canvas::{Anchor, Canvas, Text, text_width};
-use crate::drawing::Drawing;
-use crate::palette::{Colour, GREY, INK, Marker, RULE, Style};
-use crate::text::wrap;
+use crate::draw::canvas::{Anchor, Canvas, Text, text_width};
+use crate::draw::drawing::Drawing;
+use crate::draw::palette::{Colour, GREY, INK, Marker, RULE, Style};
+use crate::draw::text::wrap;
 
 const MARGIN: f64 = 18.0;
 const TITLE: f64 = 16.0;
@@ -107,12 +107,19 @@ impl Page {
         }
     }
 
-    /// Ends the page under the panels, with footnotes such as what the bands are.
-    pub(crate) fn finish(mut self, bottom: f64, footnotes: &[String]) -> Drawing {
+    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the figure's,
+    /// and, where it gives several, what tells them apart.
+    pub(crate) fn finish(mut self, name: &[&str], bottom: f64, footnotes: &[String]) -> Drawing {
         self.top = bottom + 2.0;
         for note in footnotes.iter().filter(|note| !note.is_empty()) {
             self.lines(note);
         }
-        Drawing { width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
+        let name = name.iter().filter(|part| !part.is_empty()).map(|part| file_part(part)).collect::<Vec<_>>().join(".");
+        Drawing { name, width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
     }
+}
+
+/// A part of a file's name: everything but letters, digits, `_` and `-` becomes `-`.
+fn file_part(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::axis::{Axis, round_step};
-use crate::canvas::{Anchor, Canvas, Text};
-use crate::palette::{Colour, GREY, INK, WHITE, diverging};
-use crate::panel::{LABEL, TICK};
-use crate::text::{number, width};
+use crate::draw::axis::{Axis, round_step};
+use crate::draw::canvas::{Anchor, Canvas, Text};
+use crate::draw::palette::{Colour, GREY, INK, WHITE, diverging};
+use crate::draw::panel::{LABEL, TICK};
+use crate::draw::text::{number, width};
 
 /// Row and column, such as layer and head.
 pub(crate) type Cell = (u64, u64);

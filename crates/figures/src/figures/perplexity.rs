@@ -3,18 +3,18 @@
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
-use crate::about::About;
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Canvas, Text};
-use crate::drawing::Drawing;
+use crate::read::about::About;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Canvas, Text};
+use crate::draw::drawing::Drawing;
 use crate::entropy::{INTERVENTIONS, head_set};
 use crate::error::Error;
-use crate::page::{Key, Page};
-use crate::palette::{GREY, GRID, INK, Marker, REFERENCE, RULE, Style, intervention as intervention_style};
-use crate::panel::{LABEL, TICK};
+use crate::draw::page::{Key, Page};
+use crate::draw::palette::{GREY, GRID, INK, Marker, REFERENCE, RULE, Style, intervention as intervention_style};
+use crate::draw::panel::{LABEL, TICK};
 use crate::stats::{Estimate, bootstrap};
-use crate::table::{Table, index, label, value};
-use crate::text::number;
+use crate::read::columns::{Table, index, label, value};
+use crate::draw::text::number;
 
 /// What the table says of one intervention on one head set.
 #[derive(Default)]

@@ -1,7 +1,7 @@
 //! A drawing as a list of marks in floating-point units of one CSS pixel, before any backend sees it.
 
-use crate::palette::{Colour, Marker, Style, WHITE};
-use crate::text;
+use crate::draw::palette::{Colour, Marker, Style, WHITE};
+use crate::draw::text;
 
 /// A point of the canvas: x to the right, y down.
 pub(crate) type Point = (f64, f64);

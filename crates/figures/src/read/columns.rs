@@ -5,6 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use crate::error::Error;
+use crate::read::tables::Tables;
 
 /// A table as one figure sees it: only the columns that it asks for are touched.
 pub(crate) struct Table<'a> {
@@ -14,12 +15,16 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The table `name` of docs/tables.md for the figure `figure`; an empty one is an error.
-    pub(crate) fn new(
-        figure: &'static str,
-        name: &'static str,
-        batch: &'a RecordBatch,
-    ) -> Result<Self, Error> {
+    /// The table `name` of docs/tables.md for the figure `figure`; a missing or empty one is an error.
+    pub(crate) fn new(figure: &'static str, name: &'static str, tables: &'a Tables) -> Result<Self, Error> {
+        let batch = tables.get(name).ok_or_else(|| Error::MissingTable {
+            figure,
+            table: name,
+            found: match tables.names().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => "none".to_owned(),
+                names => names,
+            },
+        })?;
         if batch.num_rows() == 0 {
             return Err(Error::EmptyTable { figure, table: name });
         }

@@ -1,6 +1,6 @@
 //! Axes: a scale, its limits, its ticks and its label.
 
-use crate::text::number;
+use crate::draw::text::number;
 
 /// How values become positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,8 +16,8 @@ pub(crate) const BITMAP_SIZE_PER_EM: f64 = 2384.0 / 2048.0;
 /// Size that plotters takes for one em in SVG, where it divides by this.
 pub(crate) const SVG_SIZE_PER_EM: f64 = 1.24;
 
-static REGULAR: &[u8] = include_bytes!("../fonts/DejaVuSans.ttf");
-static BOLD: &[u8] = include_bytes!("../fonts/DejaVuSans-Bold.ttf");
+static REGULAR: &[u8] = include_bytes!("../../fonts/DejaVuSans.ttf");
+static BOLD: &[u8] = include_bytes!("../../fonts/DejaVuSans-Bold.ttf");
 
 /// Registers the embedded fonts with plotters, once per process.
 pub(crate) fn register() -> Result<(), Error> {

@@ -3,17 +3,17 @@
 use arrow::array::RecordBatch;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::about::About;
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Text};
-use crate::drawing::Drawing;
+use crate::read::about::About;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Text};
+use crate::draw::drawing::Drawing;
 use crate::entropy::{INTERVENTIONS, SETS, head_set};
 use crate::error::Error;
-use crate::page::{Key, Page};
-use crate::palette::intervention as intervention_style;
-use crate::panel::{LABEL, Panel};
+use crate::draw::page::{Key, Page};
+use crate::draw::palette::intervention as intervention_style;
+use crate::draw::panel::{LABEL, Panel};
 use crate::stats::{Estimate, bootstrap_median, wilson};
-use crate::table::{Table, index, label, value};
+use crate::read::columns::{Table, index, label, value};
 
 /// One generation.
 struct Run {

@@ -1,10 +1,10 @@
 //! One plotting area with its two axes.
 
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Canvas, Point, Text};
-use crate::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
-use crate::stats::Estimate;
-use crate::text::width;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Canvas, Point, Text};
+use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
+use crate::draw::estimate::Estimate;
+use crate::draw::text::width;
 
 /// Size of tick labels.
 pub(crate) const TICK: f64 = 9.5;

@@ -3,14 +3,14 @@
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
-use crate::about::About;
-use crate::axis::Axis;
-use crate::drawing::Drawing;
+use crate::read::about::About;
+use crate::draw::axis::Axis;
+use crate::draw::drawing::Drawing;
 use crate::error::Error;
-use crate::page::{Key, Page};
-use crate::palette::{Colour, Style, category, intervention as intervention_style};
-use crate::panel::Panel;
-use crate::table::{Table, label};
+use crate::draw::page::{Key, Page};
+use crate::draw::palette::{Colour, Style, category, intervention as intervention_style};
+use crate::draw::panel::Panel;
+use crate::read::columns::{Table, label};
 use crate::trace_table::Rows;
 use crate::traces::{BAND, Trace, footnote};
 

@@ -3,17 +3,17 @@
 use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
-use crate::about::About;
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Canvas, Text};
-use crate::drawing::Drawing;
+use crate::read::about::About;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Canvas, Text};
+use crate::draw::drawing::Drawing;
 use crate::error::Error;
-use crate::page::{Key, Page};
-use crate::palette::{GREY, INK, Marker, Style, category};
-use crate::panel::{LABEL, Panel, TICK};
+use crate::draw::page::{Key, Page};
+use crate::draw::palette::{GREY, INK, Marker, Style, category};
+use crate::draw::panel::{LABEL, Panel, TICK};
 use crate::stats::{Estimate, bootstrap_median};
-use crate::table::{Table, index, label, value};
-use crate::text::percent;
+use crate::read::columns::{Table, index, label, value};
+use crate::draw::text::percent;
 
 const POOLS: [(&str, &str); 3] =
     [("top", "most frequent 1 % of words"), ("random", "random words"), ("last", "least frequent 1 %")];
