@@ -67,6 +67,29 @@ pub enum Error {
         /// What to run to get them.
         hint: &'static str,
     },
+    /// A label in the column `condition` that the table `conditions` does not explain.
+    #[error("figure `{figure}`: no row of `conditions` explains the condition `{condition}`\nhint: take both tables from one run")]
+    UnknownCondition {
+        /// The figure, by its name in the registry.
+        figure: &'static str,
+        /// The label.
+        condition: String,
+    },
+    /// The schema's metadata holds something that the figure cannot read.
+    #[error(
+        "figure `{figure}`: the key `{key}` in the schema's metadata of `{table}` is not what docs/tables.md describes: {why}\n\
+         hint: write the table again with this version"
+    )]
+    Metadata {
+        /// The figure, by its name in the registry.
+        figure: &'static str,
+        /// The table that the figure reads.
+        table: &'static str,
+        /// The key of the metadata.
+        key: &'static str,
+        /// What is wrong with its value.
+        why: String,
+    },
     /// The embedded font could not be read: the build is damaged.
     #[error("an embedded font could not be read\nhint: restore crates/figures/fonts from the repository")]
     Font,

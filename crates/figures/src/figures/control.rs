@@ -1,174 +1,146 @@
-//! How well the model keeps count under each intervention.
+//! What each intervention changed against no intervention, with the control sets beside it.
 
-use arrow::array::RecordBatch;
-use std::collections::{BTreeMap, BTreeSet};
-
-use crate::read::about::About;
-use crate::draw::axis::Axis;
-use crate::draw::canvas::{Anchor, Text};
 use crate::draw::drawing::Drawing;
-use crate::entropy::{INTERVENTIONS, SETS, head_set};
+use crate::draw::estimate::Estimate;
+use crate::draw::page::{Key, MARGIN, Page, WIDTH};
+use crate::draw::palette::{CONTROL_GREY, INK, Marker};
+use crate::draw::rows::{ROW, Row, Rows, Sign, limits, rooms};
+use crate::draw::text::{capital, number};
+use crate::entry::Figure;
 use crate::error::Error;
-use crate::draw::page::{Key, Page};
-use crate::draw::palette::intervention as intervention_style;
-use crate::draw::panel::{LABEL, Panel};
-use crate::stats::{Estimate, bootstrap_median, wilson};
+use crate::read::about::About;
 use crate::read::columns::{Table, index, label, value};
+use crate::read::conditions::Conditions;
+use crate::read::tables::Tables;
 
-/// One generation.
-struct Run {
-    exact: bool,
-    out_of_window: bool,
-    overshoot: f64,
-}
+const NAME: &str = "control";
 
-/// Head set (see [`head_set`]), intervention, N; then phrase.
-type Cells = BTreeMap<(usize, usize, u64), BTreeMap<(u64, u64), Vec<Run>>>;
+/// A panel for each quantity, a row for each condition: the induction heads in colour, the control sets open and grey.
+pub(crate) const FIGURE: Figure = Figure {
+    name: NAME,
+    doc: "What each intervention changed against no intervention, with intervals, and control sets beside it",
+    tables: &["contrasts", "conditions"],
+    draw,
+};
 
-/// Overshoots below this are drawn on it: a run without a single copy has 0, which a logarithm does not show.
-const FLOOR: f64 = 1.0 / 16.0;
-
-/// Repetition control against N under each intervention: the share of exact counts, the overshoot, and the share of
-/// runs that filled the context window; first row the induction heads, second row as many random heads, with the
-/// run without intervention as the same grey line in both. Reads `count_sweep`.
-///
-/// # Errors
-/// When a column is missing or of another type, or there is no run to show.
-pub fn control(count_sweep: &RecordBatch, about: &About) -> Result<Drawing, Error> {
-    let table = Table::new("control", "count_sweep", count_sweep)?;
-    let (intervention, heads, pool) =
-        (table.text("intervention")?, table.text("head_set")?, table.text("pool")?);
-    let (n, prompt, overshoot) = (table.number("n")?, table.number("prompt")?, table.number("overshoot")?);
-    let (outcome, exact) = (table.text("outcome")?, table.flag("exact")?);
-
-    let mut cells = Cells::new();
-    let mut pools = BTreeMap::new();
+fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
+    let conditions = Conditions::read(NAME, tables)?;
+    let table = Table::new(NAME, "contrasts", tables)?;
+    let (quantity, condition, test) = (table.text("quantity")?, table.text("condition")?, table.text("test")?);
+    let (at, low, high) = (table.number("estimate")?, table.number("ci_low")?, table.number("ci_high")?);
+    let (p, items) = (table.number("p_value")?, table.number("n_items")?);
+    let (sets, as_much) = (table.number("random_sets")?, table.number("did_as_much")?);
+    let measures = table.measures()?;
+    let mut panels: Vec<(&str, Vec<((usize, bool, usize), Row)>)> = Vec::new();
+    let (mut any, mut controls, mut compared) = (false, false, false);
     for row in 0..table.rows() {
-        let what = INTERVENTIONS.iter().position(|(name, _)| *name == label(&intervention, row));
-        let (Some(what), Some(set), Some(asked), Some(overshoot)) =
-            (what, head_set(label(&heads, row)), index(&n, row), value(&overshoot, row))
-        else {
-            continue;
-        };
-        if (set == 0) != (what == 0) || asked == 0 {
-            continue;
+        let of = conditions.get(NAME, label(&condition, row))?;
+        let estimate =
+            value(&at, row).map(|at| Estimate { at, interval: value(&low, row).zip(value(&high, row)) });
+        any |= estimate.is_some();
+        controls |= of.control;
+        let mut note = Vec::new();
+        if let Some(p) = value(&p, row) {
+            note.push(p_value(p));
         }
-        let next = pools.len() as u64;
-        let pool = *pools.entry(label(&pool, row).to_owned()).or_insert(next);
-        let phrase = (pool, index(&prompt, row).unwrap_or(0));
-        let run = Run {
-            exact: exact.value(row),
-            out_of_window: label(&outcome, row) == "out_of_window",
-            overshoot,
+        if let (Some(sets), Some(as_much)) = (index(&sets, row), index(&as_much, row)) {
+            compared = true;
+            note.push(format!("{as_much}/{sets}"));
+        }
+        let kind = conditions.kinds.iter().position(|k| *k == of.kind).unwrap_or(usize::MAX);
+        let (sign, colour) = if of.control {
+            (Sign::Open(Marker::Circle), CONTROL_GREY)
+        } else {
+            (Sign::Filled(of.style.marker), of.style.colour)
         };
-        cells.entry((set, what, asked)).or_default().entry(phrase).or_default().push(run);
+        let note = if estimate.is_some() { note.join(" · ") } else { "no value".to_owned() };
+        let shown = ((kind, of.control, of.order), Row { name: of.name(), estimate, colour, sign, note });
+        match panels.iter_mut().find(|(known, _)| *known == label(&quantity, row)) {
+            Some((_, rows)) => rows.push(shown),
+            None => panels.push((label(&quantity, row), vec![shown])),
+        }
     }
-    let mut sets: Vec<usize> = [1, 2].into_iter().filter(|s| cells.keys().any(|k| k.0 == *s)).collect();
-    if cells.is_empty() {
-        return Err(table.nothing(
-            "a known intervention (none, log, linear, constant) on a known head set (none, induction, random_*)",
-            "run the count sweep with the interventions of docs/tables.md",
-        ));
+    if !any {
+        return Err(table.nothing("an estimate", "see the column `reason`"));
     }
-    if sets.is_empty() {
-        sets.push(0);
+    for (_, rows) in &mut panels {
+        rows.sort_by_key(|(key, _)| *key);
     }
-    draw(&cells, &sets, about)
-}
-
-fn draw(cells: &Cells, sets: &[usize], about: &About) -> Result<Drawing, Error> {
-    let counts: Vec<f64> =
-        cells.keys().map(|k| k.2).collect::<BTreeSet<_>>().into_iter().map(|n| n as f64).collect();
-    let runs: usize = cells.values().flatten().map(|(_, runs)| runs.len()).sum();
-    let phrases = cells.values().flat_map(BTreeMap::keys).collect::<BTreeSet<_>>().len();
-    let caption = about.line(&[format!("{runs} runs on {phrases} phrases")]);
-    let title = "Repetition control: does the model stop at N when heads are scaled down?";
-    let mut page = Page::new(980.0, title, &caption);
-    let legend: Vec<(Key, String)> = INTERVENTIONS
-        .iter()
-        .enumerate()
-        .filter(|(what, _)| cells.keys().any(|k| k.1 == *what))
-        .map(|(_, (name, text))| (Key::Line(intervention_style(name), true), (*text).to_owned()))
-        .collect();
+    let most = (0..table.rows()).filter_map(|row| index(&items, row)).max().unwrap_or(0);
+    let title = "What the interventions change, against no intervention";
+    let mut page = Page::new(WIDTH, title, &about.line(&[format!("{most} items")]));
+    let mut legend = vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
+    if controls {
+        legend.push((Key::Open(Marker::Circle, CONTROL_GREY), "control: as many random heads".to_owned()));
+    }
     page.legend(&legend);
-
-    let over: BTreeMap<(usize, usize, u64), Estimate> =
-        cells.iter().map(|(k, c)| (*k, overshoot(c))).collect();
-    let seen = || over.values().flat_map(|e| [e.low, e.high]);
-    let low = seen().fold(0.5, f64::min).max(FLOOR);
-    let mut overshoot_axis = Axis::octaves(low, seen().fold(2.0, f64::max), 0.25, "median repetitions / N");
-    if seen().any(|v| v < FLOOR) {
-        overshoot_axis.open_below();
-    }
-    let names = ["Exact counts", "Overshoot (1 = exact)", "Filled the context window"];
-    let axes = [Axis::share("share of runs"), overshoot_axis, Axis::share("share of runs")];
-    let (left, gap, height, row_gap) = (68.0, 66.0, 190.0, 50.0);
-    let width = (page.width - 20.0 - left - gap * 2.0) / 3.0;
-    let mut top = page.top + 8.0;
-    for (row, &set) in sets.iter().enumerate() {
-        let last = row + 1 == sets.len();
-        let row_title = if set == 0 { "No intervention" } else { SETS[set] };
-        top += 16.0;
-        page.canvas
-            .text(Text::new((18.0, top), Anchor::Start, LABEL + 1.5, crate::palette::INK, row_title).bold());
-        top += 28.0;
-        for (column, y) in axes.iter().enumerate() {
+    let per_row = if panels.len() == 1 { 1 } else { 2 };
+    let rows = || panels.iter().flat_map(|(_, rows)| rows.iter().map(|(_, row)| row));
+    let (names, notes) = rooms(rows());
+    let gap = 14.0;
+    let left = MARGIN + names;
+    let width = (WIDTH - MARGIN - left - gap * (per_row as f64 - 1.0)) / per_row as f64;
+    let mut bottom = page.top;
+    let mut top = page.top + 28.0;
+    for pair in panels.chunks(per_row) {
+        // The panels of a row share the names, and so the rows: what one lacks stays empty in it.
+        let mut keys: Vec<((usize, bool, usize), &str)> =
+            pair.iter().flat_map(|(_, rows)| rows.iter().map(|(key, row)| (*key, row.name.as_str()))).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for (column, (quantity, rows)) in pair.iter().enumerate() {
+            let blank = |name: &str| Row {
+                name: name.to_owned(),
+                estimate: None,
+                colour: INK,
+                sign: Sign::Bar,
+                note: String::new(),
+            };
+            let rows: Vec<Row> = keys
+                .iter()
+                .map(|(key, name)| {
+                    rows.iter().find(|(k, _)| k == key).map_or_else(|| blank(name), |(_, row)| row.clone())
+                })
+                .collect();
+            let (title, axis) = name(quantity, measures.label(quantity));
             let left = left + column as f64 * (width + gap);
-            let x = Axis::counts(&counts, "N, repetitions asked for");
-            let panel = Panel { left, right: left + width, top, bottom: top + height, x, y: y.clone() };
-            panel.frame(&mut page.canvas, names[column], last, true);
-            if column == 1 {
-                panel.rule(&mut page.canvas, 1.0);
-            }
-            for what in 0..INTERVENTIONS.len() {
-                let of = if what == 0 { 0 } else { set };
-                let points: Vec<(f64, Estimate)> = cells
-                    .iter()
-                    .filter(|(k, _)| (k.0, k.1) == (of, what))
-                    .map(|(k, cell)| {
-                        let estimate = match column {
-                            0 => share(cell, |run| run.exact),
-                            1 => over[k],
-                            _ => share(cell, |run| run.out_of_window),
-                        };
-                        (dodge(k.2 as f64, what), estimate)
-                    })
-                    .collect();
-                series(&mut page, &panel, &points, what);
-            }
+            let panel = Rows {
+                left,
+                right: left + width - notes,
+                top,
+                title: &title,
+                axis: limits(rows.iter(), 0.0, &axis, 4.0),
+                rule: 0.0,
+            };
+            bottom = f64::max(bottom, panel.draw(&mut page.canvas, &rows, column == 0));
         }
-        top += height + if last { 0.0 } else { row_gap - 26.0 };
+        top += ROW * (keys.len() as f64 + 0.4) + 66.0;
     }
-    let pooled = if sets.contains(&2) { " Random head sets are pooled." } else { "" };
-    let notes = [format!(
-        "Bars: 95 % intervals: of a share, Wilson's with the phrases (not the runs) as independent units; of the \
-         overshoot, bootstrap of the median over whole phrases (1000 resamples). A run that filled the window counts \
-         with the copies it made until then.{pooled}"
-    )];
-    Ok(page.finish(top + 38.0, &notes))
+    let mut tests: Vec<&str> = (0..table.rows()).map(|row| label(&test, row)).filter(|t| !t.is_empty()).collect();
+    tests.sort_unstable();
+    tests.dedup();
+    let tests = if tests.is_empty() { String::new() } else { format!(" ({})", tests.join(", ").replace('_', " ")) };
+    let compared = if compared {
+        " The fraction: of how many random sets so many changed it as much, in the same direction."
+    } else {
+        ""
+    };
+    let note = format!("Mean change over items with its 95 % interval; p: two-sided{tests}.{compared} Positive: more than without.");
+    Ok(vec![page.finish(&[NAME], bottom, &[note])])
 }
 
-fn series(page: &mut Page, panel: &Panel, points: &[(f64, Estimate)], what: usize) {
-    let style = intervention_style(INTERVENTIONS[what].0);
-    let line: Vec<(f64, f64)> = points.iter().map(|(x, e)| (*x, e.at)).collect();
-    panel.line(&mut page.canvas, &line, style);
-    for (x, estimate) in points {
-        panel.interval(&mut page.canvas, *x, *estimate, style, 3.2);
+/// Title and axis of a quantity.
+fn name(quantity: &str, label: Option<&str>) -> (String, String) {
+    match (quantity, label) {
+        (_, Some(label)) => (capital(label), format!("change of {label}")),
+        ("exact_share", _) => ("Exact counts".to_owned(), "change of the share".to_owned()),
+        ("endless_share", _) => ("Endless runs".to_owned(), "change of the share".to_owned()),
+        ("clean_stop_share", _) => ("Clean stops".to_owned(), "change of the share".to_owned()),
+        ("nll_nats", _) => ("Loss on ordinary text".to_owned(), "change (nats per token)".to_owned()),
+        (other, None) => (capital(&other.replace('_', " ")), "change".to_owned()),
     }
 }
 
-/// Interventions stand side by side at each N, so that equal ones do not hide each other.
-fn dodge(n: f64, what: usize) -> f64 {
-    n * 2f64.powf((what as f64 - 1.5) * 0.13)
-}
-
-fn share(cell: &BTreeMap<(u64, u64), Vec<Run>>, of: impl Fn(&Run) -> bool) -> Estimate {
-    let runs = || cell.values().flatten();
-    wilson(runs().filter(|run| of(run)).count() as f64 / runs().count() as f64, cell.len())
-}
-
-fn overshoot(cell: &BTreeMap<(u64, u64), Vec<Run>>) -> Estimate {
-    let groups: Vec<Vec<f64>> =
-        cell.values().map(|runs| runs.iter().map(|run| run.overshoot).collect()).collect();
-    bootstrap_median(&groups)
+fn p_value(p: f64) -> String {
+    if p < 0.001 { "p < .001".to_owned() } else { format!("p {}", number(p, 3).replacen("0.", ".", 1)) }
 }

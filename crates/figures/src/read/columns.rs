@@ -5,6 +5,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use crate::error::Error;
+use crate::read::measures::Measures;
 use crate::read::tables::Tables;
 
 /// A table as one figure sees it: only the columns that it asks for are touched.
@@ -62,6 +63,11 @@ impl<'a> Table<'a> {
         Ok(array.as_boolean().clone())
     }
 
+    /// The measures that the schema's metadata describes.
+    pub(crate) fn measures(&self) -> Result<Measures, Error> {
+        Measures::of(self.figure, self.name, self.batch)
+    }
+
     /// The error for a table that has rows, but none of the wanted kind.
     pub(crate) fn nothing(&self, wanted: &'static str, hint: &'static str) -> Error {
         Error::NothingToDraw { figure: self.figure, table: self.name, wanted, hint }
@@ -110,4 +116,9 @@ pub(crate) fn value(array: &Float64Array, row: usize) -> Option<f64> {
 /// A small whole number, such as a layer or a prompt's index.
 pub(crate) fn index(array: &Float64Array, row: usize) -> Option<u64> {
     value(array, row).filter(|v| *v >= 0.0).map(|v| v as u64)
+}
+
+/// The error for a table that has rows, but none of the kind that the figure shows.
+pub(crate) fn nothing(figure: &'static str, table: &'static str, wanted: &'static str, hint: &'static str) -> Error {
+    Error::NothingToDraw { figure, table, wanted, hint }
 }

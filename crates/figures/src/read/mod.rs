@@ -2,4 +2,9 @@
 
 pub(crate) mod about;
 pub(crate) mod columns;
+pub(crate) mod conditions;
+pub(crate) mod counts;
+pub(crate) mod measures;
+pub(crate) mod scores;
 pub(crate) mod tables;
+pub(crate) mod traces;
