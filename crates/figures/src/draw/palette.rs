@@ -38,6 +38,9 @@ pub(crate) const INK: Colour = Colour::hex(0x1a1a1a);
 pub(crate) const GREY: Colour = Colour::hex(0x5f5f5f);
 /// The common reference in a comparison.
 pub(crate) const REFERENCE: Colour = Colour::hex(0x7f7f7f);
+pub(crate) const CONTROL_GREY: Colour = Colour::hex(0x999999);
+/// The ground of a cell that has no value.
+pub(crate) const NO_VALUE: Colour = Colour::hex(0xededed);
 pub(crate) const GRID: Colour = Colour::hex(0xe6e6e6);
 pub(crate) const ORANGE: Colour = Colour::hex(0xe69f00);
 pub(crate) const SKY: Colour = Colour::hex(0x56b4e9);
@@ -86,21 +89,16 @@ const CYCLE: [Style; 6] = [
     style(ORANGE, Marker::Square, DASH_DOT),
 ];
 
-/// The style of the `index`-th category.
+/// The style of the `index`-th category. From the seventh on, colours come again, with another marker and dash.
 pub(crate) fn category(index: usize) -> Style {
-    CYCLE[index % CYCLE.len()]
+    let colour = CYCLE[index % CYCLE.len()].colour;
+    Style { colour, ..CYCLE[(index + index / CYCLE.len()) % CYCLE.len()] }
 }
 
-/// The style of an intervention; the same in every figure.
-pub(crate) fn intervention(name: &str) -> Style {
-    match name {
-        "none" => style(REFERENCE, Marker::Diamond, &[]),
-        "log" => CYCLE[0],
-        "linear" => CYCLE[1],
-        "constant" => CYCLE[2],
-        _ => CYCLE[3],
-    }
-}
+/// The style of what others are compared with: no intervention.
+pub(crate) const BASELINE: Style = style(INK, Marker::Diamond, &[]);
+/// The style of controls, which are many and no colour's own.
+pub(crate) const CONTROL: Style = Style { width: 1.0, ..style(CONTROL_GREY, Marker::Circle, &[]) };
 
 /// Viridis at `t` of 0 to 1: dark for low, light for high.
 pub(crate) fn viridis(t: f64) -> Colour {

@@ -1,13 +1,15 @@
 //! What stands around the panels: title, caption line, legend, footnotes. The legend has rows of its own between
 //! the title and the panels, so it can never cover data.
 
-use crate::canvas::{Anchor, Canvas, Text, text_width};
-use crate::drawing::Drawing;
-use crate::palette::{Colour, GREY, INK, Marker, RULE, Style};
-use crate::text::wrap;
+use crate::draw::canvas::{Anchor, Canvas, Text, text_width};
+use crate::draw::drawing::Drawing;
+use crate::draw::palette::{Colour, GREY, INK, Marker, NO_VALUE, REFERENCE, RULE, Style};
+use crate::draw::text::wrap;
 
-const MARGIN: f64 = 18.0;
-const TITLE: f64 = 16.0;
+pub(crate) const MARGIN: f64 = 18.0;
+/// The width of a page: at the width of a paper's text, its smallest letters are still read.
+pub(crate) const WIDTH: f64 = 680.0;
+const TITLE: f64 = 15.0;
 const SMALL: f64 = 9.5;
 const LEGEND: f64 = 10.5;
 const KEY: f64 = 30.0;
@@ -26,6 +28,12 @@ pub(crate) enum Key {
     Rule,
     Outline(Colour),
     Hatch,
+    /// A cell with a cut corner.
+    Cut,
+    /// A bar's or an area's colour.
+    Patch(Colour),
+    /// A value that is a lower bound.
+    Arrow(Colour),
 }
 
 impl Key {
@@ -33,7 +41,8 @@ impl Key {
         match self {
             Self::Line(..) | Self::Band(_) | Self::Rule => KEY,
             Self::Dot(_) => 22.0,
-            Self::Open(..) | Self::Filled(..) | Self::Outline(_) | Self::Hatch => SMALL_KEY,
+            Self::Open(..) | Self::Filled(..) | Self::Outline(_) | Self::Hatch | Self::Cut => SMALL_KEY,
+            Self::Patch(_) | Self::Arrow(_) => SMALL_KEY,
         }
     }
 }
@@ -79,7 +88,11 @@ impl Page {
                 self.top += LEGEND + 6.0;
             }
             self.key(key, x, self.top - LEGEND * 0.36);
-            self.canvas.text(Text { at: (x + sign, self.top), ..text });
+            // A reason may be longer than the page is wide.
+            for (i, line) in wrap(label, LEGEND, false, self.width - MARGIN - x - sign).into_iter().enumerate() {
+                self.top += if i > 0 { LEGEND + 4.0 } else { 0.0 };
+                self.canvas.text(Text { at: (x + sign, self.top), text: line, ..text.clone() });
+            }
             x += length + 20.0;
         }
         self.top += 4.0;
@@ -100,19 +113,35 @@ impl Page {
             Key::Filled(marker, colour) => canvas.marker((middle, y), *marker, 4.2, *colour),
             Key::Rule => canvas.line(&[(x, y), (x + KEY, y)], RULE, INK, 1.0),
             Key::Outline(colour) => canvas.outline(corner, opposite, *colour, 2.0),
+            Key::Patch(colour) => canvas.rect(corner, opposite, *colour),
+            Key::Cut => {
+                canvas.rect(corner, opposite, REFERENCE);
+                canvas.cut(corner, opposite);
+            }
+            Key::Arrow(colour) => {
+                canvas.marker((middle, y + 4.0), Marker::Circle, 3.0, *colour);
+                canvas.arrow((middle, y + 2.0), (middle, y - 8.0), *colour, 1.4);
+            }
             Key::Hatch => {
-                canvas.rect(corner, opposite, Colour::hex(0xededed));
+                canvas.rect(corner, opposite, NO_VALUE);
                 canvas.hatch(corner, opposite, GREY);
             }
         }
     }
 
-    /// Ends the page under the panels, with footnotes such as what the bands are.
-    pub(crate) fn finish(mut self, bottom: f64, footnotes: &[String]) -> Drawing {
+    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the figure's,
+    /// and, where it gives several, what tells them apart.
+    pub(crate) fn finish(mut self, name: &[&str], bottom: f64, footnotes: &[String]) -> Drawing {
         self.top = bottom + 2.0;
         for note in footnotes.iter().filter(|note| !note.is_empty()) {
             self.lines(note);
         }
-        Drawing { width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
+        let name = name.iter().filter(|part| !part.is_empty()).map(|part| file_part(part)).collect::<Vec<_>>().join(".");
+        Drawing { name, width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
     }
+}
+
+/// A part of a file's name: everything but letters, digits, `_` and `-` becomes `-`.
+fn file_part(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect()
 }

@@ -1,7 +1,7 @@
 //! A drawing as a list of marks in floating-point units of one CSS pixel, before any backend sees it.
 
-use crate::palette::{Colour, Marker, Style, WHITE};
-use crate::text;
+use crate::draw::palette::{Colour, GREY, Marker, Style, WHITE};
+use crate::draw::text;
 
 /// A point of the canvas: x to the right, y down.
 pub(crate) type Point = (f64, f64);
@@ -29,7 +29,8 @@ pub(crate) struct Text {
 
 impl Text {
     pub(crate) fn new(at: Point, anchor: Anchor, size: f64, colour: Colour, text: impl Into<String>) -> Self {
-        Self { at, anchor, size, bold: false, colour, upwards: false, text: text.into() }
+        let text = text::visible(&text.into()).into_owned();
+        Self { at, anchor, size, bold: false, colour, upwards: false, text }
     }
 
     pub(crate) fn bold(self) -> Self {
@@ -131,6 +132,25 @@ impl Canvas {
         if marked {
             self.marker((x, y), style.marker, 3.4, style.colour);
         }
+    }
+
+    /// An arrow from `from` to the tip `to`.
+    pub(crate) fn arrow(&mut self, from: Point, to: Point, colour: Colour, width: f64) {
+        let ((x0, y0), (x1, y1)) = (from, to);
+        let length = (x1 - x0).hypot(y1 - y0).max(1e-9);
+        let (dx, dy) = ((x1 - x0) / length, (y1 - y0) / length);
+        let (head, half) = (2.0 + 2.2 * width, 1.2 + 1.3 * width);
+        let base = (x1 - dx * head, y1 - dy * head);
+        self.line(&[from, base], &[], colour, width);
+        let corner = |side: f64| (base.0 - dy * half * side, base.1 + dx * half * side);
+        self.fill(vec![to, corner(1.0), corner(-1.0)], colour);
+    }
+
+    /// A white corner: the sign of a value that is less than its neighbours are, such as a mean over fewer prompts.
+    pub(crate) fn cut(&mut self, (x0, y0): Point, (x1, y1): Point) {
+        let side = ((x1 - x0).min(y1 - y0) * 0.5).min(7.0);
+        self.fill(vec![(x1 - side, y0), (x1, y0), (x1, y0 + side)], WHITE);
+        self.line(&[(x1 - side, y0), (x1, y0 + side)], &[], GREY, 0.5);
     }
 
     /// Diagonal strokes over a rectangle: the sign of a value that is not there.

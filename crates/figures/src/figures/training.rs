@@ -1,18 +1,19 @@
 //! A training run: the loss, and when the induction heads form.
 
-use arrow::array::RecordBatch;
 use std::collections::BTreeMap;
 
-use crate::about::About;
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Text};
-use crate::drawing::Drawing;
+use crate::read::about::About;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Text};
+use crate::draw::drawing::Drawing;
+use crate::entry::Figure;
 use crate::error::Error;
-use crate::page::{Key, Page};
-use crate::palette::{GREY, INK, Marker, REFERENCE, Style, category, viridis};
-use crate::panel::{LABEL, Panel, TICK};
-use crate::table::{Table, label, value};
-use crate::text::{number, width};
+use crate::read::tables::Tables;
+use crate::draw::page::{Key, Page};
+use crate::draw::palette::{GREY, INK, Marker, REFERENCE, Style, category, viridis};
+use crate::draw::panel::{LABEL, Panel, TICK};
+use crate::read::columns::{Table, label, value};
+use crate::draw::text::{number, width};
 
 /// Tokens seen, in order, with the value.
 type Curve = Vec<(f64, f64)>;
@@ -22,13 +23,16 @@ const NAMED: usize = 6;
 const SMALLEST_NAMED: f64 = 0.1;
 
 /// Loss against training tokens (top: training mixture, held out, and each kind of document) and the prefix-matching
-/// score of every head (bottom) on the same axis, so that a fall of the one and a rise of the other are seen
-/// together. Reads `training_loss`.
-///
-/// # Errors
-/// When a column is missing or of another type, or neither quantity was logged.
-pub fn training(training_loss: &RecordBatch, about: &About) -> Result<Drawing, Error> {
-    let table = Table::new("training", "training_loss", training_loss)?;
+/// score of every head (bottom) on the same axis, so that a fall of the one and a rise of the other are seen together.
+pub(crate) const FIGURE: Figure = Figure {
+    name: "training",
+    doc: "Loss of a training run, and the prefix-matching score of each head as it forms",
+    tables: &["training_loss"],
+    draw: training,
+};
+
+fn training(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
+    let table = Table::new("training", "training_loss", tables)?;
     let (quantity, part) = (table.text("quantity")?, table.text("part")?);
     let (tokens, measured) = (table.number("tokens")?, table.number("value")?);
     let (mut losses, mut heads) = (BTreeMap::<String, Curve>::new(), BTreeMap::<String, Curve>::new());
@@ -58,7 +62,7 @@ pub fn training(training_loss: &RecordBatch, about: &About) -> Result<Drawing, E
     for curve in losses.values_mut().chain(heads.values_mut()) {
         curve.sort_by(|a, b| a.0.total_cmp(&b.0));
     }
-    Ok(draw(&losses, &heads, at_start, about))
+    Ok(vec![draw(&losses, &heads, at_start, about)])
 }
 
 fn draw(
@@ -109,7 +113,7 @@ fn draw(
     let shown = (!heads.is_empty()).then(|| {
         format!("Named: the {NAMED} heads that end highest, where above {SMALLEST_NAMED}. The colour is the layer.")
     });
-    page.finish(bottom + 38.0, &shown.into_iter().chain(note).collect::<Vec<_>>())
+    page.finish(&["training"], bottom + 38.0, &shown.into_iter().chain(note).collect::<Vec<_>>())
 }
 
 /// Loss curves in the order in which they are drawn and named, each with its style.

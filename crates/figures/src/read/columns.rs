@@ -5,6 +5,8 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use crate::error::Error;
+use crate::read::measures::Measures;
+use crate::read::tables::Tables;
 
 /// A table as one figure sees it: only the columns that it asks for are touched.
 pub(crate) struct Table<'a> {
@@ -14,12 +16,16 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// The table `name` of docs/tables.md for the figure `figure`; an empty one is an error.
-    pub(crate) fn new(
-        figure: &'static str,
-        name: &'static str,
-        batch: &'a RecordBatch,
-    ) -> Result<Self, Error> {
+    /// The table `name` of docs/tables.md for the figure `figure`; a missing or empty one is an error.
+    pub(crate) fn new(figure: &'static str, name: &'static str, tables: &'a Tables) -> Result<Self, Error> {
+        let batch = tables.get(name).ok_or_else(|| Error::MissingTable {
+            figure,
+            table: name,
+            found: match tables.names().collect::<Vec<_>>().join(", ") {
+                none if none.is_empty() => "none".to_owned(),
+                names => names,
+            },
+        })?;
         if batch.num_rows() == 0 {
             return Err(Error::EmptyTable { figure, table: name });
         }
@@ -55,6 +61,11 @@ impl<'a> Table<'a> {
     pub(crate) fn flag(&self, column: &'static str) -> Result<BooleanArray, Error> {
         let array = self.column(column, "booleans", |t| *t == DataType::Boolean, &DataType::Boolean)?;
         Ok(array.as_boolean().clone())
+    }
+
+    /// The measures that the schema's metadata describes.
+    pub(crate) fn measures(&self) -> Result<Measures, Error> {
+        Measures::of(self.figure, self.name, self.batch)
     }
 
     /// The error for a table that has rows, but none of the wanted kind.
@@ -105,4 +116,9 @@ pub(crate) fn value(array: &Float64Array, row: usize) -> Option<f64> {
 /// A small whole number, such as a layer or a prompt's index.
 pub(crate) fn index(array: &Float64Array, row: usize) -> Option<u64> {
     value(array, row).filter(|v| *v >= 0.0).map(|v| v as u64)
+}
+
+/// The error for a table that has rows, but none of the kind that the figure shows.
+pub(crate) fn nothing(figure: &'static str, table: &'static str, wanted: &'static str, hint: &'static str) -> Error {
+    Error::NothingToDraw { figure, table, wanted, hint }
 }

@@ -4,10 +4,10 @@ use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBAColor, ShapeStyle, TextStyle};
 
-use crate::canvas::{Anchor, Mark, Point, Text};
+use crate::draw::canvas::{Anchor, Mark, Point, Text};
 use crate::error::Error;
-use crate::palette::{Colour, WHITE};
-use crate::text;
+use crate::draw::palette::{Colour, WHITE};
+use crate::draw::text;
 
 /// Backend pixels per unit. Backends take whole pixels: this is the precision of every position.
 const SCALE: f64 = 4.0;
@@ -17,6 +17,7 @@ const SHRINK: u32 = 2;
 /// A figure, laid out and ready to be written as SVG or PNG.
 #[derive(Debug)]
 pub struct Drawing {
+    pub(crate) name: String,
     pub(crate) width: f64,
     pub(crate) height: f64,
     pub(crate) marks: Vec<Mark>,
@@ -37,6 +38,11 @@ const BITMAP: Profile =
     Profile { size_per_em: text::BITMAP_SIZE_PER_EM, baseline: text::BITMAP_SIZE_PER_EM / 2.0, joins: true };
 
 impl Drawing {
+    /// A name that no other drawing of the same tables has, fit for a file: letters, digits, `_`, `-` and `.`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Width and height in CSS pixels; the PNG has twice as many.
     pub fn size(&self) -> (u32, u32) {
         (self.width.ceil() as u32, self.height.ceil() as u32)

@@ -1,13 +1,13 @@
 //! One plotting area with its two axes.
 
-use crate::axis::Axis;
-use crate::canvas::{Anchor, Canvas, Point, Text};
-use crate::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
-use crate::stats::Estimate;
-use crate::text::width;
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Canvas, Point, Text};
+use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
+use crate::draw::estimate::Estimate;
+use crate::draw::text::width;
 
 /// Size of tick labels.
-pub(crate) const TICK: f64 = 9.5;
+pub(crate) const TICK: f64 = 10.0;
 /// Size of axis labels.
 pub(crate) const LABEL: f64 = 11.0;
 
@@ -30,7 +30,7 @@ impl Panel {
         self.bottom - self.y.position(v) * (self.bottom - self.top)
     }
 
-    fn at(&self, (x, y): Point) -> Point {
+    pub(crate) fn at(&self, (x, y): Point) -> Point {
         (self.px(x), self.py(y))
     }
 
@@ -106,22 +106,30 @@ impl Panel {
 
     /// A translucent area between the ends of the intervals at each x.
     pub(crate) fn band(&self, canvas: &mut Canvas, points: &[(f64, Estimate)], colour: Colour) {
-        if points.len() < 2 {
-            return;
+        // Where there is no interval, there is no band: not one of no width.
+        for run in points.split(|(_, e)| e.interval.is_none()).filter(|run| run.len() > 1) {
+            let up = run.iter().map(|(x, e)| self.at((*x, e.high())));
+            let down = run.iter().rev().map(|(x, e)| self.at((*x, e.low())));
+            canvas.fill(up.chain(down).collect(), colour.alpha(0.17));
         }
-        let up = points.iter().map(|(x, e)| self.at((*x, e.high)));
-        let down = points.iter().rev().map(|(x, e)| self.at((*x, e.low)));
-        canvas.fill(up.chain(down).collect(), colour.alpha(0.17));
     }
 
     /// A vertical interval with a marker at the estimate.
     pub(crate) fn interval(&self, canvas: &mut Canvas, x: f64, e: Estimate, style: Style, radius: f64) {
-        canvas.line(&[self.at((x, e.low)), self.at((x, e.high))], &[], style.colour, 1.1);
+        if e.interval.is_some() {
+            canvas.line(&[self.at((x, e.low())), self.at((x, e.high()))], &[], style.colour, 1.1);
+        }
         self.marker(canvas, (x, e.at), style.marker, radius, style.colour);
     }
 
     pub(crate) fn marker(&self, canvas: &mut Canvas, at: Point, marker: Marker, radius: f64, colour: Colour) {
         canvas.marker(self.at(at), marker, radius, colour);
+    }
+
+    /// An arrow upwards from the point: the true value is this or more.
+    pub(crate) fn at_least(&self, canvas: &mut Canvas, at: Point, colour: Colour) {
+        let (x, y) = self.at(at);
+        canvas.arrow((x, y - 3.0), (x, y - 17.0), colour, 1.4);
     }
 
     /// A dashed horizontal rule across the panel.

@@ -1,6 +1,6 @@
 //! Axes: a scale, its limits, its ticks and its label.
 
-use crate::text::number;
+use crate::draw::text::{number, significant, superscript};
 
 /// How values become positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,17 +32,25 @@ impl Axis {
 
     /// Linear between limits widened to round numbers.
     pub(crate) fn linear(low: f64, high: f64, label: &str) -> Self {
-        let step = round_step((high - low).max(1e-9) / 6.0);
+        Self::linear_with(low, high, label, 6.0)
+    }
+
+    fn linear_with(low: f64, high: f64, label: &str, ticks: f64) -> Self {
+        let step = round_step((high - low).max(1e-9 * high.abs().max(1e-6)) / ticks);
         let (first, last) = ((low / step + 1e-9).floor() as i64, (high / step - 1e-9).ceil() as i64);
-        let decimals = (-step.log10().floor()).max(0.0) as usize;
-        let ticks = (first..=last).map(|i| (i as f64 * step, number(i as f64 * step, decimals))).collect();
+        let last = last.max(first + 1);
+        let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+        let plain = decimals <= 4 && high.abs().max(low.abs()) < 1e5;
+        let name = |v: f64| if plain { number(v, decimals) } else { significant(v) };
+        let ticks = (first..=last).map(|i| i as f64 * step).map(|v| (v, name(v))).collect();
         Self::new(Scale::Linear, first as f64 * step, last as f64 * step, ticks, label)
     }
 
-    /// Linear, showing exactly these limits (those of data), with round ticks inside.
-    pub(crate) fn tight(low: f64, high: f64, label: &str) -> Self {
-        let mut axis = Self::linear(low, high, label);
-        axis.ticks.retain(|(v, _)| *v >= low - 1e-12 && *v <= high + 1e-12);
+    /// Linear, showing exactly these limits (those of data), with about so many round ticks inside.
+    pub(crate) fn tight(low: f64, high: f64, label: &str, ticks: f64) -> Self {
+        let mut axis = Self::linear_with(low, high, label, ticks);
+        let room = (high - low) * 1e-9;
+        axis.ticks.retain(|(v, _)| *v >= low - room && *v <= high + room);
         Self { low, high, floor: low, ..axis }
     }
 
@@ -80,6 +88,12 @@ impl Axis {
         let room = 2f64.powf(0.5);
         let ticks = values.iter().map(|v| (*v, number(*v, 0))).collect();
         Self::new(Scale::Log, low / room, high * room, ticks, label)
+    }
+
+    /// One slot after the other, named: for bars. A slot's value is its index.
+    pub(crate) fn slots(names: &[u64], label: &str) -> Self {
+        let ticks = names.iter().enumerate().map(|(i, n)| (i as f64, n.to_string())).collect();
+        Self::new(Scale::Linear, -0.6, names.len() as f64 - 0.4, ticks, label)
     }
 
     /// Generation steps from 0 to `last` on log2(1 + step).
@@ -142,16 +156,11 @@ pub(crate) fn round_step(raw: f64) -> f64 {
 }
 
 fn power_of_ten(m: f64, e: i32) -> String {
-    const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     if (0..4).contains(&e) {
         return number(m * 10f64.powi(e), 0);
     }
-    let mut text = if m == 1.0 { "10".to_owned() } else { format!("{m:.0}×10") };
-    if e < 0 {
-        text.push('⁻');
-    }
-    text.extend(e.unsigned_abs().to_string().bytes().map(|b| DIGITS[usize::from(b - b'0')]));
-    text
+    let ten = format!("10{}", superscript(e));
+    if m == 1.0 { ten } else { format!("{m:.0}×{ten}") }
 }
 
 #[cfg(test)]
