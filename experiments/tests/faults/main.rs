@@ -6,6 +6,7 @@ mod folders;
 mod hub;
 mod kills;
 mod model_files;
+mod overflow;
 mod weight_files;
 
 use refrain_tests::Result;
