@@ -20,6 +20,7 @@ pub mod intervention;
 mod load;
 mod model;
 mod panics;
+mod text;
 mod tokenizer;
 pub mod weights;
 
@@ -37,5 +38,6 @@ pub use intervention::{
 };
 pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
 pub use model::Model;
+pub use text::{read_text, without_bom};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

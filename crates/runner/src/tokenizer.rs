@@ -1,9 +1,55 @@
 //! Text to token ids and back, as `tokenizer.json` says.
 
+mod unknown;
+
+use std::fmt::Display;
+
+use tokenizers::Encoding;
+
 use crate::error::{Error, Result};
 use crate::load::ModelFiles;
+use crate::text::without_bom;
 
 const FILE: &str = "tokenizer.json";
+
+/// Files of tokenizers in other forms.
+const OTHERS: [&str; 6] =
+    ["vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tiktoken.model"];
+
+/// What the library makes of something, its panics errors too: a file may contradict itself in ways that only show in use.
+fn caught<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T> {
+    crate::panics::caught(work)
+        .ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?
+        .map_err(|error| Error::Tokenizer(error.to_string()))
+}
+
+/// There is no `tokenizer.json`; perhaps there is a tokenizer in an older form.
+fn missing(files: &ModelFiles) -> Error {
+    let found: Vec<String> =
+        files.list().into_iter().filter(|name| OTHERS.contains(&name.as_str())).collect();
+    let others = match found.is_empty() {
+        true => String::new(),
+        false => format!("; the folder has a tokenizer in another form ({})", found.join(", ")),
+    };
+    let file = files.shown(FILE);
+    Error::Tokenizer(format!("{file}: does not exist{others}\nhint: this needs a tokenizer.json; {SAVE_AGAIN}"))
+}
+
+/// How to have a `tokenizer.json` written.
+const SAVE_AGAIN: &str = "have transformers write one:\n    \
+     from transformers import AutoTokenizer\n    \
+     AutoTokenizer.from_pretrained(\"DIR\").save_pretrained(\"DIR\")";
+
+/// Why the library refused a file, and what can be done.
+fn unreadable(text: &[u8], error: &str) -> String {
+    match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
+        Err(_) => format!("is no JSON: {error}\nhint: fetch or copy it again"),
+        Ok(_) => format!(
+            "cannot be read: {error}\n\
+             hint: it may come from another version of the tokenizers library; {SAVE_AGAIN}"
+        ),
+    }
+}
 
 /// A tokenizer that fits its model.
 #[derive(Debug, Clone)]
@@ -16,24 +62,25 @@ impl Tokenizer {
     /// Reads the tokenizer of a model with `n_vocab` tokens.
     ///
     /// # Errors
-    /// [`Error::Read`] if there is none, [`Error::Tokenizer`] if it is broken or has ids that the model lacks.
+    /// [`Error::Tokenizer`] if there is none, or it is broken or has ids that the model lacks; [`Error::Read`] if it cannot
+    /// be opened.
     pub fn load(files: &ModelFiles, n_vocab: usize) -> Result<Self> {
-        let bytes = files.require(FILE, "this needs a tokenizer in the model folder")?;
+        let bytes = files.read(FILE)?.ok_or_else(|| missing(files))?;
         let wrong = |what: String| Error::Tokenizer(format!("{}: {what}", files.shown(FILE)));
         // Some broken files make the library panic instead of returning an error.
-        let read = crate::panics::caught(|| tokenizers::Tokenizer::from_bytes(&bytes[..]));
-        let read = read.ok_or_else(|| wrong("is no tokenizer that can be read".into()))?;
-        let mut inner = read.map_err(|error| wrong(error.to_string()))?;
-        // Settings of a training pipeline that would silently change a text.
-        inner.with_padding(None);
-        inner.with_truncation(None).map_err(|error| wrong(error.to_string()))?;
-        let vocabulary = inner.get_vocab(true);
-        if vocabulary.is_empty() {
-            return Err(wrong("has no tokens".into()));
-        }
-        if let Some((token, id)) = vocabulary.iter().max_by_key(|(_, id)| **id)
-            && *id as usize >= n_vocab
-        {
+        let read = crate::panics::caught(|| -> Result<_, String> {
+            let text = without_bom(&bytes);
+            let mut inner = tokenizers::Tokenizer::from_bytes(text).map_err(|error| error.to_string())?;
+            // Settings of a training pipeline that would silently change a text.
+            inner.with_padding(None);
+            inner.with_truncation(None).map_err(|error| error.to_string())?;
+            let last = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+            Ok((inner, last))
+        });
+        let read = read.unwrap_or_else(|| Err("it contradicts itself".into()));
+        let (inner, last) = read.map_err(|error| wrong(unreadable(without_bom(&bytes), &error)))?;
+        let Some((token, id)) = last else { return Err(wrong("has no tokens".into())) };
+        if id as usize >= n_vocab {
             return Err(wrong(format!(
                 "token {token:?} has id {id}, but the model has {n_vocab} tokens\n\
                  hint: the tokenizer belongs to another model"
@@ -61,10 +108,36 @@ impl Tokenizer {
     }
 
     fn ids(&self, text: &str, specials: bool) -> Result<Vec<i64>> {
-        let encoded = crate::panics::caught(|| self.inner.encode(text, specials));
-        let encoded = encoded.ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?;
-        let encoding = encoded.map_err(|error| Error::Tokenizer(error.to_string()))?;
+        let encoding = self.encoding(text, specials)?;
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
+    }
+
+    fn encoding(&self, text: &str, specials: bool) -> Result<Encoding> {
+        caught(|| self.inner.encode(text, specials))
+    }
+
+    /// The pieces of `text` that the vocabulary has no token for, in order, each as it stands there: what
+    /// [`Tokenizer::encode`] makes the unknown token of, or, in a tokenizer without one, leaves out. An unknown token
+    /// that is written out in the text is meant and so not among them.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn unknown(&self, text: &str) -> Result<Vec<String>> {
+        let encoding = self.encoding(text, false)?;
+        let pieces = match unknown::left_out(self.inner.get_model()) {
+            true => unknown::uncovered(text, encoding.get_offsets()),
+            false => unknown::replaced(text, &encoding, &self.inner),
+        };
+        Ok(pieces.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Refuses a text with pieces that the vocabulary has no token for: a model reads something else there than is written.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] naming the pieces.
+    pub fn check_known(&self, text: &str) -> Result<()> {
+        let unknown = self.unknown(text)?;
+        if unknown.is_empty() { Ok(()) } else { Err(Error::Tokenizer(unknown::message(&unknown))) }
     }
 
     /// The text of `ids`, special tokens shown.
@@ -73,9 +146,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`].
     pub fn decode(&self, ids: &[i64]) -> Result<String> {
         let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
-        let decoded = crate::panics::caught(|| self.inner.decode(&ids, false));
-        let decoded = decoded.ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?;
-        decoded.map_err(|error| Error::Tokenizer(error.to_string()))
+        caught(|| self.inner.decode(&ids, false))
     }
 
     /// The text of tokens that come one at a time.
@@ -127,15 +198,16 @@ impl TextStream<'_> {
     /// [`Error::Tokenizer`] if the decoder fails, or changes text that it gave before.
     pub fn push(&mut self, id: i64) -> Result<Option<String>> {
         let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is no token")))?;
-        tokenizers::step_decode_stream(
-            &self.tokenizer.inner,
-            vec![id],
-            false,
-            &mut self.ids,
-            &mut self.prefix,
-            &mut self.prefix_index,
-        )
-        .map_err(|error| Error::Tokenizer(error.to_string()))
+        caught(|| {
+            tokenizers::step_decode_stream(
+                &self.tokenizer.inner,
+                vec![id],
+                false,
+                &mut self.ids,
+                &mut self.prefix,
+                &mut self.prefix_index,
+            )
+        })
     }
 
     /// What is left at the end: a character that was never finished, shown as the decoder shows it.

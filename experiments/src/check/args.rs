@@ -81,6 +81,16 @@ impl Dtype {
         }
     }
 
+    /// The largest finite number.
+    pub fn largest(self) -> f64 {
+        match self {
+            Dtype::F64 => f64::MAX,
+            Dtype::F32 => f64::from(f32::MAX),
+            Dtype::Bf16 => f64::from(f32::from_bits(0x7f7f_0000)),
+            Dtype::F16 => 65504.0,
+        }
+    }
+
     /// The difference of logits that is allowed in any case.
     pub fn tolerance(self) -> f64 {
         match self {

@@ -4,9 +4,11 @@
 
 mod args;
 mod describe;
+mod overflow;
 mod paths;
 mod reference;
 mod report;
+mod verdict;
 
 use std::collections::BTreeMap;
 
@@ -19,43 +21,18 @@ use tch::{Kind, Tensor, no_grad};
 
 pub use args::{Args, Dtype};
 pub use describe::describe;
+pub use overflow::Overflow;
 pub use reference::{Difference, Reference};
+pub use verdict::{Checked, Verdict};
 
 use crate::lab::progress::say;
+use overflow::Sizes;
+use verdict::{checked, noise};
 
 /// Random tokens, unless a window asks for more.
 const TOKENS: usize = 64;
 /// Windows up to this are passed.
 const LONGEST: usize = 256;
-
-/// Whether a difference is rounding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// Rounding of the dtype.
-    Noise,
-    /// More than rounding.
-    Bug,
-    /// More than is usual in this dtype, and double precision could not be tried.
-    Unknown,
-}
-
-/// One identity, over all layers.
-#[derive(Debug, Clone, Serialize)]
-pub struct Checked {
-    /// Largest absolute error; null (infinite) for a NaN.
-    pub error: f64,
-    /// Largest error over the magnitude of what is compared.
-    pub relative: f64,
-    /// The hook with the largest relative error.
-    pub worst: String,
-    /// The same error in double precision.
-    pub error_f64: Option<f64>,
-    /// The same relative error in double precision.
-    pub relative_f64: Option<f64>,
-    /// What it is.
-    pub verdict: Verdict,
-}
 
 /// What was found of a comparison.
 #[derive(Debug, Clone, Serialize)]
@@ -68,6 +45,8 @@ pub struct Comparison {
     pub max_abs_diff_f64: Option<f64>,
     /// Standard deviation of the reference's logits.
     pub spread: f64,
+    /// Whether the worst row begins with padding.
+    pub left_padded: bool,
 }
 
 /// Everything that was found.
@@ -97,6 +76,8 @@ pub struct Report {
     pub floor: f64,
     /// The worst verdict on an identity.
     pub verdict: Verdict,
+    /// What the dtype does not reach, where that is so.
+    pub overflow: Option<Overflow>,
     /// Why nothing was computed in double precision.
     pub skipped_f64: Option<String>,
     /// Random tokens that the identities were tried on.
@@ -142,7 +123,7 @@ fn examine(args: &Args) -> Result<Report> {
     let tokens = tokens(&arch);
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
-    let narrow = recompute(&model, &ids)?;
+    let (narrow, sizes) = recompute(&model, &ids)?;
     let logits = |model: &Model| -> Result<Option<Tensor>> {
         let of = |reference: &Reference| reference.logits_of(model).context("running the reference's tokens");
         reference.as_ref().map(of).transpose()
@@ -153,7 +134,7 @@ fn examine(args: &Args) -> Result<Report> {
     let mut skipped = None;
     let mut wide = None;
     if dtype == Dtype::F64 {
-        wide = Some((narrow.clone(), ours.as_ref().map(Tensor::shallow_clone)));
+        wide = Some(((narrow.clone(), sizes.clone()), ours.as_ref().map(Tensor::shallow_clone)));
     } else if let Some(reason) = too_large(n_params) {
         say(&format!("not repeated in f64: {reason}"));
         skipped = Some(reason);
@@ -169,20 +150,22 @@ fn examine(args: &Args) -> Result<Report> {
             Err(error) => skipped = Some(format!("{error:#}")),
         }
     }
-    let exact = wide.as_ref().map(|(found, _)| found);
+    let exact = wide.as_ref().map(|((found, _), _)| found);
+    let overflow = wide.as_ref().and_then(|((_, exact), _)| Overflow::between(&sizes, exact, dtype));
     let details: BTreeMap<String, Checked> = narrow
         .iter()
         .map(|(name, found)| {
             let exact = exact.and_then(|exact| exact.get(name));
-            (name.clone(), checked(found, exact, dtype, paths::NAMES.contains(&&name[..])))
+            let whole = paths::NAMES.contains(&&name[..]);
+            (name.clone(), checked(found, exact, dtype, whole, overflow.is_some()))
         })
         .collect();
     let errors = |found: &refrain_runner::Identities| {
         found.iter().map(|(name, found)| (name.clone(), found.error)).collect::<BTreeMap<_, _>>()
     };
     let verdicts = || details.values().map(|checked| checked.verdict);
-    let verdict =
-        [Verdict::Bug, Verdict::Unknown].into_iter().find(|bad| verdicts().any(|found| found == *bad));
+    let bad = [Verdict::Bug, Verdict::Overflow, Verdict::Unknown];
+    let verdict = bad.into_iter().find(|bad| verdicts().any(|found| found == *bad));
     let verdict = verdict.unwrap_or(Verdict::Noise);
 
     let exact_logits = wide.as_ref().and_then(|(_, logits)| logits.as_ref());
@@ -208,17 +191,23 @@ fn examine(args: &Args) -> Result<Report> {
         (Some(reference), Some(exact)) => Some(reference.compare(exact)?.max_abs_diff),
         _ => None,
     };
-    let compared = difference.zip(reference.as_ref()).map(|(worst, reference)| {
+    let compared = difference.zip(reference.as_ref()).map(|(worst, reference)| -> Result<_> {
         let verdict = (!within).then(|| match exact_difference {
             None => Verdict::Unknown,
             Some(_) if dtype == Dtype::F64 => Verdict::Bug,
+            Some(exact) if overflow.is_some() && exact.is_finite() && worst.max_abs_diff.is_infinite() => {
+                Verdict::Overflow
+            }
             Some(exact) if exact <= tolerance.unwrap_or(0.0) || exact < worst.max_abs_diff / 10.0 => {
                 Verdict::Noise
             }
             Some(_) => Verdict::Bug,
         });
-        Comparison { worst, verdict, max_abs_diff_f64: exact_difference, spread: reference.spread }
+        let left_padded = reference.is_left_padded(worst.row)?;
+        let spread = reference.spread;
+        Ok(Comparison { worst, verdict, max_abs_diff_f64: exact_difference, spread, left_padded })
     });
+    let compared = compared.transpose()?;
     Ok(Report {
         model: files.name().to_owned(),
         family: arch.family.clone(),
@@ -232,6 +221,7 @@ fn examine(args: &Args) -> Result<Report> {
         details,
         floor: dtype.floor(),
         verdict,
+        overflow,
         skipped_f64: skipped,
         tokens,
         reference: compared,
@@ -239,64 +229,14 @@ fn examine(args: &Args) -> Result<Report> {
     })
 }
 
-/// Three times what rounding to the narrower of the run's and the reference's dtype does to the model's logits, against
-/// those in f64 (`exact`): the reference's rounding and ours, with some room. 0 where neither is narrow.
-fn noise(
-    reference: &Reference,
-    dtype: Dtype,
-    ours: &Tensor,
-    exact: Option<&Tensor>,
-    logits: &dyn Fn(Kind) -> Result<Option<Tensor>>,
-) -> Result<f64> {
-    let mut most = 0f64;
-    for narrow in [dtype, reference.dtype] {
-        if !narrow.is_narrow() {
-            continue;
-        }
-        most = most.max(match exact {
-            None => narrow.usual_noise(reference.spread),
-            Some(exact) if narrow == dtype => 3.0 * reference.apart(ours, exact)?,
-            Some(exact) => match logits(narrow.kind())? {
-                Some(rounded) => 3.0 * reference.apart(&rounded, exact)?,
-                None => 0.0,
-            },
-        });
-    }
-    Ok(most)
-}
-
-fn checked(
-    found: &refrain_runner::Identity,
-    exact: Option<&refrain_runner::Identity>,
-    dtype: Dtype,
-    whole: bool,
-) -> Checked {
-    // The rounding of a whole run adds up over the layers, by how much depends on the model: f64 alone tells.
-    let within = found.relative <= dtype.floor() || whole && exact.is_some() && found.relative.is_finite();
-    let verdict = match exact {
-        Some(exact) if exact.relative > Dtype::F64.floor() => Verdict::Bug,
-        Some(_) | None if within => Verdict::Noise,
-        Some(_) => Verdict::Bug,
-        None => Verdict::Unknown,
-    };
-    Checked {
-        error: found.error,
-        relative: found.relative,
-        worst: found.worst.to_string(),
-        error_f64: exact.map(|exact| exact.error),
-        relative_f64: exact.map(|exact| exact.relative),
-        verdict,
-    }
-}
-
-/// Every activation of `ids` computed anew.
-fn recompute(model: &Model, ids: &Tensor) -> Result<refrain_runner::Identities> {
+/// Every activation of `ids` computed anew, and how large they are.
+fn recompute(model: &Model, ids: &Tensor) -> Result<(refrain_runner::Identities, Sizes)> {
     let run = Run { names: NameFilter::all(), ..Run::default() };
     let there = ids.f_to_device(model.device())?;
     let cache = no_grad(|| model.run(&there, run))?.cache;
     let mut found = identities_of(model, &there, None, &cache)?;
     found.extend(paths::paths(model, ids)?);
-    Ok(found)
+    Ok((found, overflow::sizes(&cache)?))
 }
 
 /// How many random tokens: enough to pass the smallest window, if it is small.

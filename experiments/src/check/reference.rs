@@ -128,6 +128,14 @@ impl Reference {
         })
     }
 
+    /// Whether padding stands before the first real token of `row`.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn is_left_padded(&self, row: i64) -> Result<bool> {
+        Ok(self.real()?.f_int64_value(&[row, 0])? == 0)
+    }
+
     /// The logits of `model` for the same tokens, `[batch, pos, vocab]` f64 on the CPU.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ impl Report {
         }
         text += &match self.verdict {
             Verdict::Noise => format!("noise: nothing but the rounding of {}\n", self.dtype),
+            Verdict::Overflow => self.overflow_text(),
             verdict => {
                 let worst = self.details.iter().filter(|(_, found)| found.verdict == verdict);
                 let worst = worst.max_by(|a, b| a.1.relative.total_cmp(&b.1.relative));
@@ -46,6 +47,19 @@ impl Report {
             }
         };
         text
+    }
+
+    fn overflow_text(&self) -> String {
+        let dtype = self.dtype;
+        let largest = self.overflow.as_ref().map_or_else(String::new, |found| {
+            format!(
+                "`{}` is as large as {:.3e},\n{dtype} ends at {:.3e}\n",
+                found.hook, found.magnitude, found.limit
+            )
+        });
+        format!(
+            "overflow: activations overflow {dtype} and are finite in f64: choose --dtype bf16 or f32\n{largest}"
+        )
     }
 
     fn reference_text(&self) -> String {
@@ -78,8 +92,13 @@ impl Report {
                  reference was computed in a narrower dtype)\n"
                     .to_owned()
             }
+            Some(Verdict::Overflow) => self.overflow_text(),
             Some(Verdict::Unknown) => "unknown: beyond the tolerance, and not tried in f64\n".to_owned(),
         };
+        if found.verdict == Some(Verdict::Bug) && found.left_padded {
+            text += "This row begins with padding: here positions count real tokens only. transformers\n\
+                     does so where it is given position_ids = (mask.cumsum(-1) - 1).clamp(min=0)\n";
+        }
         text
     }
 }

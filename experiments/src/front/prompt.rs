@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 pub use crate::lab::Background;
-use crate::lab::disk::read_text;
+use refrain_runner::read_text;
 
 /// A prompt, and interventions.
 #[derive(Args)]

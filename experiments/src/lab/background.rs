@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use refrain_runner::{BoundInterventions, Intervention, Model};
 use serde::Deserialize;
 
-use super::disk::read_text;
+use refrain_runner::read_text;
 
 /// Interventions from a file, checked against a model.
 #[derive(Debug, Clone, Default)]

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::words::Words;
-use crate::lab::disk::read_text;
+use refrain_runner::read_text;
 use crate::lab::{Count, Subject};
 use crate::microworld::{Kind, Language, Split};
 

@@ -1,7 +1,7 @@
 //! Command lines, TOML files and texts that cannot be used.
 
 use refrain_tests::Result;
-use refrain_tests::program::Ran;
+use refrain_tests::program::{Ran, same_tables};
 
 use crate::place;
 
@@ -80,20 +80,38 @@ fn toml_files() -> Result {
         ran.refused(words);
         place.no_table();
     }
-    place.run(&["--config", "gone.toml"])?.refused(&["cannot read gone.toml"]);
+    place.run(&["--config", "gone.toml"])?.refused(&["gone.toml: cannot read: ", "hint: "]);
     Ok(())
 }
 
 #[test]
 fn texts() -> Result {
     let place = place()?;
-    place.run(&["--texts", "gone.txt"])?.refused(&["cannot read gone.txt"]);
+    place.run(&["--texts", "gone.txt"])?.refused(&["gone.txt: cannot read: ", "hint: "]);
     std::fs::write(place.path("blank.txt"), "\n \n")?;
     let words =
         ["no ordinary text of at least two tokens", "hint: --texts takes a file with one text a line"];
     place.run(&["--texts", "blank.txt"])?.refused(&words);
     std::fs::write(place.path("bytes.txt"), b"\xff\xfe\x00")?;
-    place.run(&["--texts", "bytes.txt"])?.refused(&["cannot read bytes.txt"]);
+    place.run(&["--texts", "bytes.txt"])?.refused(&["bytes.txt: is UTF-16", "hint: save it as UTF-8"]);
+    std::fs::write(place.path("bytes.txt"), b"bab\xff")?;
+    place.run(&["--texts", "bytes.txt"])?.refused(&["bytes.txt: is not UTF-8", "hint: save it as UTF-8"]);
     place.no_table();
+    Ok(())
+}
+
+/// A byte order mark, as editors on Windows put it first, is no part of a text.
+#[test]
+fn byte_order_marks() -> Result {
+    let place = place()?;
+    let marked = |name: &str, text: &[u8]| {
+        std::fs::write(place.path(name), [&b"\xef\xbb\xbf"[..], text].concat())
+    };
+    std::fs::write(place.path("bare.toml"), "trials = 3\n")?;
+    marked("marked.toml", b"trials = 3\n")?;
+    marked("marked.txt", &std::fs::read(place.path("texts.txt"))?)?;
+    let wanted = place.tables("bare", &["--config", "bare.toml"])?;
+    let found = place.tables("marked", &["--config", "marked.toml", "--texts", "marked.txt"])?;
+    same_tables(&found, &wanted);
     Ok(())
 }

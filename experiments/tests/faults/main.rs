@@ -5,6 +5,7 @@ mod disks;
 mod folders;
 mod hub;
 mod model_files;
+mod overflow;
 mod weight_files;
 
 use refrain_tests::Result;

@@ -1,11 +1,16 @@
 //! From files, wherever they are, to a model: the hub, shards, dtypes, and input that is no model.
 
 mod bad_input;
+mod defaults;
 mod folders;
+mod hints;
 mod hub;
 mod hub_faults;
+mod marks;
 mod mutation;
+mod stale;
 mod tokenizers;
+mod unknown;
 
 use refrain_runner::Model;
 use refrain_tests::Result;

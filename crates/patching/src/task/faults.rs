@@ -102,6 +102,26 @@ fn a_fault_names_its_line_and_why() {
     );
 }
 
+/// What the tokenizer does not know is named, and what is written as a token of its own is none of it.
+#[test]
+fn unknown_words_are_named() {
+    fault(
+        r#"{"clean": "the bird sat", "corrupted": "the dog sat", "answer": "on"}"#,
+        &["`clean`: tokenizer: the vocabulary has no token for \"bird\""],
+    );
+    fault(
+        r#"{"clean": "the dog sat", "corrupted": "the elk and owl sat", "answer": "on"}"#,
+        &["`corrupted`: ", "no token for \"elk\", \"and\", \"owl\""],
+    );
+    fault(
+        r#"{"clean": "the cat", "corrupted": "the dog", "answer": " ran", "foil": " flew"}"#,
+        &["the foil \" flew\" is not in the vocabulary"],
+    );
+    let written = br#"{"clean": "the <unk>", "corrupted": "the dog", "answer": "<unk>"}"#;
+    let pair = &read(written, true).unwrap()[0];
+    assert_eq!((pair.clean[2], pair.answer), (0, 0));
+}
+
 #[test]
 fn text_needs_a_tokenizer() {
     let error = read(br#"{"clean": "the", "corrupted": "a", "answer": "cat"}"#, false).unwrap_err();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use refrain_runner::Tokenizer;
+use refrain_runner::{Tokenizer, without_bom};
 use serde_json::{Map, Value};
 
 use super::text::Text;
@@ -43,7 +43,7 @@ impl Reader<'_> {
     pub fn read(&self, path: &Path) -> Result<Vec<Pair>> {
         let cannot = |why: String| Error::Input(format!("{}: {why}", path.display()));
         let bytes = std::fs::read(path).map_err(|error| cannot(format!("cannot be read: {error}")))?;
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+        let bytes = without_bom(&bytes);
         let text = self.tokenizer.map(Text::new).transpose()?;
         let (mut pairs, mut faults, mut left_out) = (Vec::new(), Vec::new(), 0);
         for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {
@@ -106,7 +106,7 @@ impl Reader<'_> {
             return Err(format!("lacks the key `{missing}`"));
         }
         let pair = if of_text {
-            let text = text.ok_or("is text, and the model has no tokenizer; give token ids")?;
+            let text = text.ok_or("is text, and the model has no tokenizer.json; give token ids, or have transformers write one")?;
             of_strings(&object, text)?
         } else {
             self.of_ids(&object)?
@@ -167,6 +167,12 @@ impl Reader<'_> {
     }
 }
 
+/// What is wrong with the text under `key`, on one line: a hint would stand among the other lines' faults.
+fn fault(key: &str, error: &dyn std::fmt::Display) -> Fault {
+    let error = error.to_string();
+    format!("`{key}`: {}", error.split("\nhint: ").next().unwrap_or(&error))
+}
+
 fn of_strings(object: &Map<String, Value>, text: &Text<'_>) -> Result<Pair, Fault> {
     let string = |key: &str, value: &'_ Value| -> Result<String, Fault> {
         Ok(value.as_str().ok_or_else(|| format!("`{key}` is no text"))?.to_owned())
@@ -176,18 +182,15 @@ fn of_strings(object: &Map<String, Value>, text: &Text<'_>) -> Result<Pair, Faul
         if written.is_empty() {
             return Ok(Vec::new());
         }
-        text.prompt(&written).map_err(|error| format!("`{key}`: {error}"))
+        text.prompt(&written).map_err(|error| fault(key, &error))
     };
     let token = |key: &str, value: &Value| -> Result<i64, Fault> {
         let written = string(key, value)?;
-        let ids = text.tokenizer.encode(&written).map_err(|error| format!("`{key}`: {error}"))?;
+        if !text.tokenizer.unknown(&written).map_err(|error| fault(key, &error))?.is_empty() {
+            return Err(format!("the {key} {written:?} is not in the vocabulary"));
+        }
+        let ids = text.tokenizer.encode(&written).map_err(|error| fault(key, &error))?;
         match ids[..] {
-            // Special tokens stand for themselves only, not for what the vocabulary lacks.
-            [id] if text.specials.contains(&id)
-                && text.tokenizer.token(id).as_deref() != Some(written.trim()) =>
-            {
-                Err(format!("the {key} {written:?} is not in the vocabulary"))
-            }
             [id] => Ok(id),
             [] => Err(format!("the {key} {written:?} is no token")),
             _ => Err(format!(

@@ -165,8 +165,9 @@ impl Task {
     fn tokenizer<'a>(self, language: &Language<'a>) -> Result<&'a Tokenizer> {
         language.tokenizer.ok_or_else(|| {
             Error::Input(format!(
-                "the task `{self}` is text, and the model has no tokenizer\nhint: tasks of random tokens are copy, \
-                 induction and repetition"
+                "the task `{self}` is text, and the model has no tokenizer.json\nhint: tasks of random tokens are copy, \
+                 induction and repetition; AutoTokenizer.from_pretrained(\"DIR\").save_pretrained(\"DIR\") in transformers \
+                 writes a tokenizer.json"
             ))
         })
     }

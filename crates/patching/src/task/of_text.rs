@@ -67,6 +67,15 @@ fn a_language_that_lacks_the_words_is_told_how_many_it_has() {
     assert!(error.contains("nouns that are single tokens") && error.contains("0 of its"), "{error}");
 }
 
+/// Words of a template that became `<unk>` would leave the task another one than it is called.
+#[test]
+fn a_template_with_unknown_words_is_refused() {
+    let (_dir, words) = tokenizer(&WORDS.replace("lasted", ""));
+    let task = GreaterThan::new(&words).unwrap();
+    let error = task.draw(&mut ChaCha8Rng::seed_from_u64(1)).unwrap_err().to_string();
+    assert!(error.contains("no token for \"lasted\"") && error.contains("hint: "), "{error}");
+}
+
 #[test]
 fn drawn_by_name() {
     let (_dir, tokenizer) = tokenizer(WORDS);

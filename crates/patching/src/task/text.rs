@@ -21,8 +21,10 @@ impl<'a> Text<'a> {
     }
 
     /// The tokens of `text` with those that the tokenizer puts before it (BOS, mostly) and without those that it puts after
-    /// it, since the answer comes there. Text that has the first ones written out keeps its own.
+    /// it, since the answer comes there. Text that has the first ones written out keeps its own. Refuses words that the
+    /// tokenizer does not know: the model would read something else than is written.
     pub(super) fn prompt(&self, text: &str) -> Result<Vec<i64>> {
+        self.tokenizer.check_known(text)?;
         let bare = self.tokenizer.encode(text)?;
         if !self.before.is_empty() && bare.starts_with(&self.before) {
             return Ok(bare);

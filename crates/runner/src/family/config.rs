@@ -5,112 +5,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
+use super::inert::{FIXED, INERT};
 use crate::error::{Error, Result};
-
-/// Keys that do not change the forward pass of a loaded model in evaluation.
-const INERT: &[&str] = &[
-    "_attn_implementation_autoset",
-    "_name_or_path",
-    "_num_labels",
-    "activation_dropout",
-    "architectures",
-    "attention_dropout",
-    "attention_probs_dropout_prob",
-    "attn_pdrop",
-    "auto_map",
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "bos_token_id",
-    "chunk_size_feed_forward",
-    "classifier_dropout",
-    "cross_attention_hidden_size",
-    "decoder_start_token_id",
-    "diversity_penalty",
-    "do_sample",
-    "dropout",
-    "dtype",
-    "early_stopping",
-    "embd_pdrop",
-    "embed_dropout",
-    "encoder_no_repeat_ngram_size",
-    "eos_token_id",
-    "exponential_decay_length_penalty",
-    "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "gradient_checkpointing",
-    "hidden_dropout",
-    "hidden_dropout_prob",
-    "id2label",
-    "init_std",
-    "initializer_range",
-    "is_decoder",
-    "is_encoder_decoder",
-    "label2id",
-    "layerdrop",
-    "length_penalty",
-    "max_length",
-    "max_sequence_length",
-    "min_length",
-    "mlp_dropout",
-    "model_type",
-    "n_special",
-    "no_repeat_ngram_size",
-    "num_beam_groups",
-    "num_beams",
-    "num_labels",
-    "num_return_sequences",
-    "output_attentions",
-    "output_hidden_states",
-    "output_past",
-    "output_router_logits",
-    "output_scores",
-    "pad_token_id",
-    "predict_special_tokens",
-    "prefix",
-    "pretraining_tp",
-    "problem_type",
-    "pruned_heads",
-    "remove_invalid_values",
-    "repetition_penalty",
-    "resid_dropout",
-    "resid_pdrop",
-    "return_dict",
-    "return_dict_in_generate",
-    "router_aux_loss_coef",
-    "router_jitter_noise",
-    "sep_token_id",
-    "summary_activation",
-    "summary_first_dropout",
-    "summary_proj_to_labels",
-    "summary_type",
-    "summary_use_proj",
-    "suppress_tokens",
-    "task_specific_params",
-    "temperature",
-    "tf_legacy_loss",
-    "tie_encoder_decoder",
-    "tokenizer_class",
-    "top_k",
-    "top_p",
-    "torch_dtype",
-    "torchscript",
-    "transformers.js_config",
-    "transformers_version",
-    "typical_p",
-    "unsloth_fixed",
-    "unsloth_version",
-    "use_bfloat16",
-    "use_cache",
-];
-
-/// Keys that say, with this value, what holds anyhow; any other value is refused.
-const FIXED: &[(&str, &str)] = &[
-    ("full_attn_mod", "1"),
-    ("interpolate_factor", "1"),
-    ("is_llama_config", "true"),
-    ("learned_embeddings", "true"),
-];
+use crate::load::DEQUANTISE;
+use crate::text::without_bom;
 
 /// The object in `config.json`, which remembers the keys that were read.
 #[derive(Debug)]
@@ -126,7 +24,7 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] if the text is not a JSON object.
     pub fn parse(text: &[u8], allowed: &[String]) -> Result<Self> {
-        match serde_json::from_slice(text) {
+        match serde_json::from_slice(without_bom(text)) {
             Ok(Value::Object(object)) => {
                 Ok(Config { object, read: RefCell::default(), allowed: allowed.to_vec() })
             }
@@ -202,12 +100,13 @@ impl Config {
         Ok(inner.map(|object| Config { object, read: RefCell::default(), allowed: self.allowed.clone() }))
     }
 
-    /// The same object, with what `defaults` has for the keys that are absent.
-    pub(super) fn with_defaults(mut self, defaults: Config) -> Config {
-        for (key, value) in defaults.object {
-            self.object.entry(key).or_insert(value);
+    /// The same object, with what `defaults` has for the keys that are absent. A key that is null stays so.
+    pub(super) fn with_defaults(&self, defaults: &Value) -> Config {
+        let mut object = self.object.clone();
+        for (key, value) in defaults.as_object().into_iter().flatten() {
+            object.entry(key).or_insert_with(|| value.clone());
         }
-        self
+        Config { object, read: RefCell::default(), allowed: self.allowed.clone() }
     }
 
     /// A number, if it is there.
@@ -227,6 +126,22 @@ impl Config {
             None | Some(Value::Bool(false)) => Ok(()),
             Some(value) => Err(Error::Config(format!("`{key}` is {}: {why}", shown(value)))),
         }
+    }
+
+    /// Refuses weights that are not numbers to compute with. To leave the key out would not help.
+    pub(super) fn refuse_quantised(&self) -> Result<()> {
+        for key in ["quantization_config", "compression_config"] {
+            // Allowed by name it is known not to matter: the weights were written out since.
+            if let Some(value) = self.object.get(key).filter(|value| !value.is_null())
+                && !self.allowed.iter().any(|allowed| allowed == key)
+            {
+                let how = value.get("quant_method").and_then(Value::as_str).unwrap_or("some method");
+                return Err(Error::Config(format!(
+                    "`{key}`: weights that are quantised ({how}) are not supported\nhint: {DEQUANTISE}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// One token id or a list of them.

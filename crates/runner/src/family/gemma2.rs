@@ -9,12 +9,8 @@ use crate::weights::{Block, TensorSource, Weights};
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
     // Null switches a cap off; where nothing is said, it is on.
-    let cap = |key: &str, default: f64| match config.states(key) {
-        true => config.number_if(key),
-        false => Ok(Some(default)),
-    };
-    arch.attention_softcap = cap("attn_logit_softcapping", 50.0)?;
-    arch.logit_softcap = cap("final_logit_softcapping", 30.0)?;
+    arch.attention_softcap = config.number_if("attn_logit_softcapping")?;
+    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
     super::rope::everywhere(config, &mut arch, 10_000.0)?;
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| layer % 2 == 0)?;
     shape::window_where(config, &mut arch, &slides)?;

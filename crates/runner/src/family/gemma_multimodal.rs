@@ -5,6 +5,7 @@
 //! `transformers` in Gemma 3 when it is given no image; in Gemma 4 it gives the placeholders of images, videos and sound the
 //! embedding of the padding token instead.
 
+use serde_json::{Value, json};
 use tch::Tensor;
 
 use super::{Config, gemma2, gemma3, gemma4};
@@ -13,18 +14,22 @@ use crate::error::{Error, Result};
 use crate::weights::{Part, TensorSource, Weights};
 
 /// What `transformers` takes for absent keys of Gemma 3's `text_config`: the published 4B states five.
-const GEMMA3_DEFAULTS: &[u8] = br#"{
-    "model_type": "gemma3_text", "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216,
-    "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-    "max_position_embeddings": 131072, "sliding_window": 4096, "bos_token_id": 2, "eos_token_id": 1
-}"#;
+fn gemma3_defaults() -> Value {
+    json!({
+        "model_type": "gemma3_text", "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216,
+        "num_hidden_layers": 26, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+        "max_position_embeddings": 131072, "sliding_window": 4096, "bos_token_id": 2, "eos_token_id": 1,
+    })
+}
 
 /// The same of Gemma 4's.
-const GEMMA4_DEFAULTS: &[u8] = br#"{
-    "model_type": "gemma4_text", "vocab_size": 262144, "hidden_size": 2304, "intermediate_size": 9216,
-    "num_hidden_layers": 30, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
-    "max_position_embeddings": 131072, "sliding_window": 512, "bos_token_id": 2, "eos_token_id": 1
-}"#;
+fn gemma4_defaults() -> Value {
+    json!({
+        "model_type": "gemma4_text", "vocab_size": 262144, "hidden_size": 2304, "intermediate_size": 9216,
+        "num_hidden_layers": 30, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256,
+        "max_position_embeddings": 131072, "sliding_window": 512, "bos_token_id": 2, "eos_token_id": 1,
+    })
+}
 
 /// Keys beside `text_config` that are about images, videos and sound alone.
 const OTHER_SENSES: [&str; 16] = [
@@ -51,7 +56,7 @@ const TOWERS: [&str; 5] =
     ["vision_tower.", "multi_modal_projector.", "audio_tower.", "embed_vision.", "embed_audio."];
 
 pub(super) fn gemma3(config: &Config) -> Result<Architecture> {
-    let arch = of_text(config, GEMMA3_DEFAULTS, gemma3::architecture)?;
+    let arch = of_text(config, &gemma3_defaults(), gemma3::architecture)?;
     if arch.logit_softcap.is_some() {
         return Err(Error::Config(
             "`final_logit_softcapping` in `text_config`: versions of transformers disagree on whether it holds beside images".into(),
@@ -61,19 +66,19 @@ pub(super) fn gemma3(config: &Config) -> Result<Architecture> {
 }
 
 pub(super) fn gemma4(config: &Config) -> Result<Architecture> {
-    of_text(config, GEMMA4_DEFAULTS, gemma4::architecture)
+    of_text(config, &gemma4_defaults(), gemma4::architecture)
 }
 
 fn of_text(
     config: &Config,
-    defaults: &[u8],
+    defaults: &Value,
     architecture: fn(&Config) -> Result<Architecture>,
 ) -> Result<Architecture> {
     let text = config.object("text_config")?;
     let text = text.ok_or_else(|| Error::Config("`text_config` is missing".into()))?;
-    let defaults = Config::parse(defaults, &[])?;
-    let (kind, expected) = (text.string_or("model_type", "")?, defaults.string("model_type")?);
-    if !kind.is_empty() && kind != expected {
+    let (kind, expected) = (text.string_or("model_type", "")?, defaults["model_type"].as_str());
+    if !kind.is_empty() && Some(&kind[..]) != expected {
+        let expected = expected.unwrap_or_default();
         return Err(Error::Config(format!("`text_config` is of `model_type` {kind}, not {expected}")));
     }
     let text = text.with_defaults(defaults);

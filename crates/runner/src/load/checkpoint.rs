@@ -16,15 +16,13 @@ use crate::load::LoadOptions;
 use crate::load::dtype::dtype_name;
 use crate::load::files::{Bytes, CHUNK, ModelFiles};
 use crate::load::finite::all_finite;
+use crate::load::hints::{self, HEADS};
 use crate::load::shards::{self, INDEX};
 use crate::weights::{Part, TensorSource, check_shape};
 
 /// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
 const NO_WEIGHTS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
-
-/// Heads that a tied model may store although it has the embedding.
-const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
 
 /// Open safetensors files as a [`TensorSource`] of weights in one dtype on one device.
 pub(crate) struct Checkpoint<'a> {
@@ -131,12 +129,14 @@ impl<'a> Checkpoint<'a> {
     ) -> Result<T> {
         let Some((shard, info)) = self.info(name) else {
             let files: Vec<&str> = self.shards.iter().map(|shard| shard.file.as_str()).collect();
-            return Err(Error::weight(name, format!("is missing in {}", files.join(", "))));
+            let hint = hints::of_missing(name, self.place.keys());
+            return Err(Error::weight(name, format!("is missing in {}\nhint: {hint}", files.join(", "))));
         };
         let Some(stored) = kind_of(info.dtype) else {
+            let (dtype, hint) = (info.dtype, hints::of_dtype(info.dtype));
             return Err(Error::weight(
                 name,
-                format!("is stored as {:?}, which is not supported", info.dtype),
+                format!("is stored as {dtype:?}, which is not supported\nhint: {hint}"),
             ));
         };
         let outside = || Error::weight(name, format!("lies outside {}", shard.file));
@@ -218,7 +218,11 @@ impl<'a> Checkpoint<'a> {
                 _ => {
                     return Err(Error::weight(
                         name.as_str(),
-                        "is in the file, but an architecture as config.json describes it has no such weight",
+                        format!(
+                            "is in the file, but an architecture as config.json describes it has no such weight\n\
+                             hint: {}",
+                            hints::of_leftover()
+                        ),
                     ));
                 }
             }

@@ -4,6 +4,7 @@ use serde_json::Value;
 use tch::Kind;
 
 use crate::error::{Error, Result};
+use crate::text::without_bom;
 
 /// The dtypes that a model can be computed in, as flags and tables name them.
 pub const DTYPES: [(&str, Kind); 4] =
@@ -28,7 +29,7 @@ pub fn dtype_name(kind: Kind) -> &'static str {
 /// states none.
 pub(crate) fn stated(config: &[u8]) -> Result<Option<Kind>> {
     // Whoever reads the rest of it says what is wrong with a text that is no object.
-    let Ok(Value::Object(config)) = serde_json::from_slice(config) else { return Ok(None) };
+    let Ok(Value::Object(config)) = serde_json::from_slice(without_bom(config)) else { return Ok(None) };
     let value = |key: &'static str| Some((key, config.get(key).filter(|value| !value.is_null())?));
     let Some((key, value)) = value("dtype").or_else(|| value("torch_dtype")) else { return Ok(None) };
     match value.as_str().map(|name| name.strip_prefix("torch.").unwrap_or(name)) {

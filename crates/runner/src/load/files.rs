@@ -9,6 +9,7 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::text::utf8;
 
 /// A place that holds `config.json`, weights and a tokenizer.
 #[derive(Debug, Clone)]
@@ -125,6 +126,14 @@ impl ModelFiles {
         names
     }
 
+    /// Whether there is a file or anything else called `file`.
+    pub(crate) fn holds(&self, file: &str) -> bool {
+        match &self.place {
+            Place::Embedded(files) => files.iter().any(|(name, _)| *name == file),
+            Place::Folder(folder) => folder.join(file).exists(),
+        }
+    }
+
     /// How messages name one of the files.
     pub(crate) fn shown(&self, file: &str) -> String {
         match &self.place {
@@ -169,17 +178,15 @@ impl ModelFiles {
         self.read(file)?.ok_or_else(|| Error::Read { path: self.shown(file).into(), cause: absent(), hint })
     }
 
-    /// The text of a file beside the model that is not one of Hugging Face's, none if there is none.
+    /// The text of one of the files, without a byte order mark; none if there is no such file.
     ///
     /// # Errors
     /// [`Error::Read`], or [`Error::Format`] if it is not UTF-8.
     pub fn text(&self, file: &str) -> Result<Option<String>> {
         let Some(bytes) = self.read(file)? else { return Ok(None) };
-        match std::str::from_utf8(&bytes) {
+        match utf8(&bytes) {
             Ok(text) => Ok(Some(text.to_owned())),
-            Err(error) => {
-                Err(Error::Format { file: self.shown(file), what: format!("is not UTF-8: {error}") })
-            }
+            Err(what) => Err(Error::Format { file: self.shown(file), what }),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::load::hub_error::{Doing, HubRequest};
 use crate::load::shards::{self, INDEX, SINGLE};
 use crate::load::watch::ProgressCallback;
 use crate::panics::caught;
+use crate::text::read_text;
 
 const ENDPOINT: &str = "https://huggingface.co";
 
@@ -62,7 +63,7 @@ impl Hub {
             Error::Input("there is no home folder for the hub's cache\nhint: set HF_HOME to a folder".into())
         })?;
         let file = set("HF_TOKEN_PATH").map(PathBuf::from).or_else(|| Some(home?.join("token")));
-        let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(file?).ok());
+        let token = text("HF_TOKEN").or_else(|| read_text(&file?).ok());
         let truth = |value: String| ["1", "on", "yes", "true"].contains(&&value.to_lowercase()[..]);
         Ok(Hub {
             endpoint: text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.into()).trim_end_matches('/').to_owned(),
@@ -183,7 +184,8 @@ impl HubRequest<'_> {
             if offers(file) { fetch(file)? } else { self.cached.note_absent(&commit, file) }
         }
         let files = self.cached.files(&commit);
-        if offers(INDEX) {
+        // The order of `shards::file_names`.
+        if offers(INDEX) && !offers(SINGLE) {
             fetch(INDEX)?;
             shards::file_names(&files)?.iter().try_for_each(|file| fetch(file))?;
         } else {

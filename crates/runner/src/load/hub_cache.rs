@@ -111,8 +111,8 @@ impl CachedModel {
     /// that there is no such file. `offline` does without that.
     pub(crate) fn whole(&self, commit: &str, offline: bool) -> Result<Option<ModelFiles>> {
         let files = self.files(commit);
-        let weights =
-            if self.holds(commit, INDEX) { shards::file_names(&files)? } else { vec![SINGLE.to_owned()] };
+        let sharded = !self.holds(commit, SINGLE) && self.holds(commit, INDEX);
+        let weights = if sharded { shards::file_names(&files)? } else { vec![SINGLE.to_owned()] };
         let needed = weights.iter().map(String::as_str).chain(["config.json"]);
         let whole = needed.into_iter().all(|file| self.holds(commit, file))
             && (offline || OPTIONAL.iter().all(|file| self.settled(commit, file)));

@@ -5,6 +5,7 @@ mod dtype;
 mod embedded;
 mod files;
 mod finite;
+mod hints;
 mod hub;
 mod hub_cache;
 mod hub_error;
@@ -20,6 +21,7 @@ use crate::model::Model;
 use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
 pub use files::ModelFiles;
+pub(crate) use hints::DEQUANTISE;
 pub use hub::Hub;
 pub use watch::ProgressCallback;
 

@@ -6,19 +6,22 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::load::files::ModelFiles;
+use crate::text::without_bom;
 
 pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The names of the weight files, the index first if there is one.
+/// The names of the weight files, the index first if it counts: a file that holds all the weights comes before it, as in
+/// `transformers`. Both stand in a folder where a model was saved anew in one file, over shards of an older one.
 pub(crate) fn file_names(files: &ModelFiles) -> Result<Vec<String>> {
+    if files.holds(SINGLE) {
+        return Ok(vec![SINGLE.to_owned()]);
+    }
     if let Some(index) = files.read(INDEX)? {
         let shards = named_by(&index).map_err(|what| Error::Format { file: files.shown(INDEX), what })?;
         return Ok(std::iter::once(INDEX.to_owned()).chain(shards).collect());
     }
-    if files.read(SINGLE)?.is_none()
-        && let Some(pickle) = files.list().iter().find(|name| is_pickle(name))
-    {
+    if let Some(pickle) = files.list().iter().find(|name| is_pickle(name)) {
         return Err(Error::Format { file: files.shown(pickle), what: refusal("DIR") });
     }
     Ok(vec![SINGLE.to_owned()])
@@ -26,7 +29,8 @@ pub(crate) fn file_names(files: &ModelFiles) -> Result<Vec<String>> {
 
 /// The files that an index names. What it says is wrong with it otherwise.
 pub(crate) fn named_by(index: &[u8]) -> Result<BTreeSet<String>, String> {
-    let index: Value = serde_json::from_slice(index).map_err(|error| format!("not valid JSON: {error}"))?;
+    let index = serde_json::from_slice::<Value>(without_bom(index));
+    let index = index.map_err(|error| format!("not valid JSON: {error}"))?;
     let Some(map) = index.get("weight_map").and_then(Value::as_object) else {
         return Err("has no object `weight_map`".into());
     };
