@@ -94,6 +94,8 @@ pub fn conditions(
 
 #[cfg(test)]
 mod tests {
+    use refrain_runner::{Hook, HookPoint};
+
     use super::*;
 
     #[test]
@@ -109,15 +111,15 @@ mod tests {
             ["none-none", "linear-induction", "linear-random_1", "linear-random_2", "linear-random_3"]
         );
         for control in &all[2..] {
-            let touched: Vec<(String, Vec<usize>)> = control
+            let touched: Vec<(Hook, Vec<usize>)> = control
                 .interventions
                 .iter()
-                .map(|what| (what.hook.clone(), what.heads.clone().unwrap_or_default()))
+                .map(|what| (what.hook, what.heads.clone().unwrap_or_default()))
                 .collect();
             assert_eq!(touched.iter().map(|(_, heads)| heads.len()).sum::<usize>(), 2);
             let hits = |head: &Head| {
                 touched.iter().any(|(hook, on)| {
-                    *hook == format!("blocks.{}.attn.hook_z", head.layer) && on.contains(&head.head)
+                    *hook == Hook::block(head.layer, HookPoint::Z) && on.contains(&head.head)
                 })
             };
             assert!(!induction.iter().any(hits), "{touched:?}");

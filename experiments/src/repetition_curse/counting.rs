@@ -60,9 +60,10 @@ pub fn count(
                 seeds: &seeds,
                 stop: subject.stop(),
                 max_new: Some(settings.max_new_tokens),
-                plan: Some(&plan),
+                interventions: Some(&plan),
+                ..Generate::default()
             };
-            let generated = subject.model.generate(&prompts, &options, &mut |_| Ok(()))?;
+            let generated = subject.model.generate(&prompts, options)?;
             for ((phrase, prompt), generated) in chunk.iter().zip(&prompts).zip(generated) {
                 let run = Asked { phrase, n, given, decoding, draw, prompt_tokens: prompt.len() };
                 rows.push(run.row(condition, &generated));

@@ -84,12 +84,13 @@ pub fn trace(
         seeds: &seeds,
         stop: subject.stop(),
         max_new: Some(settings.trace_steps),
-        plan: Some(&plan),
+        interventions: Some(&plan),
+        ..Generate::default()
     };
     let mut rows = Vec::new();
     let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
     let mut last: Option<(Vec<usize>, LogProbs)> = None;
-    model.generate(&prompts, &options, &mut |view: &StepView<'_>| {
+    model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
         let seen = || -> refrain_entropy::Result<_> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
@@ -102,8 +103,7 @@ pub fn trace(
             };
             Ok((now.entropy_nats()?, now.top1_probability()?, kl, now))
         };
-        let (entropy, top1, kl, now) =
-            seen().map_err(|error| refrain_runner::Error::Input(error.to_string()))?;
+        let (entropy, top1, kl, now) = seen()?;
         for (i, &row) in view.rows.iter().enumerate() {
             chosen[row].push(view.chosen[i]);
             let blank = |quantity| blank(&traced[row], view.step, view.chosen[i], quantity);
@@ -182,7 +182,7 @@ fn toxicities(
 
     let plan = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
     let run = Run {
-        plan: Some(&plan),
+        interventions: Some(&plan),
         names: NameFilter::points(&[
             HookPoint::Z,
             HookPoint::Ln1PostScale,

@@ -1,7 +1,7 @@
 //! Names on the command line.
 
 use anyhow::{Result, bail};
-use refrain_runner::edits;
+use strsim::levenshtein;
 
 /// The values of the names given to `flag`, each once, in order.
 ///
@@ -34,7 +34,7 @@ fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let plain = |text: &str| text.to_lowercase().replace('_', "-");
     let name = plain(name);
     let begins = known.iter().find(|other| name.len() >= 3 && plain(other).starts_with(&name));
-    let near = known.iter().map(|other| (edits(&name, &plain(other)), *other)).min();
+    let near = known.iter().map(|other| (levenshtein(&name, &plain(other)), *other)).min();
     begins.copied().or(near.filter(|(edits, _)| *edits <= (name.len() / 3).max(1)).map(|(_, other)| other))
 }
 
@@ -55,10 +55,5 @@ mod tests {
         let twice = named("method", &["eap".to_owned(), "eap".into()], &known).unwrap_err().to_string();
         assert!(twice.contains("`eap` twice"), "{twice}");
         assert_eq!(named("method", &["eap".to_owned(), "zero-ablation".into()], &known).unwrap(), [4, 2]);
-    }
-
-    #[test]
-    fn distances() {
-        assert_eq!((edits("abc", "abc"), edits("", "ab"), edits("kitten", "sitting")), (0, 2, 3));
     }
 }

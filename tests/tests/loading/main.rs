@@ -4,6 +4,7 @@ mod bad_input;
 mod folders;
 mod hub;
 mod hub_faults;
+mod interventions;
 mod mutation;
 mod tokenizers;
 
