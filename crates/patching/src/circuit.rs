@@ -159,7 +159,7 @@ impl<'a> Circuits<'a> {
     ) -> Result<Vec<f64>> {
         let ids: Tensor = batch.clean.f_repeat([copies as i64, 1])?;
         let plan = BoundInterventions::new(self.model.architecture(), plan, &[("ablated", source)])?;
-        let run = Run { plan: Some(&plan), logits: LogitPositions::Last, ..Run::default() };
+        let run = Run { interventions: Some(&plan), logits: LogitPositions::Last, ..Run::default() };
         let output = self.model.run(&ids, run)?;
         Ok(measure(&[self.metric], output.logits()?, targets)?.remove(0))
     }

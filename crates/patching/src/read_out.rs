@@ -97,7 +97,7 @@ pub fn of_texts(model: &Model, texts: &[Vec<i64>], plan: &BoundInterventions<'_>
         }
         let ids = model.ids(std::slice::from_ref(text))?;
         let steps = StepIndex { prompt_columns: Some(1) };
-        let output = model.run(&ids, Run { plan: Some(plan), steps, ..Run::default() })?;
+        let output = model.run(&ids, Run { interventions: Some(plan), steps, ..Run::default() })?;
         let logits = output.logits()?.f_squeeze_dim(0)?.f_narrow(0, 0, text.len() as i64 - 1)?;
         let log_probs = LogProbs::from_logits(&logits)?.of(&text[1..])?;
         Ok(Likelihood { tokens: log_probs.len(), nll_nats: -log_probs.iter().sum::<f64>() })

@@ -133,12 +133,13 @@ impl Tracing<'_> {
             seeds: &seeds,
             stop: self.stop,
             max_new: Some(self.args.trace_steps.get()),
-            plan: Some(&bound),
+            interventions: Some(&bound),
+            ..Generate::default()
         };
         let mut rows = Vec::new();
         let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
         let mut last: Option<(Vec<usize>, LogProbs)> = None;
-        model.generate_with(&prompts, &options, |view: &StepView<'_>| -> Result<()> {
+        model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
                 None => None,
@@ -218,7 +219,7 @@ impl Tracing<'_> {
         }
         let bound = BoundInterventions::new(model.architecture(), &at.condition.interventions, &[])?;
         let run = Run {
-            plan: Some(&bound),
+            interventions: Some(&bound),
             names: NameFilter::points(&[
                 HookPoint::Z,
                 HookPoint::Ln1PostScale,

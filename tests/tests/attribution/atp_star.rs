@@ -20,7 +20,7 @@ fn recorded(model: &Model, ids: &Tensor, plan: &BoundInterventions<'_>) -> Resul
     let run = Run {
         start: Some((0, &leaf)),
         names,
-        plan: Some(plan),
+        interventions: Some(plan),
         logits: LogitPositions::Last,
         ..Run::default()
     };

@@ -75,7 +75,7 @@ pub fn run(
 ) -> Result<Output> {
     let plan = BoundInterventions::new(model.architecture(), plan, sources)?;
     let names = NameFilter::all();
-    let run = Run { plan: Some(&plan), names, logits: LogitPositions::Last, ..Run::default() };
+    let run = Run { interventions: Some(&plan), names, logits: LogitPositions::Last, ..Run::default() };
     Ok(no_grad(|| model.run(ids, run))?)
 }
 

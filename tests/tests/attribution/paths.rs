@@ -50,7 +50,7 @@ fn naive(
     let mut plan = frozen(model, sender);
     // What an MLP receives is computed, not frozen.
     if let Node::Mlp(layer) = receiver.0 {
-        let own = Hook::block(layer, HookPoint::MlpOut).to_string();
+        let own = Hook::block(layer, HookPoint::MlpOut);
         plan.retain(|one| one.hook != own);
     }
     let input = if sender == Node::Embed { &source_ids } else { &base_ids };

@@ -7,6 +7,7 @@ mod hints;
 mod hub;
 mod hub_faults;
 mod marks;
+mod interventions;
 mod mutation;
 mod stale;
 mod tokenizers;

@@ -66,7 +66,7 @@ fn changed(model: &Model, ids: &[i64], site: &Site, source: &ActivationCache) ->
     let sources = [("source", &own)];
     let plan = BoundInterventions::new(model.architecture(), &what, &sources)?;
     let ids = model.ids(&[ids.to_vec()])?;
-    let output = no_grad(|| model.run(&ids, Run { plan: Some(&plan), ..Run::default() }))?;
+    let output = no_grad(|| model.run(&ids, Run { interventions: Some(&plan), ..Run::default() }))?;
     Ok(output.logits()?.get(0).get(-1))
 }
 

@@ -79,12 +79,14 @@ impl Scorer<'_> {
         let ids = repeated(self.batch.base(self.paths.change), copies)?;
         let copied = |point| repeated(&self.base(layer, point)?, copies);
         let start = copied(HookPoint::ResidPre)?;
-        let run = |plan: Option<&BoundInterventions<'_>>, given: KnownActivations<'_>| -> Result<Output> {
-            let logits = LogitPositions::Last;
-            Ok(self
-                .model
-                .run(&ids, Run { start: Some((layer, &start)), plan, given, logits, ..Run::default() })?)
-        };
+        let run =
+            |interventions: Option<&BoundInterventions<'_>>, given: KnownActivations<'_>| -> Result<Output> {
+                let logits = LogitPositions::Last;
+                Ok(self.model.run(
+                    &ids,
+                    Run { start: Some((layer, &start)), interventions, given, logits, ..Run::default() },
+                )?)
+            };
         let output = match node {
             Node::Head(head) => {
                 let hook = Hook::block(layer, point);

@@ -93,7 +93,7 @@ fn block(
         given: KnownActivations { mlp_out: skip, ..KnownActivations::default() },
         stop_at_layer: Some(layer + 1),
         names: NameFilter::hooks(hooks),
-        plan: Some(plan),
+        interventions: Some(plan),
         steps,
         ..Run::default()
     };
@@ -119,7 +119,7 @@ pub(crate) fn at(
         start: Some((first, &streams.at[first])),
         stop_at_layer: Some(layer + 1),
         names: NameFilter::hooks(&[hook]),
-        plan: Some(&plan),
+        interventions: Some(&plan),
         steps: under.steps,
         ..Run::default()
     };

@@ -195,7 +195,7 @@ impl Rows<'_> {
         let mut given = KnownActivations::default();
         give(&mut given);
         let plan = BoundInterventions::new(self.model.architecture(), &self.runs.under.what, &[])?;
-        let run = Run { start: Some((layer, stream)), given, plan: Some(&plan), ..Run::default() };
+        let run = Run { start: Some((layer, stream)), given, interventions: Some(&plan), ..Run::default() };
         self.go(stream.size()[0], run)
     }
 
@@ -204,7 +204,7 @@ impl Rows<'_> {
         let ids = ids.f_repeat([rows / self.pairs(), 1])?;
         let past = KvPrefix::new(&self.runs.kv, self.column)?;
         let (logits, steps) = (LogitPositions::LastResidual, self.runs.under.steps);
-        let run = Run { past: Some(&past), logits, steps, ..run };
+        let run = Run { past: Some(&past), logits, steps, ..run.shorter() };
         self.read(&self.model.run(&ids, run)?.resid)
     }
 
@@ -240,7 +240,7 @@ impl Rows<'_> {
         let plan = BoundInterventions::new(arch, &what, &[("source", &kept)])?;
         let first = arch.restart_layer(layer);
         let stream = self.copies(&self.runs.base.at[first])?;
-        let run = Run { start: Some((first, &stream)), plan: Some(&plan), ..Run::default() };
+        let run = Run { start: Some((first, &stream)), interventions: Some(&plan), ..Run::default() };
         self.go(stream.size()[0], run)
     }
 }

@@ -79,8 +79,8 @@ impl Streams {
         };
         let names = NameFilter::hooks(&[&streams[..], &z[..]].concat());
         let plan = BoundInterventions::new(model.architecture(), &under.what, &[])?;
-        let (plan, steps, logits) = (Some(&plan), under.steps, LogitPositions::Last);
-        let output = model.run(&ids, Run { names, plan, steps, kv, logits, ..Run::default() })?;
+        let (interventions, steps, logits) = (Some(&plan), under.steps, LogitPositions::Last);
+        let output = model.run(&ids, Run { names, interventions, steps, kv, logits, ..Run::default() })?;
         let kept = |hooks: &[Hook]| -> Result<Vec<Tensor>> {
             hooks.iter().map(|hook| Ok(output.cache.get(*hook)?.shallow_clone())).collect()
         };
