@@ -16,6 +16,7 @@ mod error;
 mod heads_sweep;
 mod metric;
 mod pair;
+pub mod read_out;
 mod scores;
 mod select;
 pub mod sweep;

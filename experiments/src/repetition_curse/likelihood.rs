@@ -1,9 +1,9 @@
 //! Perplexity on ordinary text under each condition: what an intervention costs.
 
 use anyhow::Result;
-use refrain_entropy::perplexity::of_texts;
 use refrain_entropy::stats::bootstrap_ratio;
 use refrain_entropy::table::PerplexityRow;
+use refrain_patching::read_out::likelihoods;
 use refrain_runner::BoundInterventions;
 
 use super::conditions::Condition;
@@ -21,7 +21,7 @@ pub fn likelihood(
     condition: &Condition,
 ) -> Result<Vec<PerplexityRow>> {
     let plan = BoundInterventions::new(subject.model.architecture(), &condition.interventions, &[])?;
-    let found = of_texts(&subject.model, texts, &plan)?;
+    let found = likelihoods(&subject.model, texts, &plan)?;
     let row = |text: Option<u32>, tokens: usize, nll_nats: f64| PerplexityRow {
         intervention: condition.intervention.clone(),
         head_set: condition.head_set.clone(),

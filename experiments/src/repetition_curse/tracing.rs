@@ -5,7 +5,7 @@ use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::stats::{rng, seed};
 use refrain_entropy::table::TraceRow;
 use refrain_entropy::toxicity;
-use refrain_patching::{FLOOR, induction_pair, normalised_effect, patch_heads};
+use refrain_patching::{FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
 use refrain_runner::{
     BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, NameFilter, Run, StepIndex,
     StepView,
@@ -195,13 +195,13 @@ fn toxicities(
     };
     let ids = model.ids(&[at.context.to_vec()])?;
     let cache = tch::no_grad(|| model.run(&ids, run))?.cache;
-    let share = tch::no_grad(|| toxicity::norm_share(model, &cache, induction))?;
+    let share = tch::no_grad(|| read_out::norm_share(model, &cache, induction))?;
     rows.push(TraceRow {
-        value: share,
+        value: share.map(|share| share.of_heads),
         reason: share.is_none().then(|| "no head's output reaches the logits directly".to_owned()),
         ..blank("toxicity_norm_share")
     });
-    let lens = tch::no_grad(|| toxicity::logit_lens_entropy_nats(model, &cache))?;
+    let lens = tch::no_grad(|| read_out::logit_lens_entropy_nats(model, &cache))?;
     rows.extend(lens.into_iter().zip(0..).map(|(entropy, layer)| TraceRow {
         layer: Some(layer),
         value: Some(entropy),

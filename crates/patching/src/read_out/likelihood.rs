@@ -1,8 +1,8 @@
 //! Likelihood of given texts, with or without interventions.
 
+use refrain_entropy::distribution::LogProbs;
 use refrain_runner::{BoundInterventions, Model, Run, StepIndex};
 
-use crate::distribution::LogProbs;
 use crate::error::{Error, Result};
 
 /// The summed negative log-likelihood of one text.
@@ -19,10 +19,17 @@ pub struct Likelihood {
 ///
 /// # Errors
 /// [`Error::Input`] for a text of fewer than two tokens; [`Error::Runner`] for one longer than the window.
-pub fn of_texts(model: &Model, texts: &[Vec<i64>], plan: &BoundInterventions<'_>) -> Result<Vec<Likelihood>> {
+pub fn likelihoods(
+    model: &Model,
+    texts: &[Vec<i64>],
+    plan: &BoundInterventions<'_>,
+) -> Result<Vec<Likelihood>> {
     let one = |(index, text): (usize, &Vec<i64>)| -> Result<Likelihood> {
         if text.len() < 2 {
-            return Err(Error::Input(format!("text {index} has {} tokens; it takes 2", text.len())));
+            return Err(Error::Input(format!(
+                "text {index} has {} tokens: the first is given, so that it takes at least 2",
+                text.len()
+            )));
         }
         let ids = model.ids(std::slice::from_ref(text))?;
         let steps = StepIndex { prompt_columns: Some(1) };
