@@ -44,3 +44,10 @@ pub enum Error {
     #[error("{0}")]
     Input(String),
 }
+
+impl Error {
+    /// A name that means nothing, with those that do.
+    pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+        Error::Input(format!("there is no {what} `{name}`\nhint: there are {}", known.join(", ")))
+    }
+}

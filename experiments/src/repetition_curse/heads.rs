@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use refrain_entropy::stats::{bootstrap_ratio, rng};
 use refrain_patching::detect::{self, Detector, RepeatedSequence};
 use refrain_patching::table::HeadScoreRow;
-use refrain_patching::{CopyTask, FLOOR, Pair, normalised_effect, patch_heads, strongest};
+use refrain_patching::{Change, CopyTask, FLOOR, Pair, normalised_effect, patch_heads, strongest};
 use refrain_runner::{Head, StepIndex};
 
 use super::settings::Settings;
@@ -101,7 +101,9 @@ fn patching(subject: &Subject, settings: &Settings) -> Result<Vec<HeadScoreRow>>
         let clean_value = mean(trials.iter().map(|row| row.clean_value));
         let corrupted_value = mean(trials.iter().map(|row| row.corrupted_value));
         let effect = match (value, clean_value, corrupted_value) {
-            (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted, FLOOR),
+            (Some(value), Some(clean), Some(corrupted)) => {
+                normalised_effect(Change::Denoise, value, clean, corrupted, FLOOR)
+            }
             _ => Err("there is no trial".to_owned()),
         };
         let interval = effect.clone().and_then(|_| {

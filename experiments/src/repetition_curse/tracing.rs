@@ -5,7 +5,7 @@ use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::stats::{rng, seed};
 use refrain_entropy::table::TraceRow;
 use refrain_entropy::toxicity;
-use refrain_patching::{FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
+use refrain_patching::{Change, FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
 use refrain_runner::{
     BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, NameFilter, Run, StepIndex,
     StepView,
@@ -161,10 +161,11 @@ fn toxicities(
         None => Err("the last token is new to the context".to_owned()),
         Some(pair) => {
             let swept = patch_heads(model, &[pair], &condition.interventions, steps, MEMORY, 1)?;
-            normalised_effect(swept.clean[0], swept.clean[0], swept.corrupted[0], FLOOR).and_then(|_| {
-                toxicity::causal(&swept.changes(&model.heads(), 0), induction)
-                    .ok_or("no head has an effect".to_owned())
-            })
+            normalised_effect(Change::Denoise, swept.clean[0], swept.clean[0], swept.corrupted[0], FLOOR)
+                .and_then(|_| {
+                    toxicity::causal(&swept.changes(&model.heads(), 0), induction)
+                        .ok_or("no head has an effect".to_owned())
+                })
         }
     };
     rows.push(TraceRow {

@@ -83,11 +83,11 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
         let number = |value: Option<usize>| value.map(|value| value as u32);
         ApproximationRow {
             miss: Some(miss),
-            layer: Some(place.layer as u32),
-            head: component.is_of_heads().then_some(place.index as u32),
-            neuron: (component == refrain_patching::Component::Neuron).then_some(place.index as u32),
-            position: number(place.position),
-            key_position: number(place.source),
+            layer: Some(place.site.layer as u32),
+            head: component.is_of_heads().then_some(place.site.index as u32),
+            neuron: (component == refrain_patching::Component::Neuron).then_some(place.site.index as u32),
+            position: number(place.site.position),
+            key_position: number(place.site.key_position),
             exact: Some(place.exact),
             estimate: Some(place.approximate),
             ..row.clone()

@@ -34,7 +34,7 @@ pub fn heads(inputs: &Inputs<'_>) -> Result<Vec<HeadScoreRow>> {
     for found in detect::run(model, &settings, &mut |_, _| ())? {
         let row = HeadScoreRow {
             method: Method::Detectors.name().into(),
-            component: found.detector.component().into(),
+            component: found.detector.looks_at().name().into(),
             layer: found.head.layer as u32,
             head: Some(found.head.head as u32),
             metric: found.detector.name().into(),

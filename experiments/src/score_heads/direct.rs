@@ -1,9 +1,9 @@
 //! Direct logit attribution as rows.
 
 use anyhow::{Result, bail};
-use refrain_patching::attribution::{Contribution, direct_logits};
+use refrain_patching::attribution::direct_logits;
 use refrain_patching::table::HeadScoreRow;
-use refrain_patching::{Component, Metric, Pair};
+use refrain_patching::{Metric, Pair};
 
 use super::method::{Inputs, Method};
 
@@ -25,11 +25,11 @@ pub fn rows(inputs: &Inputs<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<Ve
         };
         let found = direct_logits(&inputs.subject.model, &prompts, &answers, foils)?;
         for (writer, values) in &found.parts {
-            let (component, layer, head) = place(*writer);
+            let (component, layer, head) = writer.place();
             rows.extend(values.iter().zip(&found.total).zip(numbers).map(|((value, total), pair)| {
                 HeadScoreRow {
                     method: Method::Dla.name().into(),
-                    component: component.into(),
+                    component: component.name().into(),
                     layer: layer as u32,
                     head: head.map(|head| head as u32),
                     prompt: Some(*pair as u32),
@@ -43,18 +43,4 @@ pub fn rows(inputs: &Inputs<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<Ve
         }
     }
     Ok(rows)
-}
-
-/// Component, layer (0 for what stands outside the blocks) and head.
-fn place(writer: Contribution) -> (&'static str, usize, Option<usize>) {
-    match writer {
-        Contribution::Embed => ("embed", 0, None),
-        Contribution::PosEmbed => ("pos_embed", 0, None),
-        Contribution::Head(head) => (Component::Result.name(), head.layer, Some(head.head)),
-        Contribution::AttnBias(layer) => ("attn_bias", layer, None),
-        Contribution::Mlp(layer) => (Component::MlpOut.name(), layer, None),
-        Contribution::PerLayer(layer) => ("per_layer_out", layer, None),
-        Contribution::FinalBias => ("ln_final_bias", 0, None),
-        Contribution::UnembedBias => ("unembed_bias", 0, None),
-    }
 }

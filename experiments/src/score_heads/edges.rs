@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use refrain_patching::attribution::{Edges, IgSteps, Input, Node, Paths, eap, path_patching};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
-use refrain_patching::{Component, FLOOR, Pair, Scores, Site, normalised_effect};
+use refrain_patching::{FLOOR, Pair, normalised_effect};
 
 use super::method::{Inputs, Method, patching, sweep_settings};
 use super::rows::{Labels, of_scores};
@@ -52,9 +52,9 @@ pub fn score(
         }
     }
     // The sum over the edges of a path-patched head is no score of it: only those asked for were scored.
-    let nodes = match method {
+    let nodes: Vec<refrain_patching::Scores> = match method {
         Method::PathPatching => Vec::new(),
-        _ => found.iter().map(|edges| nodes(edges, labels.into_clean)).collect(),
+        _ => found.iter().map(|edges| edges.nodes(change)).collect(),
     };
     let heads = nodes.iter().flat_map(|scores| of_scores(scores, labels, &|pair| pair)).collect();
     Ok((heads, rows(&found, labels)))
@@ -79,34 +79,6 @@ pub fn receiver(name: &str) -> Result<(Node, Input)> {
     Ok((Node::Head(head), input))
 }
 
-/// The senders as sites: a head's z, an MLP's output; the value is the base run's metric plus the score.
-fn nodes(edges: &Edges, into_clean: bool) -> Scores {
-    let sums = edges.nodes();
-    let base = if into_clean { &edges.clean } else { &edges.corrupted };
-    let site = |node: &Node| {
-        let (component, layer, index) = match node {
-            Node::Head(head) => (Component::Z, head.layer, head.head),
-            Node::Mlp(layer) => (Component::MlpOut, *layer, 0),
-            _ => return None,
-        };
-        Some(Site { component, layer, index, position: None, source: None })
-    };
-    let of = |sender: usize| -> Vec<Vec<f64>> {
-        let by_metric = sums.iter().zip(base);
-        by_metric
-            .map(|(by_pair, base)| by_pair.iter().zip(base).map(|(sums, base)| base + sums[sender]).collect())
-            .collect()
-    };
-    let sites = edges.senders.iter().enumerate();
-    Scores {
-        metrics: edges.metrics.clone(),
-        pairs: edges.pairs.clone(),
-        clean: edges.clean.clone(),
-        corrupted: edges.corrupted.clone(),
-        sites: sites.filter_map(|(sender, node)| Some((site(node)?, of(sender)))).collect(),
-    }
-}
-
 /// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and corrupted.
 fn rows(found: &[Edges], labels: Labels) -> Vec<EdgeScoreRow> {
     let Some(first) = found.first() else { return Vec::new() };
@@ -114,14 +86,14 @@ fn rows(found: &[Edges], labels: Labels) -> Vec<EdgeScoreRow> {
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count as f64;
     let mut rows = Vec::new();
     for (m, metric) in first.metrics.iter().enumerate() {
-        let clean = mean(&mut found.iter().flat_map(|edges| edges.clean[m].iter().copied()));
-        let corrupted = mean(&mut found.iter().flat_map(|edges| edges.corrupted[m].iter().copied()));
+        let clean = mean(&mut found.iter().flat_map(|edges| edges.clean.row(m).to_vec()));
+        let corrupted = mean(&mut found.iter().flat_map(|edges| edges.corrupted.row(m).to_vec()));
         for (sender, receiver) in first.all() {
             let scores = found.iter().flat_map(|edges| &edges.scores[m]);
             let change = mean(&mut scores.map(|of_pair| of_pair[[sender, receiver]]));
             // An effect is a share of what lies between the runs, from whichever the change begins.
             let value = if labels.into_clean { clean } else { corrupted } + change;
-            let effect = normalised_effect(value, clean, corrupted, FLOOR);
+            let effect = normalised_effect(labels.change(), value, clean, corrupted, FLOOR);
             let (node, input) = first.receivers[receiver];
             rows.push(EdgeScoreRow {
                 method: labels.method.into(),

@@ -1,8 +1,9 @@
 //! The methods: what each is, and one small function for each that is done batch by batch.
 
 use anyhow::{Result, bail};
+use refrain_patching::Change;
 use refrain_patching::attribution;
-use refrain_patching::sweep::{self, Change};
+use refrain_patching::sweep;
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{Metric, Pair};
 
@@ -139,7 +140,7 @@ impl Method {
 
     /// The label of its direction.
     pub fn direction(self, asked: &ResolvedSettings) -> Option<&'static str> {
-        self.has_direction().then(|| patching(asked).direction()).flatten()
+        self.has_direction().then(|| patching(asked).direction()).flatten().map(|direction| direction.name())
     }
 
     /// Whether the run that it changes is the clean one.

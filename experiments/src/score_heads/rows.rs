@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use refrain_entropy::stats::{bootstrap_mean, bootstrap_ratio};
 use refrain_patching::table::HeadScoreRow;
-use refrain_patching::{Component, FLOOR, Scores, Site, normalised_effect};
+use refrain_patching::{
+    Change, Component, FLOOR, Scores, Site, effect_parts, normalised_effect, share as part_of,
+};
 
 use super::method::Method;
 
@@ -19,6 +21,13 @@ pub struct Labels {
     pub into_clean: bool,
 }
 
+impl Labels {
+    /// A change of the run that is changed: effects ask for no more.
+    pub fn change(&self) -> Change {
+        if self.into_clean { Change::Noise } else { Change::Denoise }
+    }
+}
+
 /// Why an effect has no interval.
 const UNCERTAIN: &str = "over prompts, clean - corrupted may have either sign: no interval";
 
@@ -28,11 +37,13 @@ type Place = (u32, Option<u32>, Option<u32>, Option<u32>, Option<u32>);
 /// A row a site, metric and prompt. `pair` gives the number of a pair in the task.
 pub fn of_scores(scores: &Scores, labels: Labels, pair: &dyn Fn(usize) -> usize) -> Vec<HeadScoreRow> {
     let mut rows = Vec::new();
-    for (site, values) in &scores.sites {
+    let change = labels.change();
+    for (site, values) in scores.iter() {
         for (m, metric) in scores.metrics.iter().enumerate() {
             for (i, index) in scores.pairs.iter().enumerate() {
-                let (value, clean, corrupted) = (values[m][i], scores.clean[m][i], scores.corrupted[m][i]);
-                let effect = normalised_effect(value, clean, corrupted, FLOOR);
+                let (value, clean, corrupted) =
+                    (values[[m, i]], scores.clean[[m, i]], scores.corrupted[[m, i]]);
+                let effect = normalised_effect(change, value, clean, corrupted, FLOOR);
                 rows.push(HeadScoreRow {
                     prompt: Some(pair(*index) as u32),
                     metric: metric.name().into(),
@@ -42,7 +53,7 @@ pub fn of_scores(scores: &Scores, labels: Labels, pair: &dyn Fn(usize) -> usize)
                     change: finite(value - if labels.into_clean { clean } else { corrupted }),
                     reason: effect.as_ref().err().cloned(),
                     effect: effect.ok(),
-                    ..at(site, labels)
+                    ..at(&site, labels)
                 });
             }
         }
@@ -60,7 +71,7 @@ fn at(site: &Site, labels: Labels) -> HeadScoreRow {
         head: site.component.is_of_heads().then_some(index),
         neuron: (site.component == Component::Neuron).then_some(index),
         position: site.position.map(|position| position as u32),
-        key_position: site.source.map(|position| position as u32),
+        key_position: site.key_position.map(|position| position as u32),
         ..HeadScoreRow::default()
     }
 }
@@ -73,7 +84,7 @@ pub fn site(row: &HeadScoreRow) -> Option<Site> {
         layer: row.layer as usize,
         index: number(row.head).or(number(row.neuron)).unwrap_or(0),
         position: number(row.position),
-        source: number(row.key_position),
+        key_position: number(row.key_position),
     })
 }
 
@@ -162,20 +173,23 @@ fn mean(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadScoreR
     }
     // Direct attribution: parts of a whole, and their share of it.
     if let (Some(value), Some(clean), true) = (value, clean, rows.iter().all(|row| row.change.is_none())) {
-        let effect = normalised_effect(value, clean, 0.0, FLOOR);
+        let effect = part_of(value, clean, FLOOR, "the whole is");
         let pairs = rows.iter().filter_map(|row| Some((row.value?, row.clean_value?)));
         return Some(share(row, effect, &pairs.collect::<Vec<_>>(), resamples, seed, &id));
     }
+    let change = match first.direction.as_deref() {
+        Some("denoise") => Change::Denoise,
+        _ => Change::Noise,
+    };
     let effect = match (value, clean, corrupted) {
-        (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted, FLOOR),
+        (Some(value), Some(clean), Some(corrupted)) => {
+            normalised_effect(change, value, clean, corrupted, FLOOR)
+        }
         _ => Err("the metric is not finite".to_owned()),
     };
     let pairs: Vec<(f64, f64)> = rows
         .iter()
-        .filter_map(|row| {
-            let corrupted = row.corrupted_value?;
-            Some((row.value? - corrupted, row.clean_value? - corrupted))
-        })
+        .filter_map(|row| Some(effect_parts(change, row.value?, row.clean_value?, row.corrupted_value?)))
         .collect();
     Some(share(row, effect, &pairs, resamples, seed, &id))
 }
@@ -207,16 +221,18 @@ fn share(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ndarray::array;
     use refrain_patching::Metric;
 
     fn scores(component: Component, index: usize) -> Scores {
-        let site = Site { component, layer: 2, index, position: Some(3), source: None };
+        let site = Site { component, layer: 2, index, position: Some(3), key_position: None };
         Scores {
             metrics: vec![Metric::Logit],
             pairs: vec![0, 2],
-            clean: vec![vec![4.0, 2.0]],
-            corrupted: vec![vec![0.0, 1.999]],
-            sites: vec![(site, vec![vec![1.0, 5.0]])],
+            clean: array![[4.0, 2.0]],
+            corrupted: array![[0.0, 1.999]],
+            sites: vec![site],
+            values: array![[[1.0, 5.0]]],
         }
     }
 
@@ -246,7 +262,7 @@ mod tests {
     fn an_effect_is_no_surer_than_what_it_is_divided_by() {
         let labels = Labels { method: "activation-patching", direction: Some("denoise"), into_clean: false };
         let mut of = scores(Component::Z, 0);
-        of.corrupted = vec![vec![1.0, 4.0]];
+        of.corrupted = array![[1.0, 4.0]];
         let mean = with_means(of_scores(&of, labels, &|pair| pair), &["logit"], 200, 0).remove(0);
         assert!(mean.effect.is_some() && mean.ci_low.is_none() && mean.ci_high.is_none(), "{mean:?}");
         assert_eq!(mean.reason.as_deref(), Some(UNCERTAIN));
@@ -259,13 +275,15 @@ mod tests {
         assert_eq!(row(Component::Neuron).neuron, Some(7));
         assert_eq!((row(Component::Neuron).head, row(Component::ResidMid).head), (None, None));
         assert_eq!((row(Component::Z).change, row(Component::Z).direction), (Some(-3.0), None));
+        // Three of the four that lie between the runs are gone.
+        assert_eq!(row(Component::Z).effect, Some(0.75));
     }
 
     #[test]
     fn what_is_not_finite_is_null_with_a_reason() {
         let labels = Labels { method: "zero-ablation", direction: None, into_clean: true };
         let mut of = scores(Component::Z, 0);
-        of.sites[0].1[0][0] = f64::NAN;
+        of.values[[0, 0, 0]] = f64::NAN;
         let rows = with_means(of_scores(&of, labels, &|pair| pair), &["logit"], 50, 0);
         for row in &rows[..2] {
             assert!(row.value.is_none() && row.effect.is_none() && row.ci_low.is_none(), "{row:?}");

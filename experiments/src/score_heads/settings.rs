@@ -172,14 +172,10 @@ impl Settings {
         let methods = named("method", &self.method, &Method::ALL.map(|method| (method.name(), method)))?;
         let asked = ResolvedSettings {
             task: self.named_task()?,
-            components: named(
-                "component",
-                &self.component,
-                &Component::ALL.map(|component| (component.name(), component)),
-            )?,
+            components: named("component", &self.component, &by_name(Component::ALL, Component::name))?,
             metrics: match &self.metric[..] {
                 [] => Vec::new(),
-                given => named("metric", given, &Metric::ALL.map(|metric| (metric.name(), metric)))?,
+                given => named("metric", given, &by_name(Metric::ALL, Metric::name))?,
             },
             noise: match &self.direction {
                 None => false,
@@ -319,6 +315,11 @@ fn bytes(written: &str) -> Result<u64> {
         Some(size) => Ok(size as u64),
         None => bail!("--memory {written} is no size\nhint: write 512MiB or 4GiB"),
     }
+}
+
+/// Each of `all` with its name.
+fn by_name<T: Copy>(all: &[T], name: fn(T) -> &'static str) -> Vec<(&'static str, T)> {
+    all.iter().map(|one| (name(*one), *one)).collect()
 }
 
 #[cfg(test)]

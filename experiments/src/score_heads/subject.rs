@@ -107,7 +107,7 @@ impl Subject {
             return Ok(vec![if without == 0 { Metric::LogitDiff } else { Metric::Logit }]);
         }
         if without > 0 && asked.metrics.contains(&Metric::LogitDiff) {
-            let others = Metric::ALL.into_iter().filter(|metric| *metric != Metric::LogitDiff);
+            let others = Metric::ALL.iter().copied().filter(|metric| *metric != Metric::LogitDiff);
             let others: Vec<&str> = others.map(Metric::name).collect();
             bail!(
                 "logit_diff needs a foil in every pair, and {without} of the {} pairs of {} have none\nhint: without foils there are \

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, anyhow, bail};
 use refrain_entropy::schema::Table;
+use refrain_patching::compare::MeanChanges;
 use refrain_patching::detect::Detector;
 use refrain_patching::sweep::{self, Sweep, Unit};
 use refrain_patching::table::{EdgeScores, HeadScoreRow, HeadScores};
-use refrain_patching::{Component, Error, Site, batches};
+use refrain_patching::{Component, batches};
 
 use super::method::{self, Cut, Inputs, Method, sweep_settings};
 use super::rows::{Labels, of_scores, site, with_means};
@@ -88,27 +89,17 @@ impl<'a> Work<'a> {
         }
         let mut sites = BTreeSet::new();
         for work in done.iter().filter(|work| work.method.is_approximate()) {
-            // By metric and component, each place's changes over the prompts.
-            let mut changes = BTreeMap::<(String, Component), BTreeMap<Site, (f64, f64)>>::new();
+            let rule = work.method.name().parse::<refrain_patching::Method>()?.info().mean;
+            let mut changes = MeanChanges::new(rule);
             for part in work.parts() {
                 let id = work.id(&part);
                 for row in HeadScores::rows(&folder.part::<HeadScores>(&id, || Err(absent(&id, folder)))?)? {
                     if let (Some(site), Some(change)) = (site(&row), row.change) {
-                        let own = changes.entry((row.metric, site.component)).or_default();
-                        let (sum, count) = own.entry(site).or_default();
-                        // The signs of AtP*'s magnitudes are another estimate's, and would cancel them.
-                        *sum += if work.method == Method::AtpStar { change.abs() } else { change };
-                        *count += 1.0;
+                        changes.add(row.metric.parse()?, site, change);
                     }
                 }
             }
-            for own in changes.into_values() {
-                let wanted = (own.len() as f64 * share).ceil() as usize;
-                let mut order: Vec<(Site, f64)> =
-                    own.into_iter().map(|(site, (sum, count))| (site, (sum / count).abs())).collect();
-                order.sort_by(|a, b| b.1.total_cmp(&a.1));
-                sites.extend(order.into_iter().take(wanted).map(|(site, _)| site));
-            }
+            sites.extend(changes.strongest(share));
         }
         if sites.is_empty() {
             bail!("--verify {share}: there is nothing to confirm, for the approximations scored no place");
@@ -184,26 +175,13 @@ impl<'a> Work<'a> {
             .filter_map(|part| if let Part::Unit(unit) = part { Some(*unit) } else { None })
             .collect();
         if let (Kind::Sweep(sweep, _), false) = (&self.kind, units.is_empty()) {
-            // The engine's error type cannot carry what goes wrong here.
-            let mut failure = None;
-            let ran = sweep.run(&units, &mut |unit, scores| {
+            sweep.run(&units, &mut |unit, scores| -> Result<()> {
                 let part = Part::Unit(*unit);
                 let make = || Ok(of_scores(&scores, self.labels, &|pair| pair));
-                match folder.part::<HeadScores>(&self.id(&part), make) {
-                    Ok(_) => {
-                        progress.advance(self.cost(&part, inputs));
-                        Ok(())
-                    }
-                    Err(error) => {
-                        failure = Some(error);
-                        Err(Error::Input("a part could not be written".into()))
-                    }
-                }
-            });
-            if let Some(error) = failure {
-                return Err(error);
-            }
-            ran?;
+                folder.part::<HeadScores>(&self.id(&part), make)?;
+                progress.advance(self.cost(&part, inputs));
+                Ok(())
+            })?;
         }
         for part in todo {
             let id = self.id(part);
@@ -288,8 +266,7 @@ pub fn write_tables(
     folder: &RunFolder,
 ) -> Result<(Vec<HeadScoreRow>, Rows)> {
     let mut metrics: Vec<&str> = inputs.metrics.iter().map(|metric| metric.name()).collect();
-    let detectors = Detector::all();
-    metrics.extend(detectors.iter().map(|detector| detector.name()));
+    metrics.extend(Detector::NAMES);
     let groups = work.iter().flat_map(|work| work.groups().into_iter().map(move |parts| (work, parts)));
     let mut means = Vec::new();
     let batches = groups.map(|(work, parts)| {

@@ -199,7 +199,7 @@ fn what_is_printed_fits_80_columns_and_names_the_figures() -> Result {
         assert!(ran.stdout.contains(words), "{words:?} is not in {}", ran.stdout);
     }
     // A map as SVG and PNG for two components and every detector.
-    assert_eq!(files(&place.path("out/figures")).len(), 2 * (2 + Detector::all().len()));
+    assert_eq!(files(&place.path("out/figures")).len(), 2 * (2 + Detector::ALL.len()));
     // Again: nothing is computed, and the same is printed and drawn.
     let again = Ran::of(&mut command)?.succeeded();
     assert!(again.stderr.contains("holds this run already"), "{again:?}");

@@ -1,7 +1,8 @@
 //! The slow, obvious sweep: for every site and pair one whole run from the tokens, with one intervention. It shares nothing with
 //! the engine but the forward pass and what an intervention is.
 
-use refrain_patching::sweep::{Change, Settings};
+use refrain_patching::Change;
+use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Pair, Site};
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Intervention, Model, NameFilter, Positions, Run,
@@ -48,7 +49,7 @@ fn changed(model: &Model, ids: &[i64], site: &Site, source: &ActivationCache) ->
     let indexed = site.component.is_of_heads();
     let mut own = ActivationCache::default();
     own.insert(hook, source.get(hook)?.shallow_clone());
-    if let (Some(query), Some(key)) = (site.position, site.source) {
+    if let (Some(query), Some(key)) = (site.position, site.key_position) {
         // One entry of the pattern: all others stay as they are in this run.
         let (_, here) =
             no_grad(|| model.run_with_cache(&model.ids(&[ids.to_vec()])?, NameFilter::hooks(&[hook])))?;
