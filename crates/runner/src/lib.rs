@@ -23,8 +23,8 @@ mod kv_prefix;
 mod load;
 mod model;
 mod panics;
-mod text;
 mod tap;
+mod text;
 mod tokenizer;
 pub mod weights;
 
@@ -45,7 +45,7 @@ pub use kv_cache::KvCache;
 pub use kv_prefix::KvPrefix;
 pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
 pub use model::Model;
-pub use text::{read_text, without_bom};
 pub use tap::{Edit, Edited};
+pub use text::{read_text, without_bom};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

@@ -43,7 +43,7 @@ impl PromptArgs {
     pub fn text(&self) -> Result<String> {
         match (&self.prompt, &self.prompt_file) {
             (Some(text), _) => Ok(text.clone()),
-            (None, Some(path)) => read_text(Path::new(path)),
+            (None, Some(path)) => Ok(read_text(Path::new(path))?),
             (None, None) => bail!("there is no prompt\nhint: --prompt TEXT or --prompt-file FILE gives one"),
         }
     }

@@ -62,8 +62,11 @@ fn write(drawing: &Drawing, folder: &Path) -> Result<PathBuf> {
 /// The figures that are in a run's folder.
 pub fn drawn(folder: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder.join(FOLDER)) else { return Vec::new() };
-    let mut paths: Vec<PathBuf> =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "png")).collect();
+    let mut paths: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|end| end == "png"))
+        .collect();
     paths.sort();
     paths
 }

@@ -1,7 +1,8 @@
 //! The slow, obvious sweep: for every site and pair one whole run from the tokens, with one intervention. It shares nothing with
 //! the engine but the forward pass and what an intervention is.
 
-use refrain_patching::sweep::{Change, Settings};
+use refrain_patching::Change;
+use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Pair, Site};
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Intervention, Model, NameFilter, Positions, Run,
