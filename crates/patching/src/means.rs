@@ -1,6 +1,6 @@
 //! Means of activations over the clean prompts of a task, for mean ablation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refrain_runner::{ActivationCache, Axes, Hook, Model, NameFilter, Run};
 use tch::{Kind, Tensor, no_grad};
@@ -42,7 +42,9 @@ impl Means {
                 pairs[other].clean.len()
             )));
         }
-        let names = NameFilter::hooks(hooks);
+        // A head's z and its result have one hook between them, which counts once.
+        let hooks: BTreeSet<Hook> = hooks.iter().copied().collect();
+        let names = NameFilter::hooks(&hooks.iter().copied().collect::<Vec<_>>());
         let mut sums: BTreeMap<Hook, Tensor> = BTreeMap::new();
         let mut count = 0.0;
         for batch in batches(pairs, rows)? {
@@ -54,7 +56,7 @@ impl Means {
                 ..Run::default()
             };
             let cache = no_grad(|| model.run(&model.ids(&ids)?, run))?.cache;
-            for hook in hooks {
+            for hook in &hooks {
                 let over: &[i64] = if pooled { &[0, 1] } else { &[0] };
                 let sum = cache.get(*hook)?.f_sum_dim_intlist(over, true, Kind::Double)?;
                 let sum = match sums.get(hook) {

@@ -237,6 +237,30 @@ fn the_budget_and_the_workers_change_no_number() -> Result {
     Ok(())
 }
 
+/// z and result of a head are changed at one hook: asked for together, its mean is still the mean.
+#[test]
+fn a_component_is_scored_alike_alone_and_beside_others() -> Result {
+    let model = golden::model("llama-gqa", Kind::Double)?;
+    let pairs = [pair(&model, 0), pair(&model, 1)];
+    for change in [Change::Mean { pooled: false }, Change::Mean { pooled: true }, Change::Zero] {
+        let of = |components: &[Component]| -> Result<Vec<(Site, Vec<f64>)>> {
+            let found = sweep(&model, &pairs, settings(components, change))?;
+            let mut z: Vec<_> = found.iter().flat_map(by_site).collect();
+            z.retain(|(site, _)| site.component == Component::Z);
+            z.sort_by_key(|(site, _)| *site);
+            Ok(z)
+        };
+        let (alone, beside) = (of(&[Component::Z])?, of(&[Component::Z, Component::Result])?);
+        assert_eq!(alone.len(), model.heads().len());
+        for ((site, alone), (same, beside)) in alone.iter().zip(&beside) {
+            assert_eq!(site, same);
+            let far = alone.iter().zip(beside).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(far < 1e-12, "{change:?} {site:?}: {alone:?} is not {beside:?}");
+        }
+    }
+    Ok(())
+}
+
 /// What goes wrong in the caller's hands comes back as it is, and nothing is handed over after it.
 #[test]
 fn the_callers_error_comes_back_as_it_is() -> Result {
