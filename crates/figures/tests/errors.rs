@@ -47,7 +47,8 @@ fn a_missing_column_is_named() {
                 let Err(error) = (figure.draw)(&less, &About::default()) else { continue };
                 let text = error.to_string();
                 assert!(matches!(&error, Error::MissingColumn { column, .. } if *column == field), "{text}");
-                let says = text.contains(&format!("`{}`", figure.name)) && text.contains(&format!("`{table}`"));
+                let says =
+                    text.contains(&format!("`{}`", figure.name)) && text.contains(&format!("`{table}`"));
                 assert!(says && text.contains("hint:"), "{text}");
                 *read.entry((figure.name, *table)).or_insert(0) += 1;
             }
@@ -75,8 +76,11 @@ fn a_missing_or_empty_table_is_named() {
     let all = tables();
     for figure in FIGURES {
         for table in figure.tables {
-            let less: Tables =
-                all.names().filter(|n| n != table).map(|n| (n.to_owned(), all.get(n).unwrap().clone())).collect();
+            let less: Tables = all
+                .names()
+                .filter(|n| n != table)
+                .map(|n| (n.to_owned(), all.get(n).unwrap().clone()))
+                .collect();
             assert!(!figure.has_tables(&less) && figure.has_tables(&all));
             let error = (figure.draw)(&less, &About::default()).unwrap_err();
             assert!(matches!(&error, Error::MissingTable { table: t, .. } if t == table), "{error}");

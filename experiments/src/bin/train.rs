@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use refrain_experiments::cli;
 use refrain_experiments::disk::{read_table, write_atomically};
 use refrain_experiments::training::{Progress, Settings, evaluate, train};
-use refrain_figures::About;
+use refrain_figures::{About, Figure, Tables};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -90,9 +90,12 @@ fn run() -> Result<String> {
 fn draw(out: &Path, seed: u64) -> Result<()> {
     let table = read_table(&out.join("training_loss.parquet"))?;
     let about = About { model: "microworld".into(), seed: Some(seed), ..About::default() };
-    let drawing = refrain_figures::training(&table, &about)?;
-    write_atomically(&out.join("figures/training.svg"), drawing.svg()?.as_bytes())?;
-    write_atomically(&out.join("figures/training.png"), &drawing.png()?)
+    let figure = Figure::find("training").context("the registry has no figure of training")?;
+    for drawing in (figure.draw)(&Tables::new().with("training_loss", table), &about)? {
+        write_atomically(&out.join(format!("figures/{}.svg", drawing.name())), drawing.svg()?.as_bytes())?;
+        write_atomically(&out.join(format!("figures/{}.png", drawing.name())), &drawing.png()?)?;
+    }
+    Ok(())
 }
 
 /// One line of what a step measured; none if it measured nothing.

@@ -4,55 +4,49 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rayon::prelude::*;
-use refrain_figures::{About, Drawing, Error};
+use refrain_figures::{About, Drawing, FIGURES, Figure};
 
 use super::Tables;
 use super::settings::Settings;
 use crate::disk::write_atomically;
 
-type Draw<'a> = Box<dyn Fn() -> Result<Drawing, Error> + Send + Sync + 'a>;
-
-/// Draws every figure as SVG and PNG into `folder`; returns the PNGs' paths.
+/// Draws every figure that the run has the tables for, as SVG and PNG, into `folder`; returns the PNGs' paths.
 ///
 /// # Errors
 /// If a figure cannot be drawn or written.
 pub fn draw(tables: &Tables, model: &str, settings: &Settings, folder: &Path) -> Result<Vec<PathBuf>> {
     let about = About { model: model.to_owned(), seed: Some(settings.seed), ..About::default() };
-    let heads = About { prompts: Some(settings.trials), ..about.clone() };
-    let Tables { head_scores, count_sweep, entropy_trace, perplexity } = tables;
-    let figures: Vec<(&str, Draw<'_>)> = vec![
-        ("head_heat_map", Box::new(|| refrain_figures::head_heat_map(head_scores, &heads))),
-        ("response_length", Box::new(|| refrain_figures::response_length(count_sweep, &about))),
-        ("entropy_trace", Box::new(|| refrain_figures::entropy_trace(entropy_trace, &about))),
-        ("toxicity_trace", Box::new(|| refrain_figures::toxicity_trace(entropy_trace, &about))),
-        ("control", Box::new(|| refrain_figures::control(count_sweep, &about))),
-        ("perplexity", Box::new(|| refrain_figures::perplexity(perplexity, &about))),
-        (
-            "entropy_under_intervention",
-            Box::new(|| refrain_figures::entropy_under_intervention(entropy_trace, &about)),
-        ),
-    ];
-    let write = |(name, draw): &(&str, Draw<'_>)| -> Result<Option<PathBuf>> {
-        let drawn = || -> Result<(String, Vec<u8>), Error> {
-            let drawing = draw()?;
-            Ok((drawing.svg()?, drawing.png()?))
-        };
-        let (svg, png) = match drawn() {
-            Ok(drawn) => drawn,
+    let tables: refrain_figures::Tables = [
+        ("head_scores", &tables.head_scores),
+        ("count_sweep", &tables.count_sweep),
+        ("entropy_trace", &tables.entropy_trace),
+        ("perplexity", &tables.perplexity),
+    ]
+    .into_iter()
+    .map(|(name, table)| (name, table.clone()))
+    .collect();
+    let figures: Vec<&Figure> = FIGURES.iter().filter(|figure| figure.has_tables(&tables)).collect();
+    let write = |figure: &&Figure| -> Result<Vec<PathBuf>> {
+        let drawings = match (figure.draw)(&tables, &about) {
+            Ok(drawings) => drawings,
             // A run without interventions, say, has nothing to show in some figures.
-            Err(error @ Error::NothingToDraw { .. }) => {
+            Err(error) if error.is_nothing_to_draw() => {
                 if !settings.quiet {
-                    eprintln!("no figure {name}: {error}");
+                    eprintln!("no figure {}: {error}", figure.name);
                 }
-                return Ok(None);
+                return Ok(Vec::new());
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot draw {name}")),
+            Err(error) => return Err(error).with_context(|| format!("cannot draw {}", figure.name)),
         };
-        write_atomically(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
-        let path = folder.join(format!("{name}.png"));
-        write_atomically(&path, &png)?;
-        Ok(Some(path))
+        let file = |drawing: &Drawing| -> Result<PathBuf> {
+            let name = drawing.name();
+            write_atomically(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
+            let path = folder.join(format!("{name}.png"));
+            write_atomically(&path, &drawing.png()?)?;
+            Ok(path)
+        };
+        drawings.iter().map(file).collect()
     };
-    let drawn: Vec<Option<PathBuf>> = figures.par_iter().map(write).collect::<Result<_>>()?;
+    let drawn: Vec<Vec<PathBuf>> = figures.par_iter().map(write).collect::<Result<_>>()?;
     Ok(drawn.into_iter().flatten().collect())
 }

@@ -89,7 +89,9 @@ impl Page {
             }
             self.key(key, x, self.top - LEGEND * 0.36);
             // A reason may be longer than the page is wide.
-            for (i, line) in wrap(label, LEGEND, false, self.width - MARGIN - x - sign).into_iter().enumerate() {
+            for (i, line) in
+                wrap(label, LEGEND, false, self.width - MARGIN - x - sign).into_iter().enumerate()
+            {
                 self.top += if i > 0 { LEGEND + 4.0 } else { 0.0 };
                 self.canvas.text(Text { at: (x + sign, self.top), text: line, ..text.clone() });
             }
@@ -129,14 +131,19 @@ impl Page {
         }
     }
 
-    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the figure's,
-    /// and, where it gives several, what tells them apart.
+    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the
+    /// figure's, and, where it gives several, what tells them apart.
     pub(crate) fn finish(mut self, name: &[&str], bottom: f64, footnotes: &[String]) -> Drawing {
         self.top = bottom + 2.0;
         for note in footnotes.iter().filter(|note| !note.is_empty()) {
             self.lines(note);
         }
-        let name = name.iter().filter(|part| !part.is_empty()).map(|part| file_part(part)).collect::<Vec<_>>().join(".");
+        let name = name
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| file_part(part))
+            .collect::<Vec<_>>()
+            .join(".");
         Drawing { name, width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
     }
 }

@@ -40,7 +40,8 @@ impl Counts {
         let (condition, pool, quantity) =
             (table.text("condition")?, table.text("pool")?, table.text("quantity")?);
         let (n, score) = (table.number("n")?, table.number("value")?);
-        let (low, high, bound) = (table.number("ci_low")?, table.number("ci_high")?, table.flag("lower_bound")?);
+        let (low, high, bound) =
+            (table.number("ci_low")?, table.number("ci_high")?, table.flag("lower_bound")?);
         let (items, runs) = (table.number("n_items")?, table.number("n_runs")?);
         let mut rows = Vec::new();
         for row in 0..table.rows() {
