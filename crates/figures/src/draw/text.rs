@@ -140,18 +140,6 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
     }
 }
 
-/// A share of 0 to 1 in per cent, rounded so that only none is 0 % and only all is 100 %.
-pub(crate) fn percent(share: f64) -> String {
-    let rounded = (share * 100.0).round();
-    if share > 0.0 && rounded < 1.0 {
-        "<1%".to_owned()
-    } else if share < 1.0 && rounded > 99.0 {
-        ">99%".to_owned()
-    } else {
-        format!("{rounded:.0}%")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
