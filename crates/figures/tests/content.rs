@@ -137,7 +137,7 @@ fn bars_are_the_strongest_with_their_values() {
     let drawings = draw("top_edges", &Tables::new().with("edge_scores", scores::edge_scores())).unwrap();
     assert_eq!(drawings.len(), 2);
     expect(&drawings[0], &["20 of 119 edges", "32 prompts", "effect on logit difference", "Not ranked: 1 "]);
-    expect(&drawings[1], &["Composition: the strongest edges", "L0H0 → "]);
+    expect(&drawings[1], &["Composition: the strongest edges", " → L"]);
     let ranked = draw("top_heads", &heads(&[head(0, Some(-0.8)), head(1, Some(0.4))])).unwrap().remove(0);
     let names: Vec<String> =
         texts(&ranked.svg().unwrap()).into_iter().map(|t| t.text).filter(|t| t.starts_with("L0H")).collect();
@@ -193,7 +193,7 @@ fn outcomes_are_stacked_by_their_shares() {
     };
     let (clean, looped) = (height("#009E73"), height("#D55E00"));
     assert!((clean / looped - 2.0).abs() < 0.05, "{clean} to {looped}");
-    assert_eq!(looped, height("#E69F00"));
+    assert!((looped - height("#E69F00")).abs() <= 1.0);
     let full = draw("outcomes", &repetition(&CONDITIONS, &repetition::counted(&CONDITIONS, 9))).unwrap();
     expect(&full[0], &["no intervention", "log, induction heads", "constant, random set 2", "512"]);
 }
@@ -257,7 +257,7 @@ fn control_and_perplexity_draw_the_tables_numbers() {
             "26.48",
             "26.93",
             "log, induction heads",
-            "control: as many random heads",
+            "control: random sets of the same size",
         ],
     );
     assert!(!has(&perplexity, "52.96"), "single texts are not the pool");

@@ -1,4 +1,5 @@
-//! What every figure promises, checked on made-up runs: nothing clipped, nothing over another text, one table one picture.
+//! What every figure promises, checked on made-up runs: nothing clipped, nothing over another text, one table one
+//! picture.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
 
@@ -130,6 +131,6 @@ fn the_caption_comes_from_the_metadata() {
         About { model: "made-up-model".into(), task: "induction".into(), seed: Some(7), note: String::new() };
     assert_eq!(about, expected);
     let drawing = (Figure::find("training").unwrap().draw)(&tables, &about).unwrap().remove(0);
-    assert!(svg::has(&drawing, "made-up-model  ·  task induction  ·  seed 7"));
+    assert!(svg::has(&drawing, "made-up-model · task induction · seed 7"));
     assert_eq!(attribute(&drawing.svg().unwrap(), "width").unwrap(), drawing.size().0.to_string());
 }

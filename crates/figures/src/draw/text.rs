@@ -77,8 +77,8 @@ pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     font.box_size(text).map_or(guess, |(w, _)| f64::from(w)) * size / EM
 }
 
-/// Breaks `text` at spaces into lines no wider than `limit`; a word that is wider itself, such as a model's long name, is
-/// broken where the line is full.
+/// Breaks `text` at spaces into lines no wider than `limit`; a word that is wider itself, such as a model's long
+/// name, is broken where the line is full.
 pub(crate) fn wrap(text: &str, size: f64, bold: bool, limit: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -137,18 +137,6 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
         Some(rest) if rest.chars().all(|c| c == '0' || c == '.') => rest.to_owned(),
         Some(rest) => format!("−{rest}"),
         None => plain,
-    }
-}
-
-/// A share of 0 to 1 in per cent, rounded so that only none is 0 % and only all is 100 %.
-pub(crate) fn percent(share: f64) -> String {
-    let rounded = (share * 100.0).round();
-    if share > 0.0 && rounded < 1.0 {
-        "<1%".to_owned()
-    } else if share < 1.0 && rounded > 99.0 {
-        ">99%".to_owned()
-    } else {
-        format!("{rounded:.0}%")
     }
 }
 

@@ -16,8 +16,8 @@ use crate::read::tables::Tables;
 
 const NAME: &str = "head_positions";
 
-/// Above, by layer and position, the strongest head of each layer there; below, the layer of the strongest place of all,
-/// by head and position, or, of single entries of the pattern, that head's by query and key.
+/// Above, by layer and position, the strongest head of each layer there; below, the layer of the strongest place of
+/// all, by head and position, or, of single entries of the pattern, that head's by query and key.
 pub(crate) const FIGURE: Figure = Figure {
     name: NAME,
     doc: "Scores by position: each layer's strongest head at each token, and the heads of the strongest layer",

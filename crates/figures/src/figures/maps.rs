@@ -45,7 +45,8 @@ fn strongest(group: &Group) -> String {
     top.map_or(String::new(), |(name, at)| format!("strongest: {name} ({})", significant(at)))
 }
 
-/// What the signs on maps mean, where there are any: outlines, cut corners and hatching, with the counts and the causes.
+/// What the signs on maps mean, where there are any: outlines, cut corners and hatching, with the counts and the
+/// causes.
 pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cells: u64) {
     let scores = || groups.iter().flat_map(|g| &g.scores);
     let mut entries = Vec::new();

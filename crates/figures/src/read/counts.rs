@@ -29,7 +29,6 @@ pub(crate) struct Count {
 #[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) rows: Vec<Count>,
-    pub(crate) conditions: Conditions,
 }
 
 impl Counts {
@@ -63,7 +62,7 @@ impl Counts {
                 runs: index(&runs, row).unwrap_or(0),
             });
         }
-        Ok(Self { rows, conditions })
+        Ok(Self { rows })
     }
 
     /// The rows of a quantity that have a value, of a pool (empty: all pools), by condition and N.

@@ -7,7 +7,7 @@ use crate::draw::estimate::Estimate;
 use crate::draw::ramp::Ramp;
 use crate::error::Error;
 use crate::read::columns::{Table, index, label, value};
-use crate::read::measures::{Measure, Measures};
+use crate::read::measures::Measure;
 use crate::read::tables::Tables;
 
 /// Where a score was taken.

@@ -83,7 +83,7 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
             direction: denoising,
             ..measured(effect * 0.9)
         });
-        if effect.abs() > 0.025 {
+        if effect.abs() > 0.025 || unmeasured {
             // Confirmed exactly, the strongest only.
             rows.push(Row {
                 method: "activation-patching",
