@@ -73,7 +73,10 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let mut legend =
         vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
     if controls {
-        legend.push((Key::Open(Marker::Circle, CONTROL_GREY), "control: random sets of the same size".to_owned()));
+        legend.push((
+            Key::Open(Marker::Circle, CONTROL_GREY),
+            "control: random sets of the same size".to_owned(),
+        ));
     }
     page.legend(&legend);
     let per_row = if panels.len() == 1 { 1 } else { 2 };

@@ -64,7 +64,10 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let mut legend =
         vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
     if rows.iter().any(|r| matches!(r.sign, Sign::Open(_))) {
-        legend.push((Key::Open(Marker::Circle, CONTROL_GREY), "control: random sets of the same size".to_owned()));
+        legend.push((
+            Key::Open(Marker::Circle, CONTROL_GREY),
+            "control: random sets of the same size".to_owned(),
+        ));
     }
     if reference.is_some() {
         legend.push((Key::Rule, "no intervention".to_owned()));
