@@ -52,7 +52,7 @@ run is changed. Writes Parquet tables and heat maps, and prints the strongest si
 when it is started again.
 
 Tasks of random tokens corrupt the token that is to be copied: they show the heads that copy it, not those that attend to the \
-previous token.";
+previous token. `--corruption match` and `copies` show those, too.";
     const EXAMPLES: &'static str =
         "  score-heads --task induction --method activation-patching,atp-star,detectors
   score-heads --task pairs.jsonl --component z,mlp_out --by-position
@@ -192,7 +192,7 @@ fn pairs(lab: &Lab<Settings>, random_tokens: &[i64]) -> Result<(String, Vec<Pair
     let wanted = settings.pairs.map(Count::get);
     if let Some(task) = settings.named_task()? {
         let language = Language { candidates: random_tokens, bos: arch.bos, tokenizer, window: arch.n_ctx };
-        return Ok((task.name().to_owned(), task.pairs(&language, wanted.unwrap_or(PAIRS), common.seed)?));
+        return Ok((task.name().to_owned(), task.corrupted_pairs(&language, settings.corruption.unwrap_or_default(), wanted.unwrap_or(PAIRS), common.seed)?));
     }
     let path = Path::new(&settings.task);
     let mut pairs = Reader { tokenizer, n_vocab: arch.n_vocab, window: arch.n_ctx }.read(path)?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use refrain_patching::{Component, Direction, Method, Metric, Task};
+use refrain_patching::{Component, Corruption, Direction, Method, Metric, Task};
 use refrain_runner::Head;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,11 @@ pub struct Settings {
     #[arg(long, value_name = "D", help_heading = "Task")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<Count>,
+
+    /// What the corrupted prompts of copy, induction and repetition have other tokens for [default: value]
+    #[arg(long, value_name = "WHAT", value_parser = choice(documented::<Corruption>), help_heading = "Task")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corruption: Option<Corruption>,
 
     /// How to score
     #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = choice(|method: Method| method.info().doc), default_values_t = [Method::ActivationPatching], help_heading = "Scores")]
@@ -168,6 +173,10 @@ impl Settings {
             ensure!(has(&is_verifiable), "--verify is for estimates: {}", names.join(", "));
             ensure!(self.verify.is_some_and(|share| share.get() > 0.0), "--verify must be more than 0");
         }
+        ensure!(
+            self.corruption.is_none() || self.named_task()?.is_some_and(Task::is_of_tokens),
+            "--corruption is for the tasks of random tokens: copy, induction and repetition"
+        );
         match self.named_task()? {
             Some(task) if !task.is_of_tokens() && self.length.is_some() => {
                 bail!("--length is for tasks of random tokens, and `{task}` is text")

@@ -1,6 +1,7 @@
 //! Tasks that pairs of prompts are drawn from, or read from a file.
 
 mod copy;
+mod corruption;
 mod greater_than;
 mod ioi;
 pub mod jsonl;
@@ -24,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::pair::Pair;
 
 pub use copy::CopyTask;
+pub use corruption::Corruption;
 pub use greater_than::GreaterThan;
 pub use ioi::Ioi;
 pub use repeated::{Repeated, induction_pair};
@@ -108,6 +110,23 @@ impl Task {
     /// # Errors
     /// [`Error::Input`] if the vocabulary or the tokenizer does not suffice, or a prompt does not fit the window.
     pub fn pairs(self, language: &Language<'_>, count: usize, seed: u64) -> Result<Vec<Pair>> {
+        self.corrupted_pairs(language, Corruption::Value, count, seed)
+    }
+
+    /// The same with another corruption, for the tasks of random tokens; the clean prompts are the same.
+    ///
+    /// # Errors
+    /// As [`Task::pairs`]; [`Error::Input`] for a task of text with a corruption of its own.
+    pub fn corrupted_pairs(
+        self,
+        language: &Language<'_>,
+        corruption: Corruption,
+        count: usize,
+        seed: u64,
+    ) -> Result<Vec<Pair>> {
+        if corruption != Corruption::Value && !self.is_of_tokens() {
+            return Err(Error::Input(format!("the task `{self}` has a corruption of its own, and not `{corruption}`")));
+        }
         let Language { candidates, bos, .. } = *language;
         // Before anything of that size is made.
         if let Task::Repetition { length, depth } = self
@@ -148,7 +167,13 @@ impl Task {
         };
         let mut pairs = Vec::with_capacity(count);
         for index in 0..count {
-            let pair = draw(&mut rng(seed, &format!("task/{}/{index}", self.name())))?;
+            let mut rng = rng(seed, &format!("task/{}/{index}", self.name()));
+            let last = match self {
+                Task::Induction { length } | Task::Repetition { length, .. } => length / 2,
+                _ => 1,
+            };
+            let from = usize::from(bos.is_some());
+            let pair = corruption.apply(draw(&mut rng)?, candidates, (from, last), &mut rng)?;
             let length = pair.clean.len();
             if length > language.window {
                 let hint = if self.is_of_tokens() { "\nhint: choose a smaller length or depth" } else { "" };
