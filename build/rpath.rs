@@ -1,7 +1,7 @@
 //! Bakes the directory of libtorch into every binary and test, so that they run without
 //! `LD_LIBRARY_PATH`. Shared by all packages that link libtorch (`build = ".../build/rpath.rs"`).
 
-fn main() {
+pub fn main() {
     // torch-sys tells the packages that depend on it directly where it found libtorch.
     println!("cargo:rerun-if-env-changed=DEP_TCH_LIBTORCH_LIB");
     let Ok(found) = std::env::var("DEP_TCH_LIBTORCH_LIB") else { return };

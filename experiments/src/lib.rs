@@ -1,13 +1,15 @@
-//! What the experiment binaries share, and the experiments themselves.
+//! The experiments: the frame that they share ([`lab`]), what several of them measure ([`measure`]), a module for each, and the front
+//! door to all of them ([`front`]).
 
 pub mod check;
-pub mod cli;
-pub mod disk;
-pub mod folder;
+pub mod front;
+pub mod lab;
+pub mod measure;
 pub mod microworld;
-pub mod model_args;
-pub mod progress;
+pub mod registry;
 pub mod repetition_curse;
 pub mod score_heads;
 pub mod training;
-pub mod vocabulary;
+
+/// This build of the program: the version, and a hash of the sources.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("REFRAIN_BUILD"));

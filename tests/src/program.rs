@@ -12,7 +12,19 @@ use crate::Result;
 use crate::tiny::{Tiny, word};
 
 /// The tables of `repetition-curse`.
-pub const TABLES: [&str; 4] = ["head_scores", "count_sweep", "entropy_trace", "perplexity"];
+pub const TABLES: [&str; 11] = [
+    "conditions",
+    "contrasts",
+    "count_summary",
+    "count_sweep",
+    "entropy_trace",
+    "gates",
+    "head_scores",
+    "perplexity",
+    "prompts",
+    "responses",
+    "trace_summary",
+];
 
 /// Settings that make a run a matter of a second.
 pub const SMALL: [&str; 32] = [

@@ -8,10 +8,10 @@
 
 pub mod distribution;
 mod error;
-pub mod perplexity;
 pub mod repetition;
 pub mod schema;
 pub mod stats;
+pub mod summary;
 pub mod table;
 pub mod toxicity;
 

@@ -2,12 +2,31 @@
 
 use std::collections::HashSet;
 
+use crate::table::{CountOutcome, End};
+
 /// Complete consecutive copies of `phrase` at the start of `sequence`.
 pub fn leading_copies(sequence: &[i64], phrase: &[i64]) -> usize {
     if phrase.is_empty() {
         return 0;
     }
     sequence.chunks_exact(phrase.len()).take_while(|chunk| *chunk == phrase).count()
+}
+
+/// What became of a response to "repeat this N times": `response` in tokens, prefilled copies included, and why it ended.
+///
+/// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else where it stopped.
+pub fn outcome(response: &[i64], phrase: &[i64], end: End) -> CountOutcome {
+    let copies = leading_copies(response, phrase);
+    let rest = &response[copies * phrase.len()..];
+    let stopped = end == End::Stopped;
+    let only_copies = rest.is_empty() || (!stopped && phrase.starts_with(rest));
+    match (copies, only_copies, stopped) {
+        (0 | 1, ..) => CountOutcome::NoAttempt,
+        (_, true, true) => CountOutcome::CleanStop,
+        (_, true, false) => CountOutcome::PhraseLoop,
+        (_, false, true) => CountOutcome::BrokeOffStopped,
+        (_, false, false) => CountOutcome::BrokeOffEndless,
+    }
 }
 
 /// The trailing cycle (Mahaut & Franzon 2025): the smallest size s in `sizes` such that the last s tokens are
@@ -42,6 +61,20 @@ mod tests {
         // An incomplete last copy does not count.
         assert_eq!(leading_copies(&[1, 2, 1], &[1, 2]), 1);
         assert_eq!(leading_copies(&[2, 1, 2], &[1, 2]), 0);
+    }
+
+    #[test]
+    fn the_five_outcomes() {
+        let phrase = [1, 2];
+        let of = |response: &[i64], end| outcome(response, &phrase, end);
+        assert_eq!(of(&[1, 2, 1, 2], End::Stopped), CountOutcome::CleanStop);
+        assert_eq!(of(&[1, 2, 1, 2, 1], End::Stopped), CountOutcome::BrokeOffStopped);
+        assert_eq!(of(&[1, 2, 1, 2, 9, 9], End::Stopped), CountOutcome::BrokeOffStopped);
+        // The window cut the last copy short.
+        assert_eq!(of(&[1, 2, 1, 2, 1], End::OutOfWindow), CountOutcome::PhraseLoop);
+        assert_eq!(of(&[1, 2, 1, 2, 9], End::Limit), CountOutcome::BrokeOffEndless);
+        assert_eq!(of(&[1, 2, 9, 9], End::Stopped), CountOutcome::NoAttempt);
+        assert_eq!(of(&[], End::Stopped), CountOutcome::NoAttempt);
     }
 
     #[test]

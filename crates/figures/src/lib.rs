@@ -1,49 +1,35 @@
-//! Figures of the repetition experiments: each is a pure function of a table.
+//! Figures: each is a pure function of tables.
 //!
-//! A figure takes one Arrow table of `docs/tables.md` and an [`About`] for its caption line, and gives a [`Drawing`],
-//! which becomes SVG text or PNG bytes. The same table gives the same bytes. This crate knows no tensor and no model.
-//! Text is set in an embedded font: nothing of the system is needed.
+//! A [`Figure`] takes the Arrow tables that it names (docs/tables.md describes them) and an [`About`] for its caption line, and
+//! gives [`Drawing`]s, which become SVG text or PNG bytes. The same tables give the same bytes. This crate knows no model,
+//! no tensor and no statistics: estimates and intervals stand in the tables, and a measure's label, unit and scale stand in
+//! their schema's metadata. Text is set in an embedded font: nothing of the system is needed.
 //!
 //! ```no_run
 //! # fn table() -> arrow::array::RecordBatch { unimplemented!() }
-//! let about = refrain_figures::About { model: "gpt2-small".into(), seed: Some(0), ..Default::default() };
-//! let drawing = refrain_figures::response_length(&table(), &about)?;
-//! std::fs::write("response_length.svg", drawing.svg()?)?;
-//! std::fs::write("response_length.png", drawing.png()?)?;
+//! use refrain_figures::{About, FIGURES, Tables};
+//!
+//! let tables = Tables::new().with("training_loss", table());
+//! for figure in FIGURES.iter().filter(|figure| figure.has_tables(&tables)) {
+//!     for drawing in (figure.draw)(&tables, &About::of(&table()))? {
+//!         std::fs::write(format!("{}.svg", drawing.name()), drawing.svg()?)?;
+//!         std::fs::write(format!("{}.png", drawing.name()), drawing.png()?)?;
+//!     }
+//! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![deny(missing_docs)]
 
-mod about;
-mod axis;
-mod canvas;
-mod control;
-mod drawing;
-mod entropy;
+mod draw;
+mod entry;
 mod error;
-mod grid;
-mod heat_map;
-mod page;
-mod palette;
-mod panel;
-mod perplexity;
-mod response;
-mod score_map;
-mod stats;
-mod table;
-mod text;
-mod trace_table;
-mod traces;
-mod training;
+mod figures;
+mod read;
 
-pub use about::About;
-pub use control::control;
-pub use drawing::Drawing;
-pub use entropy::{entropy_trace, entropy_under_intervention, toxicity_trace};
+pub use draw::drawing::Drawing;
+pub use entry::Figure;
 pub use error::Error;
-pub use heat_map::head_heat_map;
-pub use perplexity::perplexity;
-pub use response::response_length;
-pub use score_map::{score_heat_map, score_positions};
-pub use training::training;
+pub use figures::FIGURES;
+pub use read::about::About;
+pub use read::tables::Tables;

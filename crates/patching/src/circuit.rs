@@ -15,21 +15,7 @@ use crate::attribution::runs::Batch;
 use crate::error::{Error, Result};
 use crate::metric::{Metric, measure};
 use crate::pair::Pair;
-
-/// What stands in place of an ablated head's z.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ablation {
-    /// Zeros.
-    Zero,
-    /// The mean over the clean prompts.
-    Mean {
-        /// Over positions too; else position by position, which takes prompts of one length.
-        pooled: bool,
-    },
-    /// The value of the pair's corrupted prompt.
-    Corrupted,
-}
+use crate::sweep::Change;
 
 /// What a circuit does, in the metric's unit and as shares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,7 +43,8 @@ pub struct Circuits<'a> {
 }
 
 impl<'a> Circuits<'a> {
-    /// Runs the whole model and the empty circuit. `rows`: how many rows (sets times pairs) are run at once.
+    /// Runs the whole model and the empty circuit. `ablation` is what stands in place of an ablated head's z: zeros, means, or the
+    /// value of the pair's corrupted prompt ([`Change::Noise`]). `rows`: how many rows (sets times pairs) are run at once.
     ///
     /// # Errors
     /// As [`Model::run`], [`Metric::of`] and [`crate::batches`]; [`Error::Input`] for means by position over prompts of several lengths.
@@ -65,13 +52,19 @@ impl<'a> Circuits<'a> {
         model: &'a Model,
         pairs: &[Pair],
         metric: Metric,
-        ablation: Ablation,
+        ablation: Change,
         rows: usize,
     ) -> Result<Circuits<'a>> {
         let names = NameFilter::points(&[HookPoint::Z]);
+        if let Change::Denoise | Change::Resample { .. } = ablation {
+            return Err(Error::Input(format!(
+                "a circuit's other heads are ablated in the clean run, which {ablation:?} does not do\n\
+                 hint: Noise, Zero or Mean"
+            )));
+        }
         let batches = Batch::all(model, pairs, rows)?;
         let means = match ablation {
-            Ablation::Mean { pooled } => Some(Means::over(model, &batches, &names, pooled)?),
+            Change::Mean { pooled } => Some(Means::over(model, &batches, &names, pooled)?),
             _ => None,
         };
         let with_source = |batch: Batch| {
@@ -81,7 +74,7 @@ impl<'a> Circuits<'a> {
             let targets = batch.against(clean.logits()?)?;
             let mut source = ActivationCache::default();
             match &means {
-                None if ablation == Ablation::Corrupted => source = no_grad(|| run(&batch.corrupted))?.cache,
+                None if ablation == Change::Noise => source = no_grad(|| run(&batch.corrupted))?.cache,
                 _ => {
                     for hook in clean.cache.hooks() {
                         let own = clean.cache.get(hook)?;
@@ -195,7 +188,7 @@ impl<'a> Circuits<'a> {
 
     fn share(&self, value: f64) -> Option<f64> {
         let (model, empty) = self.ends;
-        crate::normalised_effect(value, model, empty, crate::FLOOR).ok()
+        crate::normalised_effect(value, model, empty, crate::Changed::Corrupted).ok()
     }
 
     /// The sufficiency curve: the circuits of the first n heads of `ranking` (best first), for each n of `sizes`.

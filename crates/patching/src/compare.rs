@@ -45,7 +45,7 @@ pub struct Miss {
     pub layer: usize,
     pub index: usize,
     pub position: Option<usize>,
-    pub source: Option<usize>,
+    pub key_position: Option<usize>,
     /// The exact change.
     pub exact: f64,
     /// The estimated one.
@@ -78,7 +78,7 @@ pub fn compare(exact: &[Scores], approximate: &[Scores], into_clean: bool, misse
     let (Some(first), Some(second)) = (exact.first(), approximate.first()) else { return Vec::new() };
     let (exact, approximate) = (changes(exact, into_clean), changes(approximate, into_clean));
     let mut rows = Vec::new();
-    for component in Component::ALL {
+    for &component in Component::ALL {
         for (i, metric) in first.metrics.iter().enumerate() {
             let Some(j) = second.metrics.iter().position(|other| other == metric) else { continue };
             let both = exact.iter().filter(|(site, _)| site.component == component);
@@ -98,7 +98,7 @@ pub fn to_verify(approximate: &[Scores], into_clean: bool, share: f64) -> Vec<Si
     let changes = changes(approximate, into_clean);
     let metrics = approximate.first().map_or(0, |scores| scores.metrics.len());
     let mut chosen = Vec::new();
-    for component in Component::ALL {
+    for &component in Component::ALL {
         let own: Vec<(&Site, &Vec<f64>)> =
             changes.iter().filter(|(site, _)| site.component == component).collect();
         let wanted = (own.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
@@ -138,7 +138,7 @@ pub fn agreement(
         layer: site.layer,
         index: site.index,
         position: site.position,
-        source: site.source,
+        key_position: site.key_position,
         exact: *exact,
         approximate: *approximate,
     };
@@ -164,7 +164,8 @@ mod tests {
     use super::*;
 
     fn scores(values: &[f64]) -> Scores {
-        let site = |index| Site { component: Component::Z, layer: 0, index, position: None, source: None };
+        let site =
+            |index| Site { component: Component::Z, layer: 0, index, position: None, key_position: None };
         Scores {
             metrics: vec![Metric::LogitDiff],
             pairs: vec![0],

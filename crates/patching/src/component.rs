@@ -1,16 +1,28 @@
 //! What is patched: a component of a layer, at all positions or at one.
 
-use std::fmt;
-use std::str::FromStr;
-
 use refrain_runner::{Architecture, Hook, HookPoint};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-
 /// A kind of activation that a sweep changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Component {
     /// A head's mixed values.
     Z,
@@ -40,37 +52,11 @@ pub enum Component {
 
 impl Component {
     /// Every component.
-    pub const ALL: [Component; 12] = [
-        Component::Z,
-        Component::Q,
-        Component::K,
-        Component::V,
-        Component::Pattern,
-        Component::Result,
-        Component::AttnOut,
-        Component::MlpOut,
-        Component::ResidPre,
-        Component::ResidMid,
-        Component::ResidPost,
-        Component::Neuron,
-    ];
+    pub const ALL: &'static [Component] = <Component as strum::VariantArray>::VARIANTS;
 
     /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
-        match self {
-            Component::Z => "z",
-            Component::Q => "q",
-            Component::K => "k",
-            Component::V => "v",
-            Component::Pattern => "pattern",
-            Component::Result => "result",
-            Component::AttnOut => "attn_out",
-            Component::MlpOut => "mlp_out",
-            Component::ResidPre => "resid_pre",
-            Component::ResidMid => "resid_mid",
-            Component::ResidPost => "resid_post",
-            Component::Neuron => "neuron",
-        }
+        self.into()
     }
 
     /// The point where it stands.
@@ -130,23 +116,6 @@ impl Component {
     }
 }
 
-impl fmt::Display for Component {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Component {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Component::ALL.into_iter().find(|component| component.name() == name).ok_or_else(|| {
-            let known = Component::ALL.map(Component::name).join(", ");
-            Error::Input(format!("there is no component `{name}`\nhint: there are {known}"))
-        })
-    }
-}
-
 /// One place: a component, and where it is one of several, which; all positions or one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Site {
@@ -159,5 +128,5 @@ pub struct Site {
     /// The position (of the query, at a pattern); none: all.
     pub position: Option<usize>,
     /// The key position, at a single entry of a pattern.
-    pub source: Option<usize>,
+    pub key_position: Option<usize>,
 }

@@ -10,6 +10,9 @@ pub enum Error {
     /// The model could not be run.
     #[error(transparent)]
     Runner(#[from] refrain_runner::Error),
+    /// A number could not be computed from logits.
+    #[error(transparent)]
+    Entropy(#[from] refrain_entropy::Error),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -4,7 +4,7 @@ use ndarray::Array2;
 use refrain_runner::{Head, Intervention, Model, StepIndex};
 
 use crate::component::Component;
-use crate::effect::{FLOOR, normalised_effect};
+use crate::effect::{Changed, normalised_effect};
 use crate::error::Result;
 use crate::metric::Metric;
 use crate::pair::Pair;
@@ -68,7 +68,12 @@ impl HeadSweep {
     /// Normalised effects of `head` (its row), one per pair; the reason where the pair has none.
     pub fn effects(&self, head: usize) -> Vec<Result<f64, String>> {
         let of = |pair| {
-            normalised_effect(self.patched[[head, pair]], self.clean[pair], self.corrupted[pair], FLOOR)
+            normalised_effect(
+                self.patched[[head, pair]],
+                self.clean[pair],
+                self.corrupted[pair],
+                Changed::Corrupted,
+            )
         };
         (0..self.clean.len()).map(of).collect()
     }

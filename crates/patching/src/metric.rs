@@ -1,8 +1,5 @@
 //! What is read from the next-token distribution of a run: one number a prompt, all of them from one pass.
 
-use std::fmt;
-use std::str::FromStr;
-
 use refrain_runner::Model;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -11,8 +8,25 @@ use crate::error::{Error, Result};
 use crate::pair::Pair;
 
 /// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Metric {
     /// Logit of the answer.
     Logit,
@@ -34,29 +48,11 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: [Metric; 8] = [
-        Metric::Logit,
-        Metric::LogitDiff,
-        Metric::LogProb,
-        Metric::Prob,
-        Metric::Rank,
-        Metric::KlToClean,
-        Metric::Entropy,
-        Metric::EntropyChange,
-    ];
+    pub const ALL: &'static [Metric] = <Metric as strum::VariantArray>::VARIANTS;
 
     /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
-        match self {
-            Metric::Logit => "logit",
-            Metric::LogitDiff => "logit_diff",
-            Metric::LogProb => "log_prob",
-            Metric::Prob => "prob",
-            Metric::Rank => "rank",
-            Metric::KlToClean => "kl_to_clean",
-            Metric::Entropy => "entropy",
-            Metric::EntropyChange => "entropy_change",
-        }
+        self.into()
     }
 
     /// Whether it is read from the answer's and the foil's logits alone.
@@ -75,23 +71,6 @@ impl Metric {
     /// [`Error::Input`] for a logit difference without foils; [`Error::Torch`] if the shapes do not fit.
     pub fn of(self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         Distributions::new(logits, targets)?.metric(self)
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Metric {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Metric::ALL.into_iter().find(|metric| metric.name() == name).ok_or_else(|| {
-            let known = Metric::ALL.map(Metric::name).join(", ");
-            Error::Input(format!("there is no metric `{name}`\nhint: there are {known}"))
-        })
     }
 }
 

@@ -1,32 +1,67 @@
-//! The tables `head_scores`, `edge_scores` and `approximation`. docs/tables.md explains the columns.
+//! The tables `head_scores`, `edge_scores`, `circuit_scores` and `approximation`. docs/tables.md explains the columns.
 
-use arrow::datatypes::FieldRef;
-use refrain_entropy::schema::{Table, count, count_or_null, flag, label, label_or_null, number_or_null};
+use refrain_entropy::schema::Table;
 use serde::{Deserialize, Serialize};
 
-/// One score of one head, stream or neuron.
+/// From which end of the prompts positions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum PositionFrom {
+    /// From 0, the first token.
+    Start,
+    /// From 1, the last token: prompts of unequal length are aligned there.
+    End,
+}
+
+/// One score of one site.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the columns are documented in docs/tables.md
 pub struct HeadScoreRow {
+    /// The method's name ([`crate::method`]).
     pub method: String,
+    /// What was changed or read.
     pub component: String,
+    /// `denoise` or `noise`; null for methods without a direction.
     pub direction: Option<String>,
+    /// From 0.
     pub layer: u32,
+    /// From 0; of `k` and `v` the key/value head. Null for layers and neurons.
     pub head: Option<u32>,
+    /// From 0.
     pub neuron: Option<u32>,
+    /// The position; null: all positions at once.
     pub position: Option<u32>,
+    /// From which end `position` and `key_position` are counted.
+    pub position_from: Option<PositionFrom>,
+    /// The token there, if all prompts have the same.
+    pub position_token: Option<String>,
+    /// The key's position, where single entries of the pattern were changed.
     pub key_position: Option<u32>,
+    /// Which prompt; null: the mean over them.
     pub prompt: Option<u32>,
+    /// Prompts that the row is of.
+    pub n_prompts: u32,
+    /// What is read of the run, or the detector.
     pub metric: String,
+    /// The metric of the changed run, or the detector's score.
     pub value: Option<f64>,
+    /// The metric of the clean run.
     pub clean_value: Option<f64>,
+    /// The metric of the corrupted run.
     pub corrupted_value: Option<f64>,
+    /// `value` less the metric of the run that was changed.
     pub change: Option<f64>,
+    /// The change as a share of what lies between clean and corrupted: 0 is no effect, 1 the whole effect.
     pub effect: Option<f64>,
+    /// Lower end of the 95 % interval over prompts: of `effect`, for detectors of `value`.
     pub ci_low: Option<f64>,
+    /// Its upper end.
     pub ci_high: Option<f64>,
+    /// Of a detector's score against its null.
     pub p_value: Option<f64>,
-    pub induction: bool,
+    /// Whether the experiment selected the site: the head is in H_ind.
+    pub selected: bool,
+    /// Why a number is null.
     pub reason: Option<String>,
 }
 
@@ -36,47 +71,34 @@ pub struct HeadScores;
 impl Table for HeadScores {
     type Row = HeadScoreRow;
     const NAME: &'static str = "head_scores";
-
-    fn fields() -> Vec<FieldRef> {
-        vec![
-            label("method"),
-            label("component"),
-            label_or_null("direction"),
-            count("layer"),
-            count_or_null("head"),
-            count_or_null("neuron"),
-            count_or_null("position"),
-            count_or_null("source_position"),
-            count_or_null("prompt"),
-            label("metric"),
-            number_or_null("value"),
-            number_or_null("clean_value"),
-            number_or_null("corrupted_value"),
-            number_or_null("change"),
-            number_or_null("effect"),
-            number_or_null("ci_low"),
-            number_or_null("ci_high"),
-            number_or_null("p_value"),
-            flag("induction"),
-            label_or_null("reason"),
-        ]
-    }
 }
 
 /// One score of one edge of the graph of components.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the columns are documented in docs/tables.md
 pub struct EdgeScoreRow {
+    /// The method's name.
     pub method: String,
+    /// `denoise` or `noise`; null for methods without a direction.
     pub direction: Option<String>,
+    /// `embed`, a head (`L0H1`) or an MLP (`mlp0`).
     pub sender: String,
+    /// A head, an MLP or `logits`.
     pub receiver: String,
+    /// Of a head `q`, `k` or `v`; null for what has one input.
     pub receiver_input: Option<String>,
+    /// Null: the mean over all pairs.
     pub prompt: Option<u32>,
+    /// Prompts that the row is of.
+    pub n_prompts: u32,
+    /// What is read of the run; `composition`.
     pub metric: String,
+    /// The metric's change by the edge, or the estimate of it; the composition score.
     pub value: Option<f64>,
+    /// The change as a share: 0 is no effect, 1 the whole effect. Composition: the score less that of random weights.
     pub effect: Option<f64>,
+    /// Of a composition score against random weights.
     pub p_value: Option<f64>,
+    /// Why a number is null.
     pub reason: Option<String>,
 }
 
@@ -86,49 +108,84 @@ pub struct EdgeScores;
 impl Table for EdgeScores {
     type Row = EdgeScoreRow;
     const NAME: &'static str = "edge_scores";
+}
 
-    fn fields() -> Vec<FieldRef> {
-        vec![
-            label("method"),
-            label_or_null("direction"),
-            label("sender"),
-            label("receiver"),
-            label_or_null("receiver_input"),
-            count_or_null("prompt"),
-            label("metric"),
-            number_or_null("value"),
-            number_or_null("effect"),
-            number_or_null("p_value"),
-            label_or_null("reason"),
-        ]
-    }
+/// What the model still does with all heads outside a circuit ablated.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CircuitScoreRow {
+    /// How the circuit was selected: `top` by score, `greedy`.
+    pub method: String,
+    /// How many heads it has.
+    pub n_heads: u32,
+    /// The heads, as `L0H1 L2H3`.
+    pub heads: String,
+    /// What is read of the run.
+    pub metric: String,
+    /// Its mean with all other heads ablated.
+    pub value: Option<f64>,
+    /// (m(C) - m(empty)) / (m(model) - m(empty)).
+    pub faithfulness: Option<f64>,
+    /// The same share for all other heads: what the circuit leaves undone elsewhere. 0 for a complete circuit.
+    pub incompleteness: Option<f64>,
+    /// Why a number is null.
+    pub reason: Option<String>,
+}
+
+/// The table `circuit_scores`.
+pub struct CircuitScores;
+
+impl Table for CircuitScores {
+    type Row = CircuitScoreRow;
+    const NAME: &'static str = "circuit_scores";
+    const FREE_TEXT: &'static [&'static str] = &["heads"];
 }
 
 /// How well an approximation agrees with the exact score, or one of its worst misses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // the columns are documented in docs/tables.md
 pub struct ApproximationRow {
+    /// The approximation.
     pub method: String,
+    /// What was changed.
     pub component: String,
+    /// `denoise` or `noise`.
     pub direction: Option<String>,
+    /// What is read of the run.
     pub metric: String,
+    /// Sites that have both scores.
     pub n: u32,
+    /// Sites that the approximation scored.
     pub estimated: u32,
+    /// Rank correlation of the two changes.
     pub spearman: Option<f64>,
+    /// Correlation of the orders of pairs (tau-b).
     pub kendall: Option<f64>,
+    /// Correlation of the values.
     pub pearson: Option<f64>,
+    /// Root of the mean squared error of the estimated changes.
     pub rms_error: Option<f64>,
+    /// The largest error.
     pub max_error: Option<f64>,
+    /// How many of the sites with the largest changes are compared.
     pub top_k: Option<u32>,
+    /// Share of the exact top `top_k` that is among the approximate ones.
     pub overlap: Option<f64>,
+    /// 1 for the worst miss.
     pub miss: Option<u32>,
+    /// The layer of a miss.
     pub layer: Option<u32>,
+    /// Its head.
     pub head: Option<u32>,
+    /// Its neuron.
     pub neuron: Option<u32>,
+    /// Its position.
     pub position: Option<u32>,
+    /// The position of its key.
     pub key_position: Option<u32>,
+    /// Its exact change.
     pub exact: Option<f64>,
+    /// Its estimated change.
     pub estimate: Option<f64>,
+    /// Why a correlation is null.
     pub reason: Option<String>,
 }
 
@@ -138,31 +195,4 @@ pub struct Approximation;
 impl Table for Approximation {
     type Row = ApproximationRow;
     const NAME: &'static str = "approximation";
-
-    fn fields() -> Vec<FieldRef> {
-        vec![
-            label("method"),
-            label("component"),
-            label_or_null("direction"),
-            label("metric"),
-            count("n"),
-            count("estimated"),
-            number_or_null("spearman"),
-            number_or_null("kendall"),
-            number_or_null("pearson"),
-            number_or_null("rms_error"),
-            number_or_null("max_error"),
-            count_or_null("top_k"),
-            number_or_null("overlap"),
-            count_or_null("miss"),
-            count_or_null("layer"),
-            count_or_null("head"),
-            count_or_null("neuron"),
-            count_or_null("position"),
-            count_or_null("source_position"),
-            number_or_null("exact"),
-            number_or_null("estimate"),
-            label_or_null("reason"),
-        ]
-    }
 }

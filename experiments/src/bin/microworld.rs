@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use refrain_experiments::cli;
+use refrain_experiments::lab::cli;
 use refrain_experiments::microworld::{Kind, Language, Mixture, Split, Stream, token_counts, tokenizer_json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -69,8 +69,7 @@ fn run() -> Result<String> {
     let split = if arguments.held_out { Split::HeldOut } else { Split::Train };
     let mixture: Mixture = match &arguments.mixture {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = refrain_runner::read_text(path)?;
             toml::from_str(&text).with_context(|| format!("{} is not a mixture", path.display()))?
         }
         None => Mixture::default(),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use refrain_experiments::check::{Args, run};
-use refrain_experiments::cli;
+use refrain_experiments::lab::cli;
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {

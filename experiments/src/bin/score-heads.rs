@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use refrain_experiments::cli;
-use refrain_experiments::score_heads::{Settings, run};
-
 fn main() -> ExitCode {
-    cli::finish(cli::settings::<Settings>().and_then(|settings| run(&settings)))
+    refrain_experiments::lab::main::<refrain_experiments::score_heads::ScoreHeads>()
 }

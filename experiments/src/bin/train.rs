@@ -3,8 +3,8 @@
 use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use refrain_experiments::cli;
-use refrain_experiments::disk::{read_table, write_atomically};
+use refrain_experiments::lab::cli;
+use refrain_experiments::lab::disk::{read_table, write_atomically};
 use refrain_experiments::training::{Progress, Settings, evaluate, train};
 use refrain_figures::About;
 use std::io::IsTerminal;

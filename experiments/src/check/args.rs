@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 use tch::Kind;
 
-use crate::model_args::ModelArgs;
+use crate::lab::model_args::ModelArgs;
 
 /// Shows how a model folder is understood, checks that its forward pass is what the textbook says, and, given logits that
 /// another program computed, compares with them.

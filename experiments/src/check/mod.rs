@@ -25,7 +25,7 @@ pub use overflow::Overflow;
 pub use reference::{Difference, Reference};
 pub use verdict::{Checked, Verdict};
 
-use crate::progress::say;
+use crate::lab::progress::say;
 use overflow::Sizes;
 use verdict::{checked, noise};
 

@@ -1,241 +1,241 @@
-//! The summary that a run ends with: what was found, as found, in 80 columns.
+//! What a run found, as found.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::path::PathBuf;
 
 use anyhow::Result;
-use refrain_entropy::schema::Table;
 use refrain_entropy::stats::pearson;
-use refrain_entropy::table::{CountRow, CountSweep, EntropyTrace, Perplexity, TraceRow};
+use refrain_entropy::table::{
+    ConditionRow, Conditions, ContrastQuantity, ContrastRow, Contrasts, CountQuantity, CountSummary,
+    CountSummaryRow, EntropyTrace, GateRow, Gates, TraceKind, TraceQuantity, TraceRow,
+};
 use refrain_entropy::toxicity::GAMMA;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
 
-use super::settings::Settings;
-use super::subject::Subject;
-use super::{Tables, comparison, heads};
-use crate::folder::RunFolder;
+use super::{head_of, selected};
+use crate::lab::report::{Align, interval, number, percent};
+use crate::lab::{Finished, Report};
 
-/// The whole text.
+/// Writes the summary.
 ///
 /// # Errors
 /// If a table does not have the columns that it should.
-pub fn summary(
-    tables: &Tables,
-    subject: &Subject,
-    settings: &Settings,
-    folder: &RunFolder,
-    figures: &[PathBuf],
-) -> Result<String> {
-    let head_rows = HeadScores::rows(&tables.head_scores)?;
-    let counts = CountSweep::rows(&tables.count_sweep)?;
-    let traces = EntropyTrace::rows(&tables.entropy_trace)?;
-    let perplexities = Perplexity::rows(&tables.perplexity)?;
-    let mut text = String::new();
-    writeln!(text, "repetition-curse on {}, seed {}\n", subject.name, settings.seed)?;
-    about_heads(&mut text, &head_rows, subject)?;
-    let window = subject.model.architecture().n_ctx;
-    if subject.stop().is_empty() {
-        writeln!(text, "config.json names no end token: no run can end by itself\n")?;
+pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
+    about_heads(report, &run.rows::<HeadScores>()?, &run.rows::<Gates>()?);
+    if run.manifest.facts.get("ends_by_itself").and_then(toml::Value::as_bool) == Some(false) {
+        report.note("config.json names no end token: no run can end by itself");
+        report.gap();
     }
-    about_counts(&mut text, &counts, settings, window)?;
-    about_entropy(&mut text, &traces)?;
-    comparison::about_interventions(&mut text, &counts, &perplexities, settings, window)?;
-    about_files(&mut text, folder, figures)?;
-    Ok(text)
+    about_counts(report, &run.rows::<CountSummary>()?);
+    about_entropy(report, &run.rows::<EntropyTrace>()?);
+    about_conditions(report, &run.rows::<Conditions>()?, &run.rows::<Contrasts>()?);
+    Ok(())
 }
 
-fn about_heads(text: &mut String, rows: &[HeadScoreRow], subject: &Subject) -> Result<()> {
-    let induction = heads::induction_heads(rows);
-    writeln!(
-        text,
-        "Induction heads: {} of {} by patching effect on the copy task",
-        induction.len(),
-        subject.model.heads().len()
-    )?;
-    for head in &induction {
-        let effect = heads::mean_row(rows, *head, "logit");
-        let matching = heads::mean_row(rows, *head, "prefix_matching").and_then(|row| row.value);
-        writeln!(
-            text,
-            "  {:<7} effect {} [{}, {}], prefix matching {}",
+fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow]) {
+    let induction = selected(rows);
+    let means: Vec<&HeadScoreRow> = rows.iter().filter(|row| row.prompt.is_none()).collect();
+    let all = means.iter().filter(|row| row.component == "z").count();
+    report.line(format_args!(
+        "Induction heads (H_ind): {} of {all}, by activation patching on the copy task",
+        induction.len()
+    ));
+    let mean =
+        |head, metric: &str| means.iter().find(|row| row.metric == metric && head_of(row) == Some(head));
+    let row = |head: &refrain_runner::Head| {
+        let effect = mean(*head, "logit");
+        vec![
             head.to_string(),
             number(effect.and_then(|row| row.effect)),
-            number(effect.and_then(|row| row.ci_low)),
-            number(effect.and_then(|row| row.ci_high)),
-            number(matching)
-        )?;
-    }
-    let mut differences: Vec<f64> = rows
-        .iter()
-        .filter(|row| row.layer == 0 && row.head == Some(0) && row.prompt.is_some() && row.metric == "logit")
-        .filter_map(|row| Some(row.clean_value? - row.corrupted_value?))
-        .collect();
-    differences.sort_by(f64::total_cmp);
-    let mean = differences.iter().sum::<f64>() / differences.len().max(1) as f64;
-    writeln!(
-        text,
-        "  the task: clean - corrupted logit {mean:.2} in the mean, {:.2} in the median",
-        median(&differences)
-    )?;
-    if median(&differences) < 1.0 {
-        writeln!(text, "  (weak: a few of the {} trials carry the effects)", differences.len())?;
-    }
-    let strong = |head: &&refrain_runner::Head| {
-        heads::mean_row(rows, **head, "prefix_matching")
-            .and_then(|row| row.value)
-            .is_some_and(|value| value > 0.6)
+            interval(effect.and_then(|row| row.ci_low), effect.and_then(|row| row.ci_high)),
+            number(mean(*head, "prefix_matching").and_then(|row| row.value)),
+        ]
     };
-    let all = subject.model.heads();
-    let matching: Vec<String> = all.iter().filter(strong).map(ToString::to_string).collect();
+    let columns = [
+        ("head", Align::Left),
+        ("effect", Align::Right),
+        ("95 % interval", Align::Left),
+        ("prefix matching", Align::Right),
+    ];
+    report.table(&columns, induction.iter().map(row));
+    gate_notes(report, gates);
+    let matching: Vec<String> = means
+        .iter()
+        .filter(|row| row.metric == "prefix_matching" && row.value > Some(0.6))
+        .filter_map(|row| Some(head_of(row)?.to_string()))
+        .collect();
     let named = if matching.is_empty() { "none".to_owned() } else { shortened(&matching, 6) };
-    writeln!(text, "  heads with prefix matching above 0.6: {named}\n")?;
-    Ok(())
+    report.note(&format!("  heads with prefix matching above 0.6: {named}"));
+    report.gap();
 }
 
-fn about_counts(text: &mut String, rows: &[CountRow], settings: &Settings, window: usize) -> Result<()> {
-    writeln!(text, "Asked to repeat a phrase N times (greedy and sampled, no intervention)")?;
-    writeln!(
-        text,
-        "  {:>5}  {:>6}  {:>12}  {:>12}  {:>14}  {:>12}",
-        "N", "runs", "exactly N", "never ends", "median / N", "do not fit"
-    )?;
-    for n in &settings.counts {
-        let runs: Vec<&CountRow> =
-            rows.iter().filter(|row| row.n == *n && row.intervention == "none").collect();
-        let mut overshoot: Vec<f64> = runs.iter().map(|row| row.overshoot).collect();
-        overshoot.sort_by(f64::total_cmp);
-        let endless = share(&runs, |row| row.outcome != "stopped");
-        // A run that was cut off would have gone on: from half of them on, so does the median.
-        let sign = if endless >= 0.5 { ">=" } else { "" };
-        writeln!(
-            text,
-            "  {n:>5}  {:>6}  {:>11.0}%  {:>11.0}%  {:>14}  {:>11.0}%",
-            runs.len(),
-            100.0 * share(&runs, |row| row.exact),
-            100.0 * endless,
-            format!("{sign}{:.2}", median(&overshoot)),
-            100.0 * share(&runs, |row| !fits(row, window)),
-        )?;
+/// Says of each gate how it stands, and what it means if it is not passed.
+pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
+    for gate in gates {
+        let state = if gate.passed { "passed" } else { "NOT passed" };
+        report.note(&format!(
+            "  gate `{}` {state}: {} (needs {}, {} pairs)",
+            gate.gate, gate.message, gate.threshold, gate.n
+        ));
     }
-    writeln!(text)?;
-    Ok(())
+    if gates.iter().any(|gate| !gate.passed) {
+        report.note("  The model hardly solves this task: scores on it describe what little it does, and may rank heads wrongly.");
+    }
 }
 
-/// Whether the whole answer fits the context window, so that an exact count was possible.
-pub fn fits(row: &CountRow, window: usize) -> bool {
-    let answer = u64::from(row.n.saturating_sub(row.prefilled)) * u64::from(row.phrase_tokens);
-    u64::from(row.prompt_tokens) + answer < window as u64
+fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
+    report.line(format_args!("Asked to repeat a phrase N times (greedy and sampled, no intervention)"));
+    let none: Vec<&CountSummaryRow> =
+        rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
+    let mut counts: Vec<u32> = none.iter().map(|row| row.n).collect();
+    counts.dedup();
+    let of = |n: u32, quantity: CountQuantity| none.iter().find(|row| row.n == n && row.quantity == quantity);
+    let share = |n, quantity| percent(of(n, quantity).and_then(|row| row.value));
+    let row = |n: &u32| {
+        let median = of(*n, CountQuantity::MedianOvershoot);
+        let bound = if median.is_some_and(|row| row.lower_bound) { ">=" } else { "" };
+        vec![
+            n.to_string(),
+            median.map_or(0, |row| row.n_runs).to_string(),
+            share(*n, CountQuantity::ExactShare),
+            share(*n, CountQuantity::CleanStopShare),
+            share(*n, CountQuantity::BrokeOffStoppedShare),
+            share(*n, CountQuantity::BrokeOffEndlessShare),
+            share(*n, CountQuantity::PhraseLoopShare),
+            share(*n, CountQuantity::NoAttemptShare),
+            format!("{bound}{}", number(median.and_then(|row| row.value))),
+        ]
+    };
+    let columns =
+        ["N", "runs", "exact", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
+    report.table(&columns.map(|name| (name, Align::Right)), counts.iter().map(row));
+    report.note("  exact: over the runs where N copies fit. clean stop: only copies, then the end. broke: something else after copies; stop: ended, on: never. loop: copies to the window or the limit. none: fewer than two copies.");
+    report.gap();
 }
 
-fn about_entropy(text: &mut String, rows: &[TraceRow]) -> Result<()> {
-    let rows: Vec<&TraceRow> = rows.iter().filter(|row| row.intervention == "none").collect();
-    // Means of each prompt's mean, so that long generations do not count for more; with the number of prompts.
-    let mean = |condition: &str, quantity: &str, steps: std::ops::RangeInclusive<u32>| {
-        let mut by_prompt = BTreeMap::<_, Vec<f64>>::new();
-        for row in rows.iter().filter(|row| row.condition == condition && row.quantity == quantity) {
+fn about_entropy(report: &mut Report, rows: &[TraceRow]) {
+    let rows: Vec<&TraceRow> = rows.iter().filter(|row| row.condition == "none").collect();
+    // Means of each item's mean, so that long generations do not count for more; with the number of items.
+    let mean = |kind: TraceKind, quantity: TraceQuantity, steps: std::ops::RangeInclusive<u32>| {
+        let mut by_item = BTreeMap::<_, Vec<f64>>::new();
+        for row in rows.iter().filter(|row| row.prompt_kind == kind && row.quantity == quantity) {
             if let (true, Some(value)) = (steps.contains(&row.step), row.value) {
-                by_prompt.entry((&row.pool, row.prompt)).or_default().push(value);
+                by_item.entry((row.pool, row.item)).or_default().push(value);
             }
         }
         let means: Vec<f64> =
-            by_prompt.values().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
+            by_item.values().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
         match means.len() {
             0 => "-".to_owned(),
             n => format!("{:.2} ({n})", means.iter().sum::<f64>() / n as f64),
         }
     };
-    writeln!(text, "Next-token entropy and toxicity, mean over prompts (how many; toxic from {GAMMA})")?;
-    writeln!(text, "  {:<24}{:>16}{:>16}{:>16}", "", "ordinary", "repetition", "repetition")?;
-    writeln!(text, "  {:<24}{:>16}{:>16}{:>16}", "steps", "0-32", "0-32", "64-512")?;
-    for (label, quantity) in [
-        ("entropy, nats", "entropy_nats"),
-        ("toxicity, causal", "toxicity_causal"),
-        ("toxicity, norm share", "toxicity_norm_share"),
-    ] {
-        writeln!(
-            text,
-            "  {label:<24}{:>16}{:>16}{:>16}",
-            mean("ordinary", quantity, 0..=32),
-            mean("repetition", quantity, 0..=32),
-            mean("repetition", quantity, 64..=512)
-        )?;
-    }
-    // Within a condition: pooled, the difference between the conditions would pass for a correlation.
-    let correlation = |condition: &str| {
-        let of = |quantity: &str| -> BTreeMap<_, f64> {
-            rows.iter()
-                .filter(|row| row.condition == condition && row.quantity == quantity)
-                .filter_map(|row| Some(((&row.pool, row.prompt, row.step), row.value?)))
-                .collect()
-        };
-        let share = of("toxicity_norm_share");
-        let pairs: Vec<(f64, f64)> = of("toxicity_causal")
-            .iter()
-            .filter_map(|(key, value)| Some((*value, *share.get(key)?)))
-            .collect();
-        format!("{} in {condition}", number(pearson(&pairs)))
+    report.line(format_args!(
+        "Next-token entropy and toxicity, mean over items (how many; toxic from {GAMMA})"
+    ));
+    let row = |(label, quantity): &(&str, TraceQuantity)| {
+        vec![
+            (*label).to_owned(),
+            mean(TraceKind::Ordinary, *quantity, 0..=32),
+            mean(TraceKind::Repetition, *quantity, 0..=32),
+            mean(TraceKind::Repetition, *quantity, 64..=512),
+        ]
     };
-    writeln!(
-        text,
-        "  correlation of the two toxicities: {}, {}\n",
-        correlation("repetition"),
-        correlation("ordinary")
-    )?;
-    Ok(())
+    let quantities = [
+        ("entropy, nats", TraceQuantity::EntropyNats),
+        ("toxicity, causal", TraceQuantity::ToxicityCausal),
+        ("toxicity, norm share", TraceQuantity::ToxicityNormShare),
+    ];
+    let columns = [
+        ("", Align::Left),
+        ("ordinary, steps 0-32", Align::Right),
+        ("repetition, 0-32", Align::Right),
+        ("repetition, 64-512", Align::Right),
+    ];
+    report.table(&columns, quantities.iter().map(row));
+    // Within a kind of text: pooled, the difference between the kinds would pass for a correlation. Items as units: steps of one
+    // generation are not independent.
+    let correlation = |kind: TraceKind| {
+        let of = |quantity: TraceQuantity| {
+            let mut by_item = BTreeMap::<_, Vec<f64>>::new();
+            for row in rows.iter().filter(|row| row.prompt_kind == kind && row.quantity == quantity) {
+                by_item.entry((row.pool, row.item)).or_default().extend(row.value);
+            }
+            by_item.into_iter().filter(|(_, values)| !values.is_empty()).collect::<BTreeMap<_, _>>()
+        };
+        let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
+        let (causal, norm) = (of(TraceQuantity::ToxicityCausal), of(TraceQuantity::ToxicityNormShare));
+        let pairs: Vec<(f64, f64)> =
+            causal.iter().filter_map(|(item, values)| Some((mean(values), mean(norm.get(item)?)))).collect();
+        format!("{} in {kind} ({} items)", number(pearson(&pairs)), pairs.len())
+    };
+    report.note(&format!(
+        "  correlation of the two toxicities over items: {}, {}",
+        correlation(TraceKind::Repetition),
+        correlation(TraceKind::Ordinary)
+    ));
+    report.gap();
 }
 
-fn about_files(text: &mut String, folder: &RunFolder, figures: &[PathBuf]) -> Result<()> {
-    writeln!(text, "Tables    {}", folder.table_path::<HeadScores>().display())?;
-    for path in [
-        folder.table_path::<CountSweep>(),
-        folder.table_path::<EntropyTrace>(),
-        folder.table_path::<Perplexity>(),
-    ] {
-        writeln!(text, "          {}", path.display())?;
+fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts: &[ContrastRow]) {
+    if contrasts.is_empty() {
+        return;
     }
-    if let Some(parent) = figures.first().and_then(|path| path.parent()) {
-        let names: Vec<String> = figures
-            .iter()
-            .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
-            .collect();
-        writeln!(text, "Figures   {}", parent.join("").display())?;
-        for pair in names.chunks(2) {
-            writeln!(text, "          {} (.png, .svg)", pair.join(", "))?;
+    report.line(format_args!(
+        "Does turning heads down help? Change beside no intervention, where N copies fit"
+    ));
+    let of = |condition: &str, quantity: ContrastQuantity| {
+        contrasts.iter().find(|row| row.condition == condition && row.quantity == quantity)
+    };
+    let points = |row: Option<&ContrastRow>| {
+        let Some(estimate) = row.and_then(|row| row.estimate) else { return "-".to_owned() };
+        let ends = row.and_then(|row| Some((row.ci_low?, row.ci_high?)));
+        let ends =
+            ends.map_or(String::new(), |(low, high)| format!(" [{:+.0}, {:+.0}]", 100.0 * low, 100.0 * high));
+        format!("{:+.0}{ends}", 100.0 * estimate)
+    };
+    let changed: Vec<&ConditionRow> =
+        conditions.iter().filter(|condition| condition.target_set != "none").collect();
+    let row = |condition: &&ConditionRow| {
+        let id = condition.condition.as_str();
+        let cost = of(id, ContrastQuantity::NllNats).and_then(|row| row.estimate);
+        vec![
+            id.to_owned(),
+            points(of(id, ContrastQuantity::ExactShare)),
+            points(of(id, ContrastQuantity::CleanStopShare)),
+            points(of(id, ContrastQuantity::EndlessShare)),
+            cost.map_or("-".into(), |nats| format!("{nats:+.2}")),
+        ]
+    };
+    let columns = [
+        ("condition", Align::Left),
+        ("exactly N, points", Align::Right),
+        ("clean stop", Align::Right),
+        ("never ends", Align::Right),
+        ("NLL, nats", Align::Right),
+    ];
+    report.table(&columns, changed.iter().map(row));
+    for condition in changed
+        .iter()
+        .filter(|condition| condition.control && condition.intervention == changed[0].intervention)
+    {
+        report.note(&format!("  {}: {}", condition.target_set, condition.components));
+    }
+    for condition in changed.iter().filter(|condition| !condition.control) {
+        for (quantity, name) in [
+            (ContrastQuantity::ExactShare, "exact counts"),
+            (ContrastQuantity::CleanStopShare, "clean stops"),
+            (ContrastQuantity::EndlessShare, "endless runs"),
+        ] {
+            if let Some(row) = of(&condition.condition, quantity) {
+                report.note(&format!("  {}, {name}: {}", condition.condition, row.verdict));
+            }
         }
     }
-    writeln!(text, "Manifest  {}", folder.manifest_path().display())?;
-    Ok(())
-}
-
-fn number(value: Option<f64>) -> String {
-    value.map_or("-".into(), |value| format!("{value:.2}"))
-}
-
-fn share(rows: &[&CountRow], counts: impl Fn(&CountRow) -> bool) -> f64 {
-    rows.iter().filter(|row| counts(row)).count() as f64 / (rows.len() as f64).max(1.0)
-}
-
-fn median(sorted: &[f64]) -> f64 {
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
-    }
+    report.note("  Fewer endless runs are no success by themselves: a run may have broken off. Clean stops say which.");
+    report.gap();
 }
 
 fn shortened(names: &[String], most: usize) -> String {
     let shown = names[..names.len().min(most)].join(" ");
     if names.len() > most { format!("{shown} and {} more", names.len() - most) } else { shown }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&[1.0, 3.0, 9.0]), 3.0);
-        assert_eq!(median(&[1.0, 3.0]), 2.0);
-    }
 }

@@ -6,9 +6,9 @@ use refrain_patching::compare::agreement;
 use refrain_patching::table::{ApproximationRow, HeadScoreRow};
 use refrain_patching::{Metric, Site};
 
-use super::method::Method;
-use super::rows::site;
 use super::summary::by_score;
+use crate::measure::scoring::site;
+use refrain_patching::Method;
 
 /// Misses in the table.
 const MISSES: usize = 10;
@@ -20,8 +20,7 @@ pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     let mut table = Vec::new();
     for rows in &scores {
         let first = rows[0];
-        let approximate =
-            Method::ALL.iter().any(|method| method.is_approximate() && method.name() == first.method);
+        let approximate = first.method.parse().is_ok_and(Method::is_verifiable);
         let same = |other: &&Vec<&HeadScoreRow>| {
             let other = other[0];
             other.method == exact && other.component == first.component && other.metric == first.metric
@@ -87,7 +86,7 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
             head: component.is_of_heads().then_some(place.index as u32),
             neuron: (component == refrain_patching::Component::Neuron).then_some(place.index as u32),
             position: number(place.position),
-            key_position: number(place.source),
+            key_position: number(place.key_position),
             exact: Some(place.exact),
             estimate: Some(place.approximate),
             ..row.clone()

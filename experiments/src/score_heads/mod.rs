@@ -1,149 +1,302 @@
-//! Scores of heads, layers and neurons on pairs of prompts, by any method.
-//!
-//! Every method gives rows of one table. Its work is a list of parts with stable names; a part is written before the next
-//! begins, so a killed run resumes, and ends with the same table.
+//! Scores of heads, layers and neurons on pairs of prompts, by any method: rows of one table.
 
 mod approximation;
-mod detectors;
-mod direct;
-mod edges;
-mod figures;
-mod method;
-mod names;
-mod rows;
 mod settings;
-mod subject;
 mod summary;
-mod work;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use arrow::array::{Array, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use refrain_entropy::schema::Table;
-use refrain_patching::table::{Approximation, ApproximationRow, EdgeScores, HeadScoreRow, HeadScores};
-use serde::Serialize;
+use anyhow::{Result, bail};
+use refrain_entropy::table::{Gates, PromptKind, PromptRow, Prompts};
+use refrain_patching::detect::Detector;
+use refrain_patching::table::{
+    Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
+};
+use refrain_patching::task::{Language, jsonl::Reader};
+use refrain_patching::{Component, Method, Metric, Pair, Site, measures};
+use refrain_runner::Model;
 
-pub use method::Method;
 pub use settings::Settings;
 
-use crate::folder::RunFolder;
-use crate::progress::say;
-use method::Inputs;
-use subject::Subject;
-use work::{Rows, Work};
+use crate::lab::disk::Provenance;
+use crate::lab::model_args::{Dtype, ModelArgs};
+use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
+use crate::measure::gates::gates;
+use crate::measure::prompts::prompt_row;
+use crate::measure::scoring::{Jobs, Probe, Scoring, site};
 
-/// What the manifest says about a complete run beside settings and provenance.
-#[derive(Serialize)]
-struct Facts {
-    wall_s: f64,
-    parts: usize,
-    resumed_parts: usize,
-    threads: usize,
+/// Pairs of a task that is drawn.
+const PAIRS: usize = 64;
+/// Sites that are confirmed at least, where there are as many.
+const CONFIRMED: usize = 10;
+
+/// The experiment, and what it works on.
+pub struct ScoreHeads {
+    pairs: Vec<Pair>,
+    /// The task's name, or its file's.
     task: String,
-    pairs: usize,
-    tokens: usize,
-    rows: Rows,
+    metrics: Vec<Metric>,
+    random_tokens: Vec<i64>,
+    /// The model in bf16, for screening.
+    narrow: Option<Model>,
 }
 
-/// Does the work, or what is left of it, and returns the summary to print.
-///
-/// # Errors
-/// For settings, a model, pairs or an output folder that cannot be used; finished parts are kept.
-pub fn run(settings: &Settings) -> Result<String> {
-    let asked = settings.asked()?;
-    let threads = settings.threads.map_or_else(|| tch::get_num_threads().max(1) as usize, usize::from);
-    if settings.threads.is_some() {
-        tch::set_num_threads(threads as i32);
+impl Experiment for ScoreHeads {
+    const NAME: &'static str = "score-heads";
+    const ABOUT: &'static str = "Score the heads, layers or neurons of a language model by what they do on pairs of prompts
+
+Every method gives the same table: the metric of the changed run beside those of the clean and the corrupted one, \
+by site and prompt, and the mean over prompts with an interval. An effect of 0 is no effect and 1 the whole effect, whichever \
+run is changed. Writes Parquet tables and heat maps, and prints the strongest sites. A killed run continues where it stopped \
+when it is started again.
+
+Tasks of random tokens corrupt the token that is to be copied: they show the heads that copy it, not those that attend to the \
+previous token.";
+    const EXAMPLES: &'static str =
+        "  score-heads --task induction --method activation-patching,atp-star,detectors
+  score-heads --task pairs.jsonl --component z,mlp_out --by-position
+  score-heads --method attribution-patching --component neuron --verify 0.01
+  score-heads --task ioi --model DIR --method path-patching --sender L9H6 --receiver logits";
+    const STAGES: &'static [&'static str] = &["score", "confirm"];
+    const BY_CONTENTS: &'static [&'static str] = &["task"];
+    type Settings = Settings;
+
+    fn check(settings: &Settings) -> Result<()> {
+        settings.check()
     }
-    let begun = Instant::now();
-    let subject = Subject::load(settings, &asked)?;
-    let metrics = subject.metrics(&asked)?;
-    let inputs = Inputs { subject: &subject, settings, asked: &asked, metrics: &metrics, threads };
-    // Before the folder is made: what cannot be done leaves no folder behind.
-    let work = Work::all(&inputs)?;
-    let out = match &settings.out {
-        Some(out) => out.clone(),
-        None => PathBuf::from("runs/score-heads").join(subject.name.replace('/', "--")).join(&subject.task),
-    };
-    let provenance = subject.provenance(settings, &asked, &metrics)?;
-    let mut folder = RunFolder::open(&out, "score-heads", &settings.recorded(&metrics)?, provenance)?;
-    let means = if folder.is_complete() {
-        if !settings.quiet {
-            say(&format!("{} holds this run already; nothing is computed again", out.display()));
+
+    fn prepare(lab: &Lab<Settings>) -> Result<Self> {
+        let Lab { settings, subject, common, .. } = lab;
+        let narrow = match settings.method.contains(&Method::ActivationPatchingBf16) {
+            true => {
+                Some(ModelArgs { dtype: Some(Dtype::Bf16), ..common.model.clone() }.load(common.quiet)?.1)
+            }
+            false => None,
+        };
+        let random_tokens = subject.random_tokens()?;
+        let (task, pairs) = pairs(lab, &random_tokens)?;
+        let metrics = metrics(settings, &task, &pairs)?;
+        Ok(ScoreHeads { pairs, task, metrics, random_tokens, narrow })
+    }
+
+    fn provenance(&self, lab: &Lab<Settings>) -> Result<Provenance> {
+        let of_pair = |pair: &Pair| (pair.clean.clone(), pair.corrupted.clone(), pair.answer, pair.foil);
+        let prompts: Vec<_> = self.pairs.iter().map(of_pair).collect();
+        let metrics: Vec<&str> = self.metrics.iter().map(|metric| metric.name()).collect();
+        let named = lab.settings.named_task()?.map_or("file", |task| task.name());
+        let entries = [
+            ("task", named.to_owned()),
+            ("prompts_sha256", prompts_sha256(&prompts)?),
+            ("metric", metrics.join(",")),
+            ("direction", lab.settings.direction.unwrap_or_default().to_string()),
+            ("measures", serde_json::to_string(&measures())?),
+        ];
+        Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+
+    fn conduct(&self, lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<()> {
+        let Lab { settings, subject, common, .. } = lab;
+        let scoring = Scoring {
+            model: &subject.model,
+            narrow: self.narrow.as_ref(),
+            tokenizer: subject.tokenizer.as_ref(),
+            pairs: &self.pairs,
+            metrics: self.metrics.clone(),
+            components: settings.component.clone(),
+            direction: settings.direction.unwrap_or_default(),
+            by_position: settings.by_position,
+            by_key_position: settings.by_key_position,
+            pooled: settings.pooled,
+            senders: settings.sender.iter().map(|sender| sender.0).collect(),
+            receivers: receivers(settings),
+            steps: settings.steps.map_or(5, Count::get),
+            circuit_heads: settings.circuit_heads.map_or(8, Count::get),
+            background: lab.background.interventions(),
+            probe: Probe {
+                tokens: &self.random_tokens,
+                sequences: 5,
+                block: 50,
+                copies: 4,
+                detectors: Detector::all(),
+            },
+            memory: common.memory_bytes(),
+            cores: common.cores(),
+            resamples: common.resamples.get(),
+            seed: common.seed,
+        };
+        let jobs = Jobs::new(&scoring, &settings.method)?;
+        let stage = jobs.stage("score");
+        run.stage(&stage)?;
+        let confirmed = self.to_confirm(settings, &jobs, run, &stage)?;
+        let confirming = match confirmed.is_empty() {
+            true => None,
+            false => Some(Jobs::confirming(&scoring, confirmed)?),
+        };
+        let second = confirming.as_ref().map(|jobs| jobs.stage("confirm"));
+        if let Some(second) = &second {
+            run.stage(second)?;
         }
-        means(&folder.whole::<HeadScores>()?)?
-    } else {
-        compute(work, &inputs, &mut folder, begun)?
-    };
-    let approximations = approximation::compare(&means);
-    let figures = if settings.no_figures {
-        Vec::new()
-    } else {
-        figures::draw(&means, &subject, settings.seed, settings.quiet, &folder.figures_path())?
-    };
-    if settings.quiet {
-        return Ok(String::new());
+
+        // A group of parts in memory at a time; of its rows, the means are kept.
+        let mut groups: Vec<(&Jobs<'_>, &_, Vec<usize>)> =
+            jobs.groups().into_iter().map(|group| (&jobs, &stage, group)).collect();
+        if let (Some(jobs), Some(stage)) = (&confirming, &second) {
+            groups.extend(jobs.groups().into_iter().map(|group| (jobs, stage, group)));
+        }
+        let mut means: Vec<HeadScoreRow> = Vec::new();
+        run.write_pieces::<HeadScores>(groups.len(), |run, index| {
+            let (jobs, stage, group) = &groups[index];
+            let rows = jobs.head_scores(run, stage, group)?;
+            means.extend(rows.iter().filter(|row| row.prompt.is_none()).cloned());
+            Ok(rows)
+        })?;
+        let edges = jobs.parts_with::<EdgeScores>();
+        if !edges.is_empty() {
+            run.write::<EdgeScores>(&run.rows_of::<EdgeScores>(&stage, &edges)?)?;
+        }
+        let circuits = jobs.parts_with::<CircuitScores>();
+        if !circuits.is_empty() {
+            run.write::<CircuitScores>(&run.rows_of::<CircuitScores>(&stage, &circuits)?)?;
+        }
+        let approximations = approximation::compare(&means);
+        if !approximations.is_empty() {
+            run.write::<Approximation>(&approximations)?;
+        }
+        run.write::<Gates>(&gates(
+            &self.task,
+            self.metrics[0],
+            &self.first_rows(run, &stage, &jobs)?,
+            &self.pairs,
+            &subject.model,
+        )?)?;
+        run.write::<Prompts>(&self.prompts(lab))?;
+        let lengths = || self.pairs.iter().map(|pair| pair.clean.len());
+        run.fact("task", self.task.clone());
+        run.fact("pairs", self.pairs.len() as i64);
+        run.fact("shortest", lengths().min().unwrap_or(0) as i64);
+        run.fact("longest", lengths().max().unwrap_or(0) as i64);
+        Ok(())
     }
-    let tables = [
-        folder.table_path::<HeadScores>(),
-        folder.table_path::<EdgeScores>(),
-        folder.table_path::<Approximation>(),
-    ];
-    let files = [
-        ("Tables", tables.into_iter().filter(|path| path.exists()).collect()),
-        ("Figures", figures),
-        ("Manifest", vec![folder.manifest_path()]),
-    ];
-    let edges = match folder.table_path::<EdgeScores>().exists() {
-        true => EdgeScores::rows(&folder.whole::<EdgeScores>()?)?,
-        false => Vec::new(),
-    };
-    summary::summary(&means, &edges, &approximations, &subject, settings.seed, &files)
+
+    fn summary(run: &Finished, report: &mut Report) -> Result<()> {
+        summary::summary(run, report)
+    }
 }
 
-fn compute<'a>(
-    mut work: Vec<Work<'a>>,
-    inputs: &Inputs<'a>,
-    folder: &mut RunFolder,
-    begun: Instant,
-) -> Result<Vec<HeadScoreRow>> {
-    let Inputs { subject, settings, .. } = inputs;
-    if !settings.quiet {
-        let methods: Vec<&str> = inputs.asked.methods.iter().map(|method| method.name()).collect();
-        let pairs = subject.pairs.len();
-        say(&format!("{}: {} on {pairs} pairs of {}", subject.name, methods.join(", "), subject.task));
+/// The pairs of the task or the file, and its name.
+fn pairs(lab: &Lab<Settings>, random_tokens: &[i64]) -> Result<(String, Vec<Pair>)> {
+    let Lab { settings, subject, common, .. } = lab;
+    let arch = subject.model.architecture();
+    let tokenizer = subject.tokenizer.as_ref();
+    let wanted = settings.pairs.map(Count::get);
+    if let Some(task) = settings.named_task()? {
+        let language = Language { candidates: random_tokens, bos: arch.bos, tokenizer, window: arch.n_ctx };
+        return Ok((task.name().to_owned(), task.pairs(&language, wanted.unwrap_or(PAIRS), common.seed)?));
     }
-    let (mut parts, mut resumed_parts) = work::run_all(&work, inputs, folder)?;
-    if let Some(confirming) = Work::confirming(&work, inputs, folder)? {
-        let (more, resumed) = work::run_all(std::slice::from_ref(&confirming), inputs, folder)?;
-        (parts, resumed_parts) = (parts + more, resumed_parts + resumed);
-        work.push(confirming);
+    let path = Path::new(&settings.task);
+    let mut pairs = Reader { tokenizer, n_vocab: arch.n_vocab, window: arch.n_ctx }.read(path)?;
+    if let Some(most) = wanted {
+        if most > pairs.len() {
+            bail!("--pairs {most}: {} has {}", path.display(), pairs.len());
+        }
+        pairs.truncate(most);
     }
-    let (means, mut rows) = work::write_tables(&work, inputs, folder)?;
-    let approximations: Vec<ApproximationRow> = approximation::compare(&means);
-    if !approximations.is_empty() {
-        let batch = Approximation::batch(&approximations)?;
-        rows.insert(Approximation::NAME, folder.write_batches::<Approximation>(std::iter::once(Ok(batch)))?);
-    }
-    folder.complete(&Facts {
-        wall_s: begun.elapsed().as_secs_f64(),
-        parts,
-        resumed_parts,
-        threads: inputs.threads,
-        task: subject.task.clone(),
-        pairs: subject.pairs.len(),
-        tokens: subject.lengths().1,
-        rows,
-    })?;
-    Ok(means)
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    Ok((name.to_string_lossy().into_owned(), pairs))
 }
 
-/// The rows of a whole table that are means.
-fn means(table: &RecordBatch) -> Result<Vec<HeadScoreRow>> {
-    let prompts = table.column_by_name("prompt").context("head_scores without the column `prompt`")?;
-    let wanted: BooleanArray = (0..prompts.len()).map(|row| Some(prompts.is_null(row))).collect();
-    Ok(HeadScores::rows(&filter_record_batch(table, &wanted)?)?)
+/// The metrics asked for, or the usual one.
+fn metrics(settings: &Settings, task: &str, pairs: &[Pair]) -> Result<Vec<Metric>> {
+    let without = pairs.iter().filter(|pair| pair.foil.is_none()).count();
+    if settings.metric.is_empty() {
+        return Ok(vec![if without == 0 { Metric::LogitDiff } else { Metric::Logit }]);
+    }
+    if without > 0 && settings.metric.contains(&Metric::LogitDiff) {
+        let others = Metric::ALL.iter().filter(|metric| **metric != Metric::LogitDiff);
+        let others: Vec<&str> = others.map(|metric| metric.name()).collect();
+        bail!(
+            "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have none\nhint: without one \
+             there are {}",
+            pairs.len(),
+            others.join(", ")
+        );
+    }
+    Ok(settings.metric.clone())
+}
+
+fn receivers(
+    settings: &Settings,
+) -> Vec<(refrain_patching::attribution::Node, refrain_patching::attribution::Input)> {
+    use refrain_patching::attribution::{Input, Node};
+    match settings.receiver[..] {
+        [] => vec![(Node::Logits, Input::Whole)],
+        ref given => given.iter().map(|receiver| (receiver.0, receiver.1)).collect(),
+    }
+}
+
+impl ScoreHeads {
+    /// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
+    fn to_confirm(
+        &self,
+        settings: &Settings,
+        jobs: &Jobs<'_>,
+        run: &Run<'_>,
+        stage: &crate::lab::Stage<'_>,
+    ) -> Result<BTreeSet<Site>> {
+        let mut sites = BTreeSet::new();
+        let Some(share) = settings.verify else { return Ok(sites) };
+        if settings.method.contains(&Method::ActivationPatching) {
+            return Ok(sites);
+        }
+        let mut changes = BTreeMap::<(String, String, Component), Vec<(Site, f64)>>::new();
+        for group in jobs.groups() {
+            for row in jobs.head_scores(run, stage, &group)? {
+                let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(Method::is_verifiable);
+                if let (true, Some(site), Some(change)) = (verifiable, site(&row), row.change) {
+                    if row.position_from == Some(PositionFrom::End) {
+                        bail!("--verify with --by-position takes prompts of one length, and these are not");
+                    }
+                    changes
+                        .entry((row.method, row.metric, site.component))
+                        .or_default()
+                        .push((site, change.abs()));
+                }
+            }
+        }
+        for mut own in changes.into_values() {
+            own.sort_by(|a, b| b.1.total_cmp(&a.1));
+            let wanted = ((own.len() as f64 * share.get()).ceil() as usize).max(CONFIRMED);
+            sites.extend(own.into_iter().take(wanted).map(|(site, _)| site));
+        }
+        if sites.is_empty() {
+            bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
+        }
+        Ok(sites)
+    }
+
+    /// The rows of the first part: every prompt's clean and corrupted value is in those of any one site.
+    fn first_rows(
+        &self,
+        run: &Run<'_>,
+        stage: &crate::lab::Stage<'_>,
+        jobs: &Jobs<'_>,
+    ) -> Result<Vec<HeadScoreRow>> {
+        let mut rows = Vec::new();
+        for group in jobs.groups().iter().take(1) {
+            for part in group {
+                rows.extend(run.part::<HeadScores>(stage, *part)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn prompts(&self, lab: &Lab<Settings>) -> Vec<PromptRow> {
+        let tokenizer = lab.subject.tokenizer.as_ref();
+        let rows = |(index, pair): (usize, &Pair)| {
+            [("clean", PromptKind::Clean, &pair.clean), ("corrupted", PromptKind::Corrupted, &pair.corrupted)]
+                .map(|(side, kind, tokens)| prompt_row(tokenizer, &format!("{index}/{side}"), kind, tokens))
+        };
+        self.pairs.iter().enumerate().flat_map(rows).collect()
+    }
 }

@@ -1,15 +1,21 @@
-//! What a run ends with on the terminal: the strongest places of every score, in 80 columns.
-
-use std::fmt::Write;
-use std::path::PathBuf;
+//! What a run ends with on the terminal: the strongest sites of every score.
 
 use anyhow::Result;
-use refrain_patching::table::{ApproximationRow, EdgeScoreRow, HeadScoreRow};
+use refrain_entropy::table::Gates;
+use refrain_patching::table::{
+    Approximation, ApproximationRow, CircuitScoreRow, CircuitScores, EdgeScoreRow, EdgeScores, HeadScoreRow,
+    HeadScores,
+};
 
-use super::subject::Subject;
+use crate::lab::report::{Align, interval, number};
+use crate::lab::{Finished, Report};
+use crate::repetition_curse::gate_notes;
 
-/// Places of each score.
+/// Sites of each score; more with `--verbose`.
 const SHOWN: usize = 10;
+/// Detectors in the table of heads; all with `--verbose`.
+const DETECTORS: [&str; 5] =
+    ["prefix_matching", "previous_token", "duplicate_token", "first_token", "copying"];
 
 /// The rows of one score, as they stand in the table.
 pub fn by_score(rows: &[HeadScoreRow]) -> Vec<Vec<&HeadScoreRow>> {
@@ -24,91 +30,145 @@ pub fn by_score(rows: &[HeadScoreRow]) -> Vec<Vec<&HeadScoreRow>> {
     scores.into_iter().map(|(_, rows)| rows).collect()
 }
 
-/// How much a place does, whichever way; detectors' scores as they are.
-pub fn strength(row: &HeadScoreRow) -> f64 {
-    row.change.map(f64::abs).or(row.value).unwrap_or(f64::NEG_INFINITY)
-}
-
-/// The whole text.
+/// Writes the summary.
 ///
 /// # Errors
-/// None in practice: text is written to memory.
-pub fn summary(
-    means: &[HeadScoreRow],
-    edges: &[EdgeScoreRow],
-    approximations: &[ApproximationRow],
-    subject: &Subject,
-    seed: u64,
-    files: &[(&str, Vec<PathBuf>)],
-) -> Result<String> {
-    let mut text = String::new();
-    let (shortest, longest) = subject.lengths();
+/// If a table does not have the columns that it should.
+pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
+    let fact = |name: &str| run.manifest.facts.get(name).and_then(toml::Value::as_integer).unwrap_or(0);
+    let task = run.manifest.facts.get("task").and_then(toml::Value::as_str).unwrap_or("");
+    let (shortest, longest) = (fact("shortest"), fact("longest"));
     let tokens = if shortest == longest { longest.to_string() } else { format!("{shortest} to {longest}") };
-    let (pairs, s) = (subject.pairs.len(), if subject.pairs.len() == 1 { "" } else { "s" });
-    writeln!(text, "score-heads on {}, seed {seed}", subject.name)?;
-    writeln!(text, "{}: {pairs} pair{s} of {tokens} tokens\n", subject.task)?;
-    for rows in by_score(means) {
-        score(&mut text, &rows)?;
+    let pairs = fact("pairs");
+    report.line(format_args!("{task}: {pairs} pair{} of {tokens} tokens", if pairs == 1 { "" } else { "s" }));
+    gate_notes(report, &run.rows::<Gates>()?);
+    report.gap();
+    let means: Vec<HeadScoreRow> =
+        run.rows::<HeadScores>()?.into_iter().filter(|row| row.prompt.is_none()).collect();
+    let (detectors, scores): (Vec<HeadScoreRow>, Vec<HeadScoreRow>) =
+        means.into_iter().partition(|row| row.method == "detectors");
+    for rows in by_score(&scores) {
+        score(report, &rows, pairs as u32);
     }
-    strongest_edges(&mut text, edges)?;
-    approximation(&mut text, approximations)?;
-    for (what, paths) in files {
-        for (index, path) in paths.iter().enumerate() {
-            writeln!(text, "{:<10}{}", if index == 0 { what } else { "" }, path.display())?;
-        }
-    }
-    Ok(text)
-}
-
-fn score(text: &mut String, rows: &[&HeadScoreRow]) -> Result<()> {
-    let Some(first) = rows.first() else { return Ok(()) };
-    let HeadScoreRow { method, component, metric, .. } = first;
-    let way = first.direction.as_ref().map_or(String::new(), |way| format!(" ({way})"));
-    let detector = rows.iter().all(|row| row.change.is_none() && row.clean_value.is_none());
-    let mut rows = rows.to_vec();
-    // Stable: equal places stay in the order of the table.
-    rows.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
-    if detector {
-        writeln!(text, "{method}: {metric}")?;
-        writeln!(text, "  {:<9}{:>9}   95 % interval", "head", "score")?;
-    } else {
-        writeln!(text, "{method} of {component}{way}: {metric}")?;
-        if let (Some(clean), Some(corrupted)) = (first.clean_value, first.corrupted_value) {
-            writeln!(text, "  clean {}, corrupted {}", number(clean), number(corrupted))?;
-        }
-        writeln!(text, "  {:<16}{:>9}   {:<18}{:>10}", "place", "effect", "95 % interval", "change")?;
-    }
-    for row in rows.iter().take(SHOWN) {
-        let interval = match (row.ci_low, row.ci_high) {
-            (Some(low), Some(high)) => format!("[{low:.3}, {high:.3}]"),
-            _ => String::new(),
-        };
-        let of = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-        if detector {
-            let line = format!("  {:<9}{:>9}   {interval}", place(row), of(row.value));
-            writeln!(text, "{}", line.trim_end())?;
-        } else {
-            let change = row.change.map_or("-".to_owned(), number);
-            let interval = if interval.is_empty() { "-" } else { &interval };
-            writeln!(text, "  {:<16}{:>9}   {interval:<18}{change:>10}", place(row), of(row.effect))?;
-        }
-    }
-    if rows.len() > SHOWN {
-        writeln!(text, "  and {} more in the table", rows.len() - SHOWN)?;
-    }
-    let shown = rows.iter().take(SHOWN);
-    let mut reasons: Vec<&String> = shown.filter_map(|row| row.reason.as_ref()).collect();
-    reasons.sort_unstable();
-    reasons.dedup();
-    for reason in reasons {
-        writeln!(text, "  ({reason})")?;
-    }
-    writeln!(text)?;
+    heads_by_detectors(report, &detectors);
+    edges(report, &run.rows_if_any::<EdgeScores>()?);
+    circuits(report, &run.rows_if_any::<CircuitScores>()?);
+    approximation(report, &run.rows_if_any::<Approximation>()?);
     Ok(())
 }
 
+/// How much a site does, whichever way.
+fn strength(row: &HeadScoreRow) -> f64 {
+    row.change.or(row.value).map_or(f64::NEG_INFINITY, f64::abs)
+}
+
+fn score(report: &mut Report, rows: &[&HeadScoreRow], pairs: u32) {
+    let Some(first) = rows.first() else { return };
+    let way = first.direction.as_ref().map_or(String::new(), |way| format!(" ({way})"));
+    report.line(format_args!("{} of {}{way}: {}", first.method, first.component, first.metric));
+    if let (Some(clean), Some(corrupted)) = (first.clean_value, first.corrupted_value) {
+        report.line(format_args!("  clean {}, corrupted {}", number(Some(clean)), number(Some(corrupted))));
+    }
+    // A site that some prompts do not have is not ranked beside means over all of them.
+    let (mut whole, partial): (Vec<&HeadScoreRow>, Vec<&HeadScoreRow>) =
+        rows.iter().copied().partition(|row| row.n_prompts >= pairs);
+    // Stable: equal sites stay in the order of the table.
+    whole.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
+    let shown = if report.verbose { whole.len() } else { SHOWN };
+    let changed = first.change.is_some();
+    let line = |row: &&HeadScoreRow| {
+        vec![
+            place(row),
+            number(row.effect),
+            interval(row.ci_low, row.ci_high),
+            number(if changed { row.change } else { row.value }),
+        ]
+    };
+    let last = if changed { "change" } else { "value" };
+    let columns = [
+        ("site", Align::Left),
+        ("effect", Align::Right),
+        ("95 % interval", Align::Left),
+        (last, Align::Right),
+    ];
+    report.table(&columns, whole.iter().take(shown).map(line));
+    if whole.len() > shown {
+        report.line(format_args!("  and {} more in the table", whole.len() - shown));
+    }
+    if !partial.is_empty() {
+        report.line(format_args!(
+            "  not ranked: {} positions that not all of the {pairs} prompts have",
+            partial.len()
+        ));
+    }
+    reasons(report, whole.iter().take(shown).filter_map(|row| row.reason.as_ref()));
+    report.gap();
+}
+
+fn reasons<'r>(report: &mut Report, reasons: impl Iterator<Item = &'r String>) {
+    let mut reasons: Vec<&String> = reasons.collect();
+    reasons.sort_unstable();
+    reasons.dedup();
+    for reason in reasons {
+        report.note(&format!("  ({reason})"));
+    }
+}
+
+/// One table of the heads by the detectors, those heads first that any of the shown detectors puts highest.
+fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    let mut detectors: Vec<&str> = Vec::new();
+    for row in rows {
+        if !detectors.contains(&row.metric.as_str())
+            && (report.verbose || DETECTORS.contains(&row.metric.as_str()))
+        {
+            detectors.push(&row.metric);
+        }
+    }
+    let mut heads: Vec<(u32, u32)> = rows.iter().filter_map(|row| Some((row.layer, row.head?))).collect();
+    heads.sort_unstable();
+    heads.dedup();
+    let at = |head: (u32, u32), detector: &str| {
+        rows.iter().find(|row| (row.layer, row.head) == (head.0, Some(head.1)) && row.metric == detector)
+    };
+    let value = |head, detector| at(head, detector).and_then(|row| row.value).unwrap_or(f64::NEG_INFINITY);
+    let total = heads.len();
+    if !report.verbose {
+        heads.sort_by(|a, b| value(*b, DETECTORS[0]).total_cmp(&value(*a, DETECTORS[0])));
+        heads.truncate(SHOWN);
+    }
+    report.line(format_args!(
+        "Detectors, on repeated random tokens (*: p <= 0.01 against random targets, uncorrected)"
+    ));
+    // As many columns as a terminal is wide.
+    for detectors in detectors.chunks(5) {
+        let cell = |head, detector: &&str| {
+            let row = at(head, detector);
+            let star = if row.and_then(|row| row.p_value).is_some_and(|p| p <= 0.01) { "*" } else { " " };
+            format!("{}{star}", number(row.and_then(|row| row.value)))
+        };
+        let line = |head: &(u32, u32)| {
+            let cells = detectors.iter().map(|detector| cell(*head, detector));
+            std::iter::once(format!("L{}H{}", head.0, head.1)).chain(cells).collect()
+        };
+        let columns: Vec<(&str, Align)> = std::iter::once(("head", Align::Left))
+            .chain(detectors.iter().map(|name| (*name, Align::Right)))
+            .collect();
+        report.table(&columns, heads.iter().map(line));
+    }
+    if total > heads.len() {
+        report.line(format_args!(
+            "  and {} more heads, and more detectors, with --verbose or in the table",
+            total - heads.len()
+        ));
+    }
+    report.gap();
+}
+
 /// The strongest edges of every method and metric.
-fn strongest_edges(text: &mut String, edges: &[EdgeScoreRow]) -> Result<()> {
+fn edges(report: &mut Report, edges: &[EdgeScoreRow]) {
     let mut scores: Vec<(String, Vec<&EdgeScoreRow>)> = Vec::new();
     for edge in edges {
         let way = edge.direction.as_ref().map_or(String::new(), |way| format!(" ({way})"));
@@ -120,70 +180,98 @@ fn strongest_edges(text: &mut String, edges: &[EdgeScoreRow]) -> Result<()> {
     }
     for (title, mut rows) in scores {
         // A composition score is judged by what it is above random weights.
-        let size = |edge: &EdgeScoreRow| match edge.p_value {
-            Some(_) => edge.effect,
-            None => edge.value.map(f64::abs),
-        };
-        rows.sort_by(|a, b| size(b).unwrap_or(-1.0).total_cmp(&size(a).unwrap_or(-1.0)));
         let composition = rows[0].p_value.is_some();
-        writeln!(text, "{title}")?;
+        let size = |edge: &EdgeScoreRow| if composition { edge.effect } else { edge.value.map(f64::abs) };
+        rows.sort_by(|a, b| size(b).unwrap_or(-1.0).total_cmp(&size(a).unwrap_or(-1.0)));
+        report.line(format_args!("{title}"));
         let (value, effect) = if composition { ("score", "above random") } else { ("change", "effect") };
-        writeln!(text, "  {:<10} {:<14}{value:>12}{effect:>14}", "from", "to")?;
-        for edge in rows.iter().take(SHOWN) {
+        let line = |edge: &&EdgeScoreRow| {
             let input = edge.receiver_input.as_ref().map_or(String::new(), |input| format!(".{input}"));
-            let of = |value: Option<f64>| value.map_or("-".to_owned(), number);
-            let to = format!("{}{input}", edge.receiver);
-            writeln!(text, "  {:<10} {to:<14}{:>12}{:>14}", edge.sender, of(edge.value), of(edge.effect))?;
+            vec![
+                edge.sender.clone(),
+                format!("{}{input}", edge.receiver),
+                number(edge.value),
+                number(edge.effect),
+            ]
+        };
+        let columns =
+            [("from", Align::Left), ("to", Align::Left), (value, Align::Right), (effect, Align::Right)];
+        let shown = if report.verbose { rows.len() } else { SHOWN };
+        report.table(&columns, rows.iter().take(shown).map(line));
+        if rows.len() > shown {
+            report.line(format_args!("  and {} more in the table", rows.len() - shown));
         }
-        if rows.len() > SHOWN {
-            writeln!(text, "  and {} more in the table", rows.len() - SHOWN)?;
-        }
-        writeln!(text)?;
+        report.gap();
     }
-    Ok(())
 }
 
-fn approximation(text: &mut String, rows: &[ApproximationRow]) -> Result<()> {
+fn circuits(report: &mut Report, rows: &[CircuitScoreRow]) {
+    if rows.is_empty() {
+        return;
+    }
+    report.line(format_args!("Circuits: all other heads take the corrupted prompts' values"));
+    let line = |row: &CircuitScoreRow| {
+        vec![
+            row.method.clone(),
+            row.n_heads.to_string(),
+            number(row.faithfulness),
+            number(row.incompleteness),
+            row.heads.clone(),
+        ]
+    };
+    let columns = [
+        ("selected", Align::Left),
+        ("heads", Align::Right),
+        ("faithfulness", Align::Right),
+        ("incompleteness", Align::Right),
+        ("", Align::Left),
+    ];
+    report.table(&columns, rows.iter().map(line));
+    report.gap();
+}
+
+fn approximation(report: &mut Report, rows: &[ApproximationRow]) {
     let summaries: Vec<&ApproximationRow> =
         rows.iter().filter(|row| row.miss.is_none() && row.top_k.is_none()).collect();
     if summaries.is_empty() {
-        return Ok(());
+        return;
     }
-    writeln!(text, "Approximations beside activation patching, by the change of the metric")?;
-    writeln!(
-        text,
-        "  {:>6}{:>10}{:>9}{:>9}{:>12}{:>12}{:>9}",
-        "places", "Spearman", "Kendall", "Pearson", "rms error", "max error", "top 5"
-    )?;
-    for row in summaries {
-        let of = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    report.line(format_args!("Estimates beside activation patching, by the change of the metric"));
+    let line = |row: &&ApproximationRow| {
         let same = |other: &&ApproximationRow| {
             other.top_k == Some(5)
                 && (&other.method, &other.component, &other.metric)
                     == (&row.method, &row.component, &row.metric)
         };
         let top = rows.iter().find(same).and_then(|row| row.overlap);
-        let top = top.map_or("-".to_owned(), |overlap| format!("{:.0}/5", overlap * 5.0));
-        let error = |value: Option<f64>| value.map_or("-".to_owned(), number);
-        writeln!(text, "  {} of {}: {}", row.method, row.component, row.metric)?;
-        writeln!(
-            text,
-            "  {:>6}{:>10}{:>9}{:>9}{:>12}{:>12}{top:>9}",
-            row.n,
-            of(row.spearman),
-            of(row.kendall),
-            of(row.pearson),
-            error(row.rms_error),
-            error(row.max_error),
-        )?;
-    }
-    writeln!(text)?;
-    Ok(())
+        vec![
+            format!("{} of {}: {}", row.method, row.component, row.metric),
+            row.n.to_string(),
+            number(row.spearman),
+            number(row.rms_error),
+            top.map_or("-".to_owned(), |overlap| format!("{:.0}/5", overlap * 5.0)),
+        ]
+    };
+    let columns = [
+        ("", Align::Left),
+        ("sites", Align::Right),
+        ("Spearman", Align::Right),
+        ("rms error", Align::Right),
+        ("top 5", Align::Right),
+    ];
+    report.table(&columns, summaries.iter().map(line));
+    reasons(report, summaries.iter().filter_map(|row| row.reason.as_ref()));
+    report.gap();
 }
 
-/// A place in a few characters: `L2H1`, `L2`, `L2 n17`, at a position `L2H1 @13`, at an entry of a pattern `L2H1 @13<-4`.
+/// A site in a few characters: `L2H1`, `L2`, `L2 n17`, at a position `L2H1 @13`, from the end `L2H1 @-1`, at an entry of a pattern
+/// `L2H1 @13<-4`; with the token there where all prompts have the same.
 pub fn place(row: &HeadScoreRow) -> String {
     let mut text = format!("L{}", row.layer);
+    let sign = if row.position_from == Some(refrain_patching::table::PositionFrom::End) { "-" } else { "" };
+    if row.method == "dla" && row.head.is_none() {
+        text = format!("{} {}", row.component, row.layer);
+    }
     if let Some(head) = row.head {
         text += &format!("H{head}");
     }
@@ -191,20 +279,13 @@ pub fn place(row: &HeadScoreRow) -> String {
         text += &format!(" n{neuron}");
     }
     if let Some(position) = row.position {
-        text += &format!(" @{position}");
+        text += &format!(" @{sign}{position}");
     }
-    if let Some(source) = row.key_position {
-        text += &format!("<-{source}");
+    if let Some(key) = row.key_position {
+        text += &format!("<-{sign}{key}");
+    }
+    if let Some(token) = &row.position_token {
+        text += &format!(" {}", token.escape_debug());
     }
     text
-}
-
-/// A number in at most nine characters.
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0 => "0".to_owned(),
-        size if !(1e-3..1e5).contains(&size) => format!("{value:.2e}"),
-        size if size >= 100.0 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
-    }
 }

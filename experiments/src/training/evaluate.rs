@@ -105,7 +105,7 @@ fn ask(
         max_new: None,
         plan: None,
     };
-    let generated = model.generate(&prompts, &options, &mut |_| Ok(()))?;
+    let generated = model.generate(&prompts, &options)?;
     Ok(asked
         .into_iter()
         .zip(generated)

@@ -2,7 +2,7 @@
 
 use super::settings::{Settings, Shape};
 use super::state::{encode, write_safetensors};
-use crate::disk::write_atomically;
+use crate::lab::disk::write_atomically;
 use crate::microworld::{Language, Split, Stream, token_counts, tokenizer_config_json, tokenizer_json};
 use anyhow::Result;
 use safetensors::tensor::Dtype;

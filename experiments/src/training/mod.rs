@@ -18,7 +18,7 @@ pub use export::{write_checkpoint, write_model};
 pub use measure::{HeldOut, prefix_matching};
 pub use run::{Progress, train};
 pub use settings::{Optimiser, Phase, Precision, Settings, Shape};
-pub use table::{LossRow, batch};
+pub use table::{LossRow, TrainingLoss};
 
 /// The models of this repository are trained and measured in f32, and stored in f16 only to be small.
 fn in_f32() -> refrain_runner::LoadOptions {

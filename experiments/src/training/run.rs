@@ -5,10 +5,11 @@ use super::export::{config_json, write_checkpoint, write_model};
 use super::measure::{HeldOut, loss, prefix_matching};
 use super::settings::{Precision, Settings};
 use super::state::{State, fingerprint};
-use super::table::{LossRow, batch};
-use crate::disk::{Provenance, write_atomically, write_table};
+use super::table::{LossRow, TrainingLoss};
+use crate::lab::disk::{Provenance, write_atomically, write_table};
 use crate::microworld::{Language, Split, Stream};
 use anyhow::{Context, Result};
+use refrain_entropy::schema::Table;
 use refrain_runner::family::{self, Config};
 use refrain_runner::{Architecture, Model, ModelFiles, Tokenizer, weights};
 use std::collections::BTreeMap;
@@ -194,7 +195,7 @@ fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -
     let tokenizer = Tokenizer::load(&files, language.size())?;
     let provenance: Provenance = [
         ("experiment", "train".to_owned()),
-        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("version", crate::VERSION.to_owned()),
         ("model", files.name().to_owned()),
         ("model_sha256", files.model_sha256()?),
         ("tokenizer_sha256", tokenizer.sha256().to_owned()),
@@ -205,5 +206,5 @@ fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    write_table(&out.join("training_loss.parquet"), &batch(&state.rows)?, &provenance)
+    write_table(&out.join("training_loss.parquet"), &TrainingLoss::batch(&state.rows)?, &provenance)
 }

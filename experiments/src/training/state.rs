@@ -3,12 +3,28 @@
 use super::adamw::AdamW;
 use super::settings::Settings;
 use super::table::LossRow;
-use crate::disk::{sha256_hex, write_atomically};
+use crate::lab::disk::{sha256_hex, write_atomically};
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use tch::{Kind, Tensor};
+
+/// A row of the table as it is saved: the value by its bits, so that a continued run writes the same table.
+#[derive(Serialize, Deserialize)]
+struct SavedRow(u32, u64, String, String, u64);
+
+impl SavedRow {
+    fn of(row: &LossRow) -> Self {
+        SavedRow(row.step, row.tokens, row.quantity.clone(), row.part.clone(), row.value.to_bits())
+    }
+
+    fn row(self) -> LossRow {
+        let SavedRow(step, tokens, quantity, part, bits) = self;
+        LossRow { step, tokens, quantity, part, value: f64::from_bits(bits) }
+    }
+}
 
 /// Everything that a continued run needs.
 pub struct State {
@@ -47,7 +63,10 @@ impl State {
         let metadata = HashMap::from([
             ("step".to_string(), self.step.to_string()),
             ("settings".to_string(), fingerprint(settings)?),
-            ("rows".to_string(), serde_json::to_string(&self.rows)?),
+            (
+                "rows".to_string(),
+                serde_json::to_string(&self.rows.iter().map(SavedRow::of).collect::<Vec<_>>())?,
+            ),
         ]);
         write_safetensors(path, &bytes, Dtype::F32, Some(metadata))
     }
@@ -90,7 +109,11 @@ impl State {
         let mut take = |group: &str| groups.remove(group).with_context(broken);
         Ok(Some(Self {
             step: field("step")?.parse().with_context(broken)?,
-            rows: serde_json::from_str(field("rows")?).with_context(broken)?,
+            rows: serde_json::from_str::<Vec<SavedRow>>(field("rows")?)
+                .with_context(broken)?
+                .into_iter()
+                .map(SavedRow::row)
+                .collect(),
             weights: take("weight")?,
             optimiser: AdamW { first: take("first")?, second: take("second")? },
         }))

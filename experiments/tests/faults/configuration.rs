@@ -9,21 +9,24 @@ use crate::place;
 fn values_outside_their_range() -> Result {
     let place = place()?;
     for (arguments, words) in [
-        (&["--counts", "2,0"][..], &["--counts must be at least 1"][..]),
-        (&["--trials", "0"], &["--trials must be at least 1"]),
-        (&["--batch", "0"], &["--batch must be at least 1"]),
+        (&["--counts", "2,0"][..], &["invalid value '0' for '--counts", "not between 1 and"][..]),
+        (&["--trials", "0"], &["invalid value '0' for '--trials", "not between 1 and"]),
+        (&["--counts", "2,70"], &["--counts 70: the model's window has 64 positions", "hint: "]),
         (&["--probe-copies", "1"], &["--probe-copies must be at least 2"]),
-        (&["--pool-share", "1.5"], &["--pool-share 1.5 must be between 0 and 1"]),
-        (&["--pool-share", "NaN"], &["--pool-share NaN must be between 0 and 1"]),
-        (&["--log-c=-1"], &["--log-c -1 must be between 0 and 1000"]),
+        (&["--pool-share", "1.5"], &["invalid value '1.5' for '--pool-share", "not between 0 and 1"]),
+        (&["--pool-share", "NaN"], &["for '--pool-share", "not between 0 and 1"]),
+        (&["--log-c=-1"], &["for '--log-c", "not between 0 and 1000"]),
         (&["--temperature", "0"], &["temperature 0 must be positive"]),
         (&["--top-p", "0"], &["top_p 0 must be above 0"]),
-        (&["--interventions", "log,cubic"], &["`cubic` does not exist", "log, linear and constant"]),
+        (
+            &["--interventions", "log,cubic"],
+            &["invalid value 'cubic' for '--interventions", "log, linear, constant"],
+        ),
         (&["--interventions", "log,log"], &["names one of them twice"]),
         (&["--template", "say {phrase}"], &["--template must hold {phrase} and {n}"]),
         (&["--seed", "18446744073709551615"], &["--seed", "not in 0..=9223372036854775807"]),
         (&["--counts", "4,2,4"], &["--counts names a number twice"]),
-        (&["--resamples", "9000000000000000000"], &["--resamples 9000000000000000000 is more than"]),
+        (&["--resamples", "9000000000000000000"], &["for '--resamples", "not between 1 and"]),
         (&["--counts", "two"], &["invalid value 'two' for '--counts"]),
         (&["--phrazes", "2"], &["unexpected argument '--phrazes'", "--phrases"]),
         (&["--copy-length", "90"], &["copy task needs 94 distinct tokens", "choose a smaller M"]),
@@ -39,11 +42,13 @@ fn a_prompt_longer_than_the_window() -> Result {
     let window = "the model's context window of 64\nhint: shorten the prompt";
     let long = format!("{} {{phrase}} {{n}}", "word ".repeat(70));
     for (arguments, words) in [
-        (&["--template", &long][..], &["counting to 2 under none-none", window][..]),
-        (&["--copy-length", "60"], &["scoring the heads", window]),
-        (&["--probe-block", "40"], &["scoring the heads", window]),
-        (&["--prefill", "70", "--counts", "71"], &["counting to 71 under none-none", window]),
-        (&["--prefill", "70", "--trace-count", "71"], &["following none-none.repetition", window]),
+        (&["--template", &long][..], &["the prompt for 2 repetitions of", "window"][..]),
+        (&["--copy-length", "59"], &["`copy` has 63 tokens"]),
+        (
+            &["--prefill", "60", "--counts", "61"],
+            &["the prompt for 61 repetitions of", "choose a smaller --prefill"],
+        ),
+        (&["--prefill", "70", "--trace-count", "71"], &["conditions none.repetition", window]),
     ] {
         let place = place()?;
         place.run(arguments)?.refused(words);
@@ -65,8 +70,8 @@ fn toml_files() -> Result {
         ("phrases = \"two\"", &["run.toml", "invalid type: string \"two\"", "phrases"]),
         ("counts = 2", &["run.toml", "invalid type: integer `2`", "counts"]),
         ("quiet = 1", &["run.toml", "invalid type: integer `1`", "quiet"]),
-        ("trials = -1", &["run.toml", "invalid value: integer `-1`", "trials"]),
-        ("trials = 0", &["--trials must be at least 1"]),
+        ("trials = -1", &["run.toml", "`-1`", "trials"]),
+        ("trials = 0", &["run.toml", "`trials`", "not between 1 and"]),
         ("trials = ", &["run.toml", "line 1"]),
         ("[phrases]\nn = 1", &["run.toml", "invalid type: map", "phrases"]),
     ] {

@@ -41,7 +41,8 @@ const LONG_TRACES: [&str; 6] = ["--trials", "1", "--trace-steps", "45", "--toxic
 fn a_part_that_does_not_fit() -> Result {
     let place = place()?;
     let undisturbed = place.tables("undisturbed", &LONG_TRACES)?;
-    let words = ["cannot write", "out/parts/entropy_trace.none-none.repetition.parquet", "too large", HINT];
+    let words =
+        ["cannot write", "out/parts/conditions.none.repetition.entropy_trace.parquet", "too large", HINT];
     limited(&place, 9, &LONG_TRACES)?.refused(&words);
     place.no_table();
     let before = kept(&place.out())?;

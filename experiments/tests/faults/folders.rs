@@ -53,7 +53,7 @@ fn other_settings_or_another_model_do_not_resume() -> Result {
     place.run(&["--quiet"])?.succeeded();
     let before = tables(&place.out())?;
     let hint = "hint: use the same settings to resume it, or another --out";
-    let held = "holds a run with other settings";
+    let held = "holds another run";
     place.run(&["--trials", "5"])?.refused(&[held, "trials: 4 there, 5 now", hint]);
     place.run(&["--seed", "3"])?.refused(&[held, "seed: 0 there, 3 now", hint]);
     place.run(&["--template", "{n} {phrase}"])?.refused(&[
@@ -64,12 +64,12 @@ fn other_settings_or_another_model_do_not_resume() -> Result {
     ]);
     let texts = std::fs::read_to_string(place.path("texts.txt"))?;
     std::fs::write(place.path("texts.txt"), texts.replacen("bab", "fef", 1).replacen(' ', " fef ", 1))?;
-    place.run(&[])?.refused(&[held, "prompts_sha256:", hint]);
+    place.run(&[])?.refused(&[held, "contents of the prompts:", hint]);
     std::fs::write(place.path("texts.txt"), texts)?;
     let norm = &place.tiny.weights["model.norm.weight"] * 1.5;
     place.tiny.weights.insert("model.norm.weight".into(), norm);
     place.tiny.write()?;
-    place.run(&[])?.refused(&[held, "model_sha256:", hint]);
+    place.run(&[])?.refused(&[held, "contents of the model:", hint]);
     same_tables(&tables(&place.out())?, &before);
     Ok(())
 }
@@ -116,16 +116,19 @@ fn a_broken_manifest_or_table() -> Result {
 #[test]
 fn a_broken_part() -> Result {
     let place = place()?;
-    let long = format!("{} {{phrase}} {{n}}", "word ".repeat(70));
-    // Stops after the heads are scored.
-    place.run(&["--template", &long])?.refused(&["context window"]);
-    let part = place.path("out/parts/head_scores.all.parquet");
+    // Stops after the heads are scored: the traces' prompts do not fit.
+    let long = ["--prefill", "70", "--trace-count", "71"];
+    place.run(&long)?.refused(&["context window"]);
+    let part = place.path("out/parts/heads.detectors.all.head_scores.parquet");
     let bytes = std::fs::read(&part)?;
     std::fs::write(&part, &bytes[..bytes.len() / 3])?;
-    let ran = place.run(&["--template", &long])?;
-    ran.refused(&["head_scores.all.parquet cannot be used", "hint: delete it to have it computed again"]);
+    let ran = place.run(&long)?;
+    ran.refused(&[
+        "heads.detectors.all.head_scores.parquet cannot be used",
+        "hint: delete it to have it computed again",
+    ]);
     std::fs::remove_file(&part)?;
-    place.run(&["--template", &long])?.refused(&["context window"]);
+    place.run(&long)?.refused(&["context window"]);
     assert_eq!(std::fs::read(&part)?, bytes);
     Ok(())
 }
@@ -149,10 +152,6 @@ fn leftovers_are_cleared() -> Result {
     assert_eq!(left(&place), [place.path("out/.part-of-my-notes")]);
     // Killed after the manifest says complete and before the parts are gone.
     plant()?;
-    std::fs::copy(
-        place.path("out/perplexity.parquet"),
-        place.path("out/parts/perplexity.none-none.parquet"),
-    )?;
     place.run(&["--quiet"])?.succeeded();
     assert_eq!(left(&place), [place.path("out/.part-of-my-notes")]);
     assert!(!place.path("out/parts").exists());

@@ -4,7 +4,6 @@ mod configuration;
 mod disks;
 mod folders;
 mod hub;
-mod kills;
 mod model_files;
 mod overflow;
 mod weight_files;

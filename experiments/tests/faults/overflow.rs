@@ -1,9 +1,9 @@
-//! A model whose activations are beyond f16: every table has nulls with a reason, and no program takes it for another fault.
+//! A model whose activations are beyond f16: tables have nulls with a reason, and no program takes it for another fault.
 
 use std::path::Path;
 
 use refrain_entropy::schema::Table;
-use refrain_experiments::disk::read_table;
+use refrain_experiments::lab::disk::read_table;
 use refrain_patching::table::{EdgeScores, HeadScores};
 use refrain_tests::Result;
 use refrain_tests::program::{Place, Ran};

@@ -1,6 +1,5 @@
 //! `score-heads` as its user runs it, on a tiny model.
 
-mod kills;
 mod methods;
 mod pairs;
 mod refusals;
@@ -10,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use refrain_entropy::schema::Table;
-use refrain_experiments::disk::read_table;
+use refrain_experiments::lab::disk::read_table;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
 use refrain_tests::Result;
 use refrain_tests::program::{Place, Ran};

@@ -1,7 +1,7 @@
 //! Pairs from files, and models without a tokenizer.
 
 use refrain_entropy::schema::Table;
-use refrain_experiments::disk::{read_provenance, read_table};
+use refrain_experiments::lab::disk::{read_provenance, read_table};
 use refrain_patching::table::HeadScores;
 use refrain_tests::Result;
 use refrain_tests::program::Ran;
@@ -33,7 +33,7 @@ fn a_file_of_text() -> Result {
     let again = run(&place, &["--task", "moved.jsonl"])?.succeeded();
     assert!(again.stderr.contains("holds this run already"), "{again:?}");
     std::fs::write(place.path("moved.jsonl"), text.replace(&d, &word(23)))?;
-    run(&place, &["--task", "moved.jsonl"])?.refused(&["prompts_sha256:"]);
+    run(&place, &["--task", "moved.jsonl"])?.refused(&["contents of the prompts:"]);
     Ok(())
 }
 
@@ -47,8 +47,8 @@ fn faults_are_told_and_foils_asked_for() -> Result {
     ]);
     std::fs::write(place.path("pairs.jsonl"), good.repeat(3))?;
     run(&place, &["--task", "pairs.jsonl", "--metric", "logit_diff"])?.refused(&[
-        "logit_diff needs a foil in every pair, and 3 of the 3 pairs of pairs.jsonl have none",
-        "hint: without foils there are logit, log_prob",
+        "logit_diff needs an incorrect answer in every pair, and 3 of the 3 pairs of pairs.jsonl have none",
+        "hint: without one there are logit, log_prob",
     ]);
     run(&place, &["--task", "pairs.jsonl", "--pairs", "4"])?.refused(&["--pairs 4: pairs.jsonl has 3"]);
     let ran = run(&place, &["--task", "pairs.jsonl", "--pairs", "1"])?.succeeded();

@@ -10,30 +10,36 @@ fn names_and_numbers() -> Result {
     for (arguments, words) in [
         (
             &["--method", "activation-patchng"][..],
-            &["--method: there is no `activation-patchng`; is `activation-patching` meant?", "hint: "][..],
+            &["invalid value 'activation-patchng' for '--method", "'activation-patching'"][..],
         ),
-        (&["--component", "resid_pst"], &["--component: there is no `resid_pst`; is `resid_post` meant?"]),
-        (&["--metric", "logit-diff"], &["--metric: there is no `logit-diff`; is `logit_diff` meant?"]),
+        (&["--component", "resid_pst"], &["invalid value 'resid_pst' for '--component", "'resid_post'"]),
+        (&["--metric", "logit-diff"], &["invalid value 'logit-diff' for '--metric", "'logit_diff'"]),
         (
             &["--task", "repetitoin"],
             &["--task: there is no `repetitoin`; is `repetition` meant?", "greater-than, or a file"],
         ),
-        (&["--direction", "noize"], &["--direction: there is no `noize`; is `noise` meant?"]),
-        (&["--component", "z,z"], &["--component names `z` twice"]),
+        (&["--direction", "noize"], &["invalid value 'noize' for '--direction", "'noise'"]),
+        (&["--component", "z,z"], &["--component names one of them twice"]),
         (&["--method", "path-patching"], &["path-patching needs a sender", "hint: --sender L0H1"]),
         (&["--sender", "L0H1"], &["--sender is for --method path-patching"]),
-        (&["--method", "path-patching", "--sender", "0.1"], &["`0.1` is no head: write L2H0"]),
+        (
+            &["--method", "path-patching", "--sender", "0.1"],
+            &["invalid value '0.1' for '--sender", "write L2H0"],
+        ),
         (&["--method", "zero-ablation", "--direction", "noise"], &["--direction is for patching"]),
         (
             &["--by-key-position"],
             &["--by-key-position goes with --by-position and --component pattern alone"],
         ),
         (&["--pooled"], &["--pooled is for --method mean-ablation"]),
-        (&["--verify", "0.5"], &["--verify is for approximations"]),
-        (&["--method", "atp-star", "--verify", "2"], &["--verify 2 must be more than 0"]),
-        (&["--memory", "4XB"], &["--memory 4XB is no size", "hint: write 512MiB"]),
+        (&["--verify", "0.5"], &["--verify is for estimates"]),
+        (
+            &["--method", "atp-star", "--verify", "2"],
+            &["invalid value '2' for '--verify", "not between 0 and 1"],
+        ),
+        (&["--memory", "4XB"], &["invalid value '4XB' for '--memory", "write 512MiB"]),
         (&["--depth", "2"], &["--depth is for the task repetition"]),
-        (&["--pairs", "0"], &["--pairs must be at least 1"]),
+        (&["--pairs", "0"], &["invalid value '0' for '--pairs", "not between 1 and"]),
         (&["--length", "80"], &["needs 84 distinct tokens, the vocabulary has "]),
         (
             &["--task", "repetition", "--depth", "40"],
@@ -58,7 +64,7 @@ fn names_and_numbers() -> Result {
             &["--method", "detectors", "--metric", "logit"],
             &["--metric: the detectors have measures of their own"],
         ),
-        (&["--steps", "9"], &["--steps is for --method eap-ig"]),
+        (&["--steps", "9"], &["--steps is for --method integrated-gradients and eap-ig"]),
         (&["--memory", "1KiB"], &["a memory budget of 1024 bytes is too small", "hint: give at least "]),
         (&["--task", "ioi"], &["`ioi` needs at least 2 of its 100 names", "0 of them are", "hint: "]),
         (&["--task", "greater-than"], &["writes 0 of 693 years so", "hint: "]),
@@ -76,13 +82,13 @@ fn other_settings_or_another_model_do_not_resume() -> Result {
     let mut place = place()?;
     run(&place, &["--quiet"])?.succeeded();
     let before = std::fs::read(table(&place.out()))?;
-    let held = "holds a run with other settings";
+    let held = "holds another run";
     let hint = "hint: use the same settings to resume it, or another --out";
     for (arguments, words) in [
         (["--seed", "4"], "seed: 3 there, 4 now"),
         (["--pairs", "6"], "pairs: 5 there, 6 now"),
         (["--component", "q"], "component: [\"z\"] there, [\"q\"] now"),
-        (["--metric", "rank"], "metric: [\"logit_diff\"] there, [\"rank\"] now"),
+        (["--metric", "rank"], "metric: unset there, [\"rank\"] now"),
         (["--direction", "noise"], "direction: unset there, \"noise\" now"),
     ] {
         run(&place, &arguments)?.refused(&[held, words, hint]);
@@ -90,7 +96,7 @@ fn other_settings_or_another_model_do_not_resume() -> Result {
     let norm = &place.tiny.weights["model.norm.weight"] * 1.5;
     place.tiny.weights.insert("model.norm.weight".into(), norm);
     place.tiny.write()?;
-    run(&place, &[])?.refused(&[held, "model_sha256:", hint]);
+    run(&place, &[])?.refused(&[held, "contents of the model:", hint]);
     assert!(std::fs::read(table(&place.out()))? == before, "the table was touched");
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use refrain_entropy::table::{CountRow, CountSweep};
+use refrain_entropy::table::{CountOutcome, CountRow, CountSweep, DecodingLabel, End};
 use refrain_tests::Result;
 use refrain_tests::tiny::WINDOW;
 
@@ -18,13 +18,15 @@ fn greedy_counts_are_those_of_full_recomputation() -> Result {
     let mut outcomes = BTreeSet::new();
     let mut repetitions = BTreeSet::new();
     let mut compared = 0;
-    for row in rows.iter().filter(|row| row.decoding == "greedy" && !row.head_set.starts_with("random")) {
+    for row in
+        rows.iter().filter(|row| row.decoding == DecodingLabel::Greedy && !row.condition.contains("random"))
+    {
         // Recomputation is slow: under an intervention the prefilled prompts are enough.
-        if row.intervention != "none" && row.n != 16 {
+        if row.condition != "none" && row.n != 16 {
             continue;
         }
         check(&run, row)?;
-        outcomes.insert(row.outcome.clone());
+        outcomes.insert(row.end);
         repetitions.insert(row.repetitions);
         compared += 1;
     }
@@ -36,7 +38,8 @@ fn greedy_counts_are_those_of_full_recomputation() -> Result {
 }
 
 fn check(run: &Finished, row: &CountRow) -> Result {
-    let label = format!("{} {} n {} {} {}", row.intervention, row.head_set, row.n, row.pool, row.prompt);
+    let label = format!("{} n {} {} {}", row.condition, row.n, row.pool, row.item);
+    let intervention = row.condition.split(':').next().unwrap_or_default();
     let phrase = run.tokenizer.encode(&row.phrase)?;
     let given = if row.n > 8 { 8 } else { 0 };
     let prompt = run.prompt(&row.phrase, row.n, given)?;
@@ -44,10 +47,10 @@ fn check(run: &Finished, row: &CountRow) -> Result {
     let outcome = loop {
         let ids: Vec<i64> = prompt.iter().chain(&tokens).copied().collect();
         if ids.len() == WINDOW {
-            break "out_of_window";
+            break End::OutOfWindow;
         }
-        match best(&run.logits(&ids, prompt.len(), &row.intervention)?) {
-            2 => break "stopped",
+        match best(&run.logits(&ids, prompt.len(), intervention)?) {
+            2 => break End::Stopped,
             token => tokens.push(token),
         }
     };
@@ -57,13 +60,25 @@ fn check(run: &Finished, row: &CountRow) -> Result {
     while response[copies * phrase.len()..].starts_with(&phrase) {
         copies += 1;
     }
-    let exact = outcome == "stopped" && response == phrase.repeat(row.n as usize);
-    let found = (&row.outcome[..], row.tokens as usize, row.repetitions as usize, row.exact);
+    let exact = outcome == End::Stopped && response == phrase.repeat(row.n as usize);
+    let found = (row.end, row.tokens as usize, row.repetitions as usize, row.exact);
     assert_eq!(found, (outcome, tokens.len(), copies, exact), "{label}");
     let found =
         (row.phrase_tokens as usize, row.prefilled, row.prompt_tokens as usize, row.response_tokens as usize);
     assert_eq!(found, (phrase.len(), given, prompt.len(), response.len()), "{label}");
     close(&label, Some(row.overshoot), copies as f64 / f64::from(row.n), 1e-12);
+
+    // The five outcomes, by what comes after the copies.
+    let rest = &response[copies * phrase.len()..];
+    let cut_short = outcome != End::Stopped && phrase.starts_with(rest);
+    let wanted = match (copies >= 2, rest.is_empty() || cut_short, outcome == End::Stopped) {
+        (false, ..) => CountOutcome::NoAttempt,
+        (true, true, true) => CountOutcome::CleanStop,
+        (true, true, false) => CountOutcome::PhraseLoop,
+        (true, false, true) => CountOutcome::BrokeOffStopped,
+        (true, false, false) => CountOutcome::BrokeOffEndless,
+    };
+    assert_eq!(row.outcome, wanted, "{label}: {response:?}");
 
     let cycle = (1..=response.len() / 2).find(|size| {
         let (before, last) = response[response.len() - 2 * size..].split_at(*size);

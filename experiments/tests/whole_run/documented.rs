@@ -7,9 +7,9 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use refrain_entropy::schema::Table;
-use refrain_experiments::disk::read_table;
-use refrain_experiments::training::{LossRow, batch};
-use refrain_patching::table::{Approximation, EdgeScores};
+use refrain_experiments::lab::disk::read_table;
+use refrain_experiments::training::TrainingLoss;
+use refrain_patching::table::{Approximation, CircuitScores, EdgeScores};
 use refrain_tests::Result;
 use refrain_tests::program::TABLES;
 
@@ -61,6 +61,8 @@ fn shown(kind: &DataType, nullable: bool) -> String {
     let name = match kind {
         DataType::Dictionary(_, values) if **values == DataType::Utf8 => "label",
         DataType::Utf8 => "utf8",
+        DataType::List(item) if *item.data_type() == DataType::Utf8 => "list of utf8",
+        DataType::List(item) if *item.data_type() == DataType::Int64 => "list of i64",
         DataType::UInt32 => "u32",
         DataType::UInt64 => "u64",
         DataType::Float64 => "f64",
@@ -75,6 +77,8 @@ fn same_columns(table: &str, schema: &SchemaRef, documented: &[Column]) {
     let found: Vec<(String, String)> = schema
         .fields()
         .iter()
+        // Every table has it; it is explained once.
+        .filter(|field| field.name() != "run")
         .map(|field| (field.name().clone(), shown(field.data_type(), field.is_nullable())))
         .collect();
     let wanted: Vec<(String, String)> =
@@ -83,7 +87,8 @@ fn same_columns(table: &str, schema: &SchemaRef, documented: &[Column]) {
 }
 
 /// Labels that are free text.
-const FREE: [&str; 2] = ["reason", "token"];
+const FREE: [&str; 9] =
+    ["reason", "token", "condition", "prompt_id", "target_set", "message", "verdict", "test", "subject"];
 
 #[test]
 fn tables_are_as_documented() -> Result {
@@ -91,7 +96,7 @@ fn tables_are_as_documented() -> Result {
     place.run(&["--quiet"])?.succeeded();
     let (labels, tables) = documented()?;
     let known: BTreeSet<&str> = tables.keys().map(String::as_str).collect();
-    let others = ["training_loss", "edge_scores", "approximation"];
+    let others = ["training_loss", "edge_scores", "approximation", "circuit_scores"];
     assert_eq!(known, TABLES.into_iter().chain(others).collect(), "tables in docs/tables.md");
     for table in TABLES {
         let batch = read_table(&place.path(&format!("out/{table}.parquet")))?;
@@ -123,9 +128,9 @@ fn a_limited_continuation_is_documented() -> Result {
     let place = place()?;
     place.tables("short", &["--max-new-tokens", "3"])?;
     let batch = read_table(&place.path("short/count_sweep.parquet"))?;
-    let outcomes = cast(batch.column_by_name("outcome").ok_or("no outcome")?, &DataType::Utf8)?;
+    let outcomes = cast(batch.column_by_name("end").ok_or("no end")?, &DataType::Utf8)?;
     let (_, tables) = documented()?;
-    let column = tables["count_sweep"].iter().find(|column| column.name == "outcome").ok_or("no outcome")?;
+    let column = tables["count_sweep"].iter().find(|column| column.name == "end").ok_or("no end")?;
     let found: BTreeSet<&str> = outcomes.as_string::<i32>().iter().flatten().collect();
     assert!(found.contains("limit"), "{found:?}");
     for outcome in found {
@@ -142,12 +147,12 @@ fn tables_of_edges_and_approximations_are_as_documented() -> Result {
     let (_, tables) = documented()?;
     same_columns("edge_scores", &EdgeScores::batch(&[])?.schema(), &tables["edge_scores"]);
     same_columns("approximation", &Approximation::batch(&[])?.schema(), &tables["approximation"]);
+    same_columns("circuit_scores", &CircuitScores::batch(&[])?.schema(), &tables["circuit_scores"]);
     Ok(())
 }
 
 #[test]
 fn training_loss_is_as_documented() -> Result {
-    let row = LossRow { step: 1, tokens: 2, quantity: "loss_nats".into(), part: "train".into(), value: 0.5 };
-    same_columns("training_loss", &batch(&[row])?.schema(), &documented()?.1["training_loss"]);
+    same_columns("training_loss", &TrainingLoss::batch(&[])?.schema(), &documented()?.1["training_loss"]);
     Ok(())
 }

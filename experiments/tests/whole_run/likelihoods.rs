@@ -11,7 +11,7 @@ fn perplexity_is_that_of_prefix_by_prefix() -> Result {
     let rows = run.rows::<Perplexity>()?;
     let texts = std::fs::read_to_string(run.place.path("texts.txt"))?;
     for intervention in ["none", "log", "linear", "constant"] {
-        let head_set = if intervention == "none" { "none" } else { "induction" };
+        let condition = Finished::condition(intervention);
         let (mut sum, mut tokens) = (0.0, 0);
         for (text, index) in texts.lines().take(4).zip(0..) {
             let mut ids = run.tokenizer.encode_with_specials(text)?;
@@ -24,9 +24,7 @@ fn perplexity_is_that_of_prefix_by_prefix() -> Result {
             }
             let row = rows
                 .iter()
-                .find(|row| {
-                    row.intervention == intervention && row.head_set == head_set && row.text == Some(index)
-                })
+                .find(|row| row.condition == condition && row.text == Some(index))
                 .ok_or("no row")?;
             assert_eq!(row.tokens as usize, ids.len() - 1);
             let mean = nll / (ids.len() - 1) as f64;
@@ -35,14 +33,12 @@ fn perplexity_is_that_of_prefix_by_prefix() -> Result {
             sum += nll;
             tokens += ids.len() - 1;
         }
-        let all = rows
-            .iter()
-            .find(|row| row.intervention == intervention && row.head_set == head_set && row.text.is_none())
-            .ok_or("no pool")?;
+        let all =
+            rows.iter().find(|row| row.condition == condition && row.text.is_none()).ok_or("no pool")?;
         assert_eq!(all.tokens as usize, tokens);
         close(format!("{intervention} pooled"), Some(all.nll_nats), sum / tokens as f64, 1e-4);
-        let (low, high) = all.ci_low.zip(all.ci_high).ok_or("no interval")?;
-        assert!(low < all.perplexity && all.perplexity < high, "{all:?}");
+        // Of four texts there is no interval.
+        assert!(all.ci_low.is_none() && all.reason.is_some() && all.n_texts == 4, "{all:?}");
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use refrain_entropy::schema::Table;
-use refrain_experiments::disk::read_table;
+use refrain_experiments::lab::disk::read_table;
+use refrain_patching::table::{HeadScoreRow, HeadScores};
 use refrain_runner::{
     Action, BoundInterventions, Head, Hook, HookPoint, Intervention, Model, NameFilter, Positions, Run,
     Tokenizer,
@@ -29,12 +30,10 @@ impl Finished {
         let place = crate::place()?;
         place.run(arguments)?.succeeded();
         let (model, tokenizer) = place.tiny.load()?;
-        let manifest: toml::Table = toml::from_str(&std::fs::read_to_string(place.path("out/run.toml"))?)?;
-        let names = manifest["facts"]["head_sets"]["induction"].as_array().ok_or("no list")?;
-        let induction = names
-            .iter()
-            .map(|name| Ok(name.as_str().ok_or("no name")?.parse()?))
-            .collect::<Result<Vec<Head>>>()?;
+        let selected = rows::<HeadScores>(&place.out())?.into_iter().filter(|row| row.selected);
+        let head = |row: HeadScoreRow| Some(Head { layer: row.layer as usize, head: row.head? as usize });
+        let induction: std::collections::BTreeSet<Head> = selected.filter_map(head).collect();
+        let induction: Vec<Head> = induction.into_iter().collect();
         assert!(!induction.is_empty());
         Ok(Finished { place, model, tokenizer, induction })
     }
@@ -52,6 +51,11 @@ impl Finished {
             ids.extend(self.tokenizer.encode(phrase)?);
         }
         Ok(ids)
+    }
+
+    /// The condition in which `intervention` acts on the induction heads.
+    pub fn condition(intervention: &str) -> String {
+        if intervention == "none" { "none".into() } else { format!("{intervention}:induction") }
     }
 
     /// Logits after the last of `ids`, under `turned` if the condition is one.

@@ -2,8 +2,8 @@
 
 use std::process::Stdio;
 
-use clap::CommandFactory;
-use refrain_experiments::repetition_curse::Settings;
+use refrain_experiments::lab;
+use refrain_experiments::repetition_curse::RepetitionCurse;
 use refrain_tests::Result;
 use refrain_tests::program::{Ran, tables};
 
@@ -14,11 +14,16 @@ fn the_summary_goes_to_stdout_and_the_rest_to_stderr() -> Result {
     let place = place()?;
     let ran = place.run(&[])?.succeeded();
     let out = place.out().display().to_string();
-    for text in ["repetition-curse on tiny, seed 0\n", "Induction heads: 1 of 8", "Tables ", "run.toml", &out]
-    {
+    for text in [
+        "repetition-curse on tiny, seed 0, run ",
+        "Induction heads (H_ind): 1 of 8",
+        "Tables ",
+        "run.toml",
+        &out,
+    ] {
         assert!(ran.stdout.contains(text), "{text:?} is not in {}", ran.stdout);
     }
-    assert_eq!(ran.stderr, "tiny: scoring 8 heads\n");
+    assert_eq!(ran.stderr, format!("repetition-curse on tiny, into {out}\n"));
     let wide = ran.stdout.lines().find(|line| line.len() > 80 && !line.contains(&out));
     assert_eq!(wide, None, "a line of more than 80 columns");
     // Again: nothing is computed, the same summary.
@@ -69,7 +74,7 @@ fn help_names_every_flag() -> Result {
     for flag in ["--help", "-h"] {
         let help = Ran::of(&mut place.bare(&[flag]))?.succeeded();
         assert_eq!(help.stderr, "");
-        let command = Settings::command();
+        let command = lab::command::<RepetitionCurse>();
         for argument in command.get_arguments() {
             let long = argument.get_long().ok_or("a flag without a name")?;
             let line = help.stdout.lines().find(|line| line.trim_start().starts_with(&format!("--{long}")));
@@ -78,6 +83,6 @@ fn help_names_every_flag() -> Result {
         }
     }
     let version = Ran::of(&mut place.bare(&["--version"]))?.succeeded();
-    assert_eq!(version.stdout, format!("repetition-curse {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(version.stdout, format!("repetition-curse {}\n", refrain_experiments::VERSION));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! `entropy_trace`: distributions and causal toxicity at every step, from full forward passes.
 
 use refrain_entropy::stats::rng;
-use refrain_entropy::table::{CountSweep, EntropyTrace, TraceRow};
+use refrain_entropy::table::{CountSweep, EntropyTrace, Pool, TraceQuantity, TraceRow};
 use refrain_patching::induction_pair;
 use refrain_tests::Result;
 use refrain_tests::tiny::vocabulary;
@@ -19,18 +19,16 @@ fn traced<'a>(
     intervention: &str,
 ) -> Result<Vec<(Vec<i64>, Vec<&'a TraceRow>)>> {
     let counts = run.rows::<CountSweep>()?;
-    let of = |pool: &str| {
-        let first = counts.iter().find(|row| row.pool == pool && row.prompt == 0).ok_or("no phrase")?;
-        let head_set = if intervention == "none" { "none" } else { "induction" };
-        let own = |row: &&TraceRow| {
-            row.intervention == intervention && row.head_set == head_set && row.pool.as_deref() == Some(pool)
-        };
+    let of = |pool: Pool| {
+        let first = counts.iter().find(|row| row.pool == pool && row.item == 0).ok_or("no phrase")?;
+        let condition = Finished::condition(intervention);
+        let own = |row: &&TraceRow| row.condition == condition && row.pool == Some(pool);
         Ok((run.prompt(&first.phrase, ASKED, 8)?, rows.iter().filter(own).collect()))
     };
-    ["top", "random", "last"].into_iter().map(of).collect()
+    [Pool::Top, Pool::Random, Pool::Rare].into_iter().map(of).collect()
 }
 
-fn find(rows: &[&TraceRow], quantity: &str, step: usize) -> Result<TraceRow> {
+fn find(rows: &[&TraceRow], quantity: TraceQuantity, step: usize) -> Result<TraceRow> {
     let mut found = rows.iter().filter(|row| row.quantity == quantity && row.step as usize == step);
     let first = found.next().ok_or_else(|| format!("no {quantity} at step {step}"))?;
     assert!(found.next().is_none(), "two rows of {quantity} at step {step}");
@@ -52,10 +50,10 @@ fn distributions_are_those_of_full_forward_passes() -> Result {
                 let label = format!("{intervention} {:?} step {step}", rows[0].pool);
                 let token = best(&log_p);
                 for (quantity, wanted) in [
-                    ("entropy_nats", Some(expected(&|l| -l))),
-                    ("top1_probability", Some(log_p[token as usize].exp())),
+                    (TraceQuantity::EntropyNats, Some(expected(&|l| -l))),
+                    (TraceQuantity::Top1Probability, Some(log_p[token as usize].exp())),
                     (
-                        "kl_previous_nats",
+                        TraceQuantity::KlPreviousNats,
                         last.as_ref().map(|last| {
                             let terms =
                                 log_p.iter().zip(last).map(|(now, before)| now.exp() * (now - before));
@@ -92,12 +90,12 @@ fn causal_toxicity_by_one_pass_a_head() -> Result {
     let plain: Vec<i64> = (3..vocabulary().len() as i64).collect();
     let mut compared = 0;
     for (prompt, rows) in traced(&run, &rows, "none")? {
-        let pool = rows[0].pool.clone().unwrap_or_default();
+        let pool = rows[0].pool.ok_or("no pool")?;
         let mut ids = prompt.clone();
         for step in 0..STEPS {
             // Every step up to the density of 1, then the powers of two.
             if step == 0 || step.is_power_of_two() {
-                let row = find(&rows, "toxicity_causal", step);
+                let row = find(&rows, TraceQuantity::ToxicityCausal, step);
                 let Ok(row) = row else { break };
                 let id = format!("toxicity/repetition/{pool}/0/{step}");
                 match induction_pair(&ids, &plain, &mut rng(0, &id)) {

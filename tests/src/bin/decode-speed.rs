@@ -39,7 +39,7 @@ fn main() -> Result {
         let options =
             Generate { decoding: Decoding::GREEDY, seeds: &[], stop: &[], max_new: Some(new), plan: None };
         let start = Instant::now();
-        let answer = model.generate(std::slice::from_ref(&tokens), &options, &mut |_| Ok(()))?.remove(0);
+        let answer = model.generate(std::slice::from_ref(&tokens), &options)?.remove(0);
         settle();
         Ok((start.elapsed().as_secs_f64(), answer.tokens))
     };

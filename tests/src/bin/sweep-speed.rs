@@ -71,8 +71,9 @@ fn main() -> Result {
         .iter()
         .map(|kind| {
             let layers = (0..arch.n_layers).map(|layer| {
-                let of =
-                    |position, index| found[&Site { component: *kind, layer, index, position, source: None }];
+                let of = |position, index| {
+                    found[&Site { component: *kind, layer, index, position, key_position: None }]
+                };
                 let heads =
                     |position| (0..kind.count(arch, layer)).map(|index| of(position, index)).collect();
                 match by_position {

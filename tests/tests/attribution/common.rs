@@ -92,7 +92,7 @@ pub fn replace(site: &Site) -> Intervention {
     let neuron = site.component == Component::Neuron;
     Intervention {
         heads: site.component.is_of_heads().then(|| vec![site.index]),
-        neurons: neuron.then(|| vec![site.index]).or(site.source.map(|source| vec![source])),
+        neurons: neuron.then(|| vec![site.index]).or(site.key_position.map(|source| vec![source])),
         positions: site.position.map(|position| Positions::Columns(vec![position])),
         ..Intervention::new(hook, Action::Replace("source".into()))
     }

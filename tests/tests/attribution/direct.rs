@@ -77,7 +77,7 @@ fn the_lens_of_the_last_stream_is_the_model() -> Result {
             layer,
             index: 0,
             position: None,
-            source: None,
+            key_position: None,
         };
         for (own, clean) in at(scores, &site(Component::ResidPost, last)).iter().zip(&scores.clean) {
             assert!(apart(own, clean) < 1e-12);

@@ -61,7 +61,7 @@ fn generate(
         plan: Some(plan),
     };
     let mut logits: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
-    let results = model.generate(prompts, &options, &mut |view: &StepView<'_>| {
+    let results = model.generate_with(prompts, &options, |view: &StepView<'_>| {
         for (at, row) in view.rows.iter().enumerate() {
             logits[*row].push(view.logits.get(at as i64));
         }

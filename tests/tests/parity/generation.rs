@@ -31,10 +31,9 @@ fn together_and_alone(
     max_new: Option<usize>,
 ) -> Result<Vec<Generated>> {
     let seeds = vec![0; prompts.len()];
-    let together = model.generate(prompts, &greedy(&seeds, stop, max_new), &mut |_| Ok(()))?;
+    let together = model.generate(prompts, &greedy(&seeds, stop, max_new))?;
     for (prompt, one) in prompts.iter().zip(&together) {
-        let alone =
-            model.generate(std::slice::from_ref(prompt), &greedy(&[0], stop, max_new), &mut |_| Ok(()))?;
+        let alone = model.generate(std::slice::from_ref(prompt), &greedy(&[0], stop, max_new))?;
         assert_eq!(alone, std::slice::from_ref(one), "the prompt of {} tokens alone", prompt.len());
     }
     Ok(together)
@@ -57,7 +56,8 @@ fn greedy_continuations_are_those_of_transformers() -> Result {
             }
             Ok(())
         };
-        let got = golden.model.generate(&prompts(&golden)?, &greedy(&[0; 3], &[], Some(20)), &mut observe)?;
+        let got =
+            golden.model.generate_with(&prompts(&golden)?, &greedy(&[0; 3], &[], Some(20)), &mut observe)?;
         for (row, answer) in answers(&golden)?.into_iter().enumerate() {
             assert_eq!(
                 got[row],
@@ -138,10 +138,7 @@ fn a_row_that_stopped_near_the_end_of_the_window() -> Result {
     for golden in Golden::all()? {
         let window = golden.model.architecture().n_ctx;
         let long: Vec<i64> = (0..window as i64 - 2).map(|i| 3 + i % 30).collect();
-        let first =
-            golden
-                .model
-                .generate(std::slice::from_ref(&long), &greedy(&[0], &[], Some(1)), &mut |_| Ok(()))?;
+        let first = golden.model.generate(std::slice::from_ref(&long), &greedy(&[0], &[], Some(1)))?;
         let stop = first[0].tokens[0];
         // Among so many that one finished row is not worth clearing away.
         let short = (3..33).filter(|token| *token != stop).map(|token| vec![token, token]);

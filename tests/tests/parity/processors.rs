@@ -71,7 +71,7 @@ fn what_does_not_fit_is_refused() -> Result {
 
 fn decode(model: &Model, prompts: &[Vec<i64>], seeds: &[u64], decoding: Decoding) -> Result<Vec<Vec<i64>>> {
     let options = Generate { decoding, seeds, stop: &[], max_new: Some(20), plan: None };
-    let results = model.generate(prompts, &options, &mut |_| Ok(()))?;
+    let results = model.generate(prompts, &options)?;
     Ok(results.into_iter().map(|one| one.tokens).collect())
 }
 

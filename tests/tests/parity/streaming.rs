@@ -130,7 +130,7 @@ fn a_generation_can_be_read_as_it_comes() -> Result {
     let mut streams: Vec<TextStream<'_>> = prompts.iter().map(|_| tokenizer.stream()).collect();
     let mut shown = vec![String::new(); prompts.len()];
     let mut steps = 0;
-    let results = golden.model.generate(&prompts, &options, &mut |view: &StepView<'_>| {
+    let results = golden.model.generate_with(&prompts, &options, |view: &StepView<'_>| {
         for (row, token) in view.rows.iter().zip(view.chosen) {
             shown[*row].extend(streams[*row].push(*token)?);
         }

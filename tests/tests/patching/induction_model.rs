@@ -147,7 +147,7 @@ fn compare(
 }
 
 fn site(component: Component, (layer, index): (usize, usize), position: Option<usize>) -> Site {
-    Site { component, layer, index, position, source: None }
+    Site { component, layer, index, position, key_position: None }
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn changed(model: &Model, ids: &[i64], site: &Site, source: &ActivationCache) ->
     let indexed = site.component.is_of_heads();
     let mut own = ActivationCache::default();
     own.insert(hook, source.get(hook)?.shallow_clone());
-    if let (Some(query), Some(key)) = (site.position, site.source) {
+    if let (Some(query), Some(key)) = (site.position, site.key_position) {
         // One entry of the pattern: all others stay as they are in this run.
         let (_, here) =
             no_grad(|| model.run_with_cache(&model.ids(&[ids.to_vec()])?, NameFilter::hooks(&[hook])))?;

@@ -46,7 +46,7 @@ impl Order {
             Order::Position => value[position].as_f64(),
             Order::PositionHead => value[position][head].as_f64(),
             Order::HeadPosition => value[head][position].as_f64(),
-            Order::HeadQueryKey => value[head][position][site.source?].as_f64(),
+            Order::HeadQueryKey => value[head][position][site.key_position?].as_f64(),
         }
     }
 }

@@ -2,10 +2,14 @@
 
 mod bootstrap;
 mod correlation;
+mod estimate;
 mod random;
 mod rank;
 
 pub use bootstrap::{Interval, bootstrap_mean, bootstrap_ratio};
 pub use correlation::pearson;
+pub use estimate::{
+    BCA_ITEMS, Draws, Estimate, FEWEST_ITEMS, censored_median, mean, quantile, ratio, sign_flip,
+};
 pub use random::{rng, seed};
 pub use rank::{kendall, ranks};

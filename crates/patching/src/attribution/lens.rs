@@ -55,7 +55,7 @@ fn of_batch(
             let stream = cache.get(hook)?;
             let last = stream.f_narrow(1, stream.size()[1] - 1, 1)?;
             let values = measure(metrics, &model.unembed(&last)?, &targets)?;
-            sites.push((Site { component, layer, index: 0, position: None, source: None }, values));
+            sites.push((Site { component, layer, index: 0, position: None, key_position: None }, values));
         }
     }
     Ok(Scores {

@@ -107,7 +107,7 @@ impl Term {
             layer: self.layer,
             index,
             position,
-            source,
+            key_position: source,
         };
         let mut sites = Vec::new();
         for index in 0..count {

@@ -138,6 +138,28 @@ impl<'a> Sweep<'a> {
         self.plan.batches[unit.batch].iter().map(of).sum()
     }
 
+    /// As [`Sweep::run`], with errors of the caller's type.
+    ///
+    /// # Errors
+    /// The first that `done` returns or that a run meets; nothing is handed over after it.
+    pub fn run_with<E: From<Error>>(
+        &self,
+        todo: &[Unit],
+        mut done: impl FnMut(&Unit, Scores) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut failure = None;
+        let ran = self.run(todo, &mut |unit, scores| {
+            done(unit, scores).map_err(|error| {
+                failure = Some(error);
+                Error::Input("what a sweep found could not be taken".into())
+            })
+        });
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(ran?),
+        }
+    }
+
     /// Runs the units `todo`, in an order of its own, and hands over each as it is done.
     ///
     /// # Errors

@@ -189,7 +189,7 @@ pub(crate) fn jobs(
         by_column.entry(column).or_default().push(site);
     };
     for index in unit.from..unit.to {
-        let site = Site { component, layer, index, position: None, source: None };
+        let site = Site { component, layer, index, position: None, key_position: None };
         if !settings.by_position {
             add(site);
             continue;
@@ -197,15 +197,16 @@ pub(crate) fn jobs(
         for position in 0..length {
             match settings.by_key_position {
                 false => add(Site { position: Some(position), ..site }),
-                true => (0..=position)
-                    .for_each(|source| add(Site { position: Some(position), source: Some(source), ..site })),
+                true => (0..=position).for_each(|source| {
+                    add(Site { position: Some(position), key_position: Some(source), ..site })
+                }),
             }
         }
     }
     let mut jobs = Vec::new();
     for (column, mut sites) in by_column {
         // Heads of one position side by side: what is made for a position is made once.
-        sites.sort_by_key(|site| (site.position, site.index, site.source));
+        sites.sort_by_key(|site| (site.position, site.index, site.key_position));
         let most = match column {
             Some(column) => plan.sites(component, batch.pairs.len(), length - column, length),
             None => sites.len(),

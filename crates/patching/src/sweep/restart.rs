@@ -54,7 +54,7 @@ pub(crate) fn run(
             let z = rows.copies(base)?;
             let times = base.size()[2] / values.size()[2];
             for (copy, site) in job.sites.iter().enumerate() {
-                let (Some(query), Some(key)) = (site.position, site.source) else { continue };
+                let (Some(query), Some(key)) = (site.position, site.key_position) else { continue };
                 let head = site.index as i64;
                 let weight = change.f_select(1, head)?.f_select(1, query as i64)?.f_select(1, key as i64)?;
                 let value = values.f_select(1, key as i64)?.f_select(1, head / times)?;

@@ -5,6 +5,7 @@ use refrain_runner::architecture::Keys;
 use serde::{Deserialize, Serialize};
 
 use crate::component::Component;
+use crate::effect::Changed;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::pair::Pair;
@@ -35,6 +36,11 @@ impl Change {
     /// Whether the run that is changed is the clean one.
     pub fn into_clean(self) -> bool {
         self != Change::Denoise
+    }
+
+    /// Which run is changed.
+    pub fn changed(self) -> Changed {
+        if self.into_clean() { Changed::Clean } else { Changed::Corrupted }
     }
 
     /// `denoise` or `noise` for patching; ablations have no direction.

@@ -71,22 +71,40 @@ pub struct StepView<'a> {
 
 impl Model {
     /// Continues every prompt. Prompts of different lengths are padded on the left; the result is that of each
-    /// prompt alone. `observe` is called once a step, as soon as its tokens are chosen: for text as it comes, give each
-    /// row's tokens to a [`crate::TextStream`].
+    /// prompt alone.
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no token, [`Error::Window`] for a prompt that leaves no room for a new token,
-    /// and what [`Model::run`] and `observe` return.
-    pub fn generate(
+    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no token,
+    /// [`Error::Window`] for a prompt that leaves no room for a new token, and what [`Model::run`] returns.
+    pub fn generate(&self, prompts: &[Vec<i64>], options: &Generate<'_>) -> Result<Vec<Generated>> {
+        self.generate_with(prompts, options, |_| Ok::<(), Error>(()))
+    }
+
+    /// The same, watched: `observe` is called once a step, as soon as its tokens are chosen. For text as it comes, give each
+    /// row's tokens to a [`crate::TextStream`]. The errors are of the caller's type.
+    ///
+    /// # Errors
+    /// As [`Model::generate`], and what `observe` returns.
+    pub fn generate_with<E: From<Error>>(
         &self,
         prompts: &[Vec<i64>],
         options: &Generate<'_>,
-        observe: &mut dyn FnMut(&StepView<'_>) -> Result<()>,
-    ) -> Result<Vec<Generated>> {
+        mut observe: impl FnMut(&StepView<'_>) -> Result<(), E>,
+    ) -> Result<Vec<Generated>, E> {
+        let mut failure = None;
+        let mut watched = |view: &StepView<'_>| {
+            observe(view).map_err(|error| {
+                failure = Some(error);
+                Error::Input("the observer of a generation failed".into())
+            })
+        };
         let guard = tch::no_grad_guard();
-        let result = self.generate_without_grad(prompts, options, observe);
+        let result = self.generate_without_grad(prompts, options, &mut watched);
         drop(guard);
-        result
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(result?),
+        }
     }
 
     fn generate_without_grad(

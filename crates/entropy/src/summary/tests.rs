@@ -1,0 +1,146 @@
+use super::*;
+use crate::table::DecodingLabel;
+
+const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 100, seed: 1 };
+
+fn run(condition: &str, item: u32, n: u32, outcome: CountOutcome, exact: bool) -> CountRow {
+    let end = match outcome {
+        CountOutcome::CleanStop | CountOutcome::BrokeOffStopped | CountOutcome::NoAttempt => End::Stopped,
+        _ => End::OutOfWindow,
+    };
+    CountRow {
+        condition: condition.into(),
+        n,
+        pool: Pool::Top,
+        item,
+        phrase: "a".into(),
+        phrase_tokens: 1,
+        decoding: DecodingLabel::Greedy,
+        sample: 0,
+        prefilled: 0,
+        prompt_id: format!("{item}"),
+        prompt_tokens: 3,
+        tokens: 10 * (item + 1),
+        response_tokens: 10 * (item + 1),
+        repetitions: n,
+        end,
+        outcome,
+        feasible: item != 0 || n < 100,
+        exact,
+        overshoot: 1.0,
+        trailing_cycle: None,
+        rep_4: None,
+        reason: None,
+    }
+}
+
+fn find(rows: &[CountSummaryRow], quantity: CountQuantity, pool: Option<Pool>) -> &CountSummaryRow {
+    rows.iter().find(|row| row.quantity == quantity && row.pool == pool && row.condition == "none").unwrap()
+}
+
+#[test]
+fn shares_are_over_items_and_exact_ones_over_feasible_runs() {
+    use CountOutcome::{CleanStop, PhraseLoop};
+    let rows: Vec<CountRow> = (0..6)
+        .map(|item| run("none", item, 128, if item < 4 { PhraseLoop } else { CleanStop }, item == 5))
+        .collect();
+    let summary = counts(&rows, BOOTSTRAP);
+    let exact = find(&summary, CountQuantity::ExactShare, None);
+    assert_eq!((exact.value, exact.n_items, exact.n_runs), (Some(0.2), 5, 6));
+    let endless = find(&summary, CountQuantity::EndlessShare, Some(Pool::Top));
+    assert!((endless.value.unwrap() - 4.0 / 6.0).abs() < 1e-12 && endless.ci_low.is_some());
+    // Four of six were cut off: their median would have been larger.
+    let length = find(&summary, CountQuantity::MedianResponseTokens, None);
+    assert_eq!((length.value, length.lower_bound), (Some(35.0), true));
+}
+
+#[test]
+fn a_mean_over_steps_says_who_is_left() {
+    let row = |item, step, value| TraceRow {
+        prompt_kind: TraceKind::Repetition,
+        condition: "none".into(),
+        n: Some(4),
+        pool: Some(Pool::Rare),
+        item,
+        step,
+        token: "a".into(),
+        quantity: TraceQuantity::EntropyNats,
+        layer: None,
+        value,
+        reason: None,
+    };
+    let mut rows: Vec<TraceRow> = (0..6).map(|item| row(item, 0, Some(f64::from(item)))).collect();
+    rows.push(row(0, 1, Some(3.0)));
+    rows.push(row(1, 1, None));
+    let summary = traces(&rows, BOOTSTRAP);
+    assert_eq!((summary[0].value, summary[0].n_items, summary[0].n_begun), (Some(2.5), 6, 6));
+    assert!(summary[0].ci_low.is_some());
+    assert_eq!(
+        (summary[1].value, summary[1].n_items, summary[1].n_begun, summary[1].ci_low),
+        (Some(3.0), 1, 6, None)
+    );
+}
+
+fn condition(intervention: &str, set: &str) -> ConditionRow {
+    ConditionRow {
+        condition: if set == "none" { "none".into() } else { format!("{intervention}:{set}") },
+        intervention: intervention.into(),
+        target_set: set.into(),
+        control: set.starts_with("random"),
+        dose: None,
+        components: String::new(),
+        n_components: 0,
+        interventions: "[]".into(),
+    }
+}
+
+/// Verdict on exact counts where the condition turns `changed` of eight items' exact counts into loops.
+fn exact_verdict(induction: u32, random: &[u32]) -> ContrastRow {
+    let mut conditions = vec![condition("none", "none"), condition("log", "induction")];
+    conditions.extend((1..=random.len()).map(|set| condition("log", &format!("random_{set}"))));
+    let mut rows = Vec::new();
+    let broken = std::iter::once(0).chain([induction]).chain(random.iter().copied());
+    for (condition, broken) in conditions.iter().zip(broken) {
+        rows.extend((0..8).map(|item| match item < broken {
+            true => run(&condition.condition, item, 16, CountOutcome::PhraseLoop, false),
+            false => run(&condition.condition, item, 16, CountOutcome::CleanStop, true),
+        }));
+    }
+    let found = contrasts(&conditions, &rows, &[], 8, BOOTSTRAP);
+    found
+        .into_iter()
+        .find(|row| row.condition == "log:induction" && row.quantity == ContrastQuantity::ExactShare)
+        .unwrap()
+}
+
+#[test]
+fn verdicts_claim_no_more_than_their_controls() {
+    let specific = exact_verdict(7, &[0, 1]);
+    assert_eq!((specific.estimate, specific.n_items), (Some(-0.875), 8));
+    assert_eq!(specific.verdict, "less; 0 of 2 random sets did as much");
+    assert_eq!(exact_verdict(7, &[8, 2]).verdict, "less; 1 of 2 random sets did as much");
+    assert_eq!(
+        exact_verdict(7, &[8, 7]).verdict,
+        "less, but all 2 random sets did as much: not specific to the induction heads"
+    );
+    assert_eq!(exact_verdict(1, &[8, 7]).verdict, "no clear change; 2 of 2 random sets changed more");
+    assert_eq!(exact_verdict(7, &[]).verdict, "less; no random sets to compare with");
+}
+
+#[test]
+fn perplexity_pools_tokens() {
+    let text = |text, tokens, nll_nats: f64| PerplexityRow {
+        condition: "none".into(),
+        text: Some(text),
+        tokens,
+        nll_nats,
+        perplexity: nll_nats.exp(),
+        ci_low: None,
+        ci_high: None,
+        n_texts: 1,
+        reason: None,
+    };
+    let all = perplexity(&[text(0, 1, 1.0), text(1, 3, 3.0)], BOOTSTRAP).unwrap();
+    assert_eq!((all.nll_nats, all.tokens, all.n_texts, all.ci_low), (2.5, 4, 2, None));
+    assert!(all.reason.is_some());
+}

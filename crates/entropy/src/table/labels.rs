@@ -1,0 +1,101 @@
+//! Labels that several tables share.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, IntoStaticStr};
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr,
+        )]
+        #[serde(rename_all = "snake_case")]
+        #[strum(serialize_all = "snake_case")]
+        pub enum $name { $($(#[$variant_doc])* $variant,)* }
+    };
+}
+pub(super) use label;
+
+label! {
+    /// Words by their frequency in a corpus.
+    Pool {
+        /// The most frequent ones.
+        Top,
+        /// All of them.
+        Random,
+        /// The least frequent ones.
+        Rare,
+    }
+}
+
+label! {
+    /// How a continuation is chosen.
+    DecodingLabel {
+        /// The most probable token.
+        Greedy,
+        /// A random token.
+        Sampled,
+    }
+}
+
+label! {
+    /// What a prompt is for.
+    PromptKind {
+        /// Asks for repetitions, to count them.
+        Count,
+        /// Asks for repetitions, to follow the entropy.
+        RepetitionTrace,
+        /// Begins an ordinary text, to follow the entropy.
+        OrdinaryTrace,
+        /// The clean prompt of a pair.
+        Clean,
+        /// The corrupted prompt of a pair.
+        Corrupted,
+        /// Ordinary text whose likelihood is measured.
+        Text,
+    }
+}
+
+label! {
+    /// What is followed.
+    TraceKind {
+        /// The answer to a prompt that asks for repetitions.
+        Repetition,
+        /// The continuation of an ordinary text.
+        Ordinary,
+    }
+}
+
+label! {
+    /// What is measured at a step of a generation.
+    TraceQuantity {
+        /// Entropy of the next-token distribution.
+        EntropyNats,
+        /// Probability of the most probable token.
+        Top1Probability,
+        /// KL divergence of this step's distribution from the last step's, KL(now || before).
+        KlPreviousNats,
+        /// Share of the induction heads in the absolute causal effects of all heads.
+        ToxicityCausal,
+        /// What log descaling should make of the causal toxicity.
+        ToxicityPredicted,
+        /// Share of the induction heads in the norms of direct logits.
+        ToxicityNormShare,
+        /// Entropy of the logit lens after a layer.
+        LogitLensEntropyNats,
+    }
+}
+
+label! {
+    /// What a condition changes.
+    ContrastQuantity {
+        /// Share of the feasible runs that repeat exactly N times and stop.
+        ExactShare,
+        /// Share of the runs that stop after nothing but copies.
+        CleanStopShare,
+        /// Share of the runs that do not end by themselves.
+        EndlessShare,
+        /// Negative log-likelihood of a token of ordinary text.
+        NllNats,
+    }
+}

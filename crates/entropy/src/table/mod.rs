@@ -1,0 +1,18 @@
+//! The tables of what experiments measure. docs/tables.md explains the columns.
+
+mod conditions;
+mod counts;
+mod labels;
+mod likelihood;
+mod prompts;
+mod traces;
+
+pub use conditions::{ConditionRow, Conditions, ContrastRow, Contrasts, GateRow, Gates};
+pub use counts::{CountOutcome, CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End};
+pub use labels::{ContrastQuantity, DecodingLabel, Pool, PromptKind, TraceKind, TraceQuantity};
+pub use likelihood::{Perplexity, PerplexityRow};
+pub use prompts::{PromptRow, Prompts, ResponseRow, Responses};
+pub use traces::{EntropyTrace, TraceRow, TraceSummary, TraceSummaryRow};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Named rows with an estimate each, along one horizontal axis: bars from a reference, or points with intervals.
+
+use crate::draw::axis::Axis;
+use crate::draw::canvas::{Anchor, Canvas, Text};
+use crate::draw::estimate::Estimate;
+use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE};
+use crate::draw::panel::{LABEL, TICK};
+use crate::draw::text::{token, width};
+
+/// Height of one row.
+pub(crate) const ROW: f64 = 16.0;
+/// Longest name of a row, in characters.
+const LONGEST: usize = 44;
+
+/// How an estimate is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sign {
+    /// A bar from the rule.
+    Bar,
+    Filled(Marker),
+    Open(Marker),
+}
+
+/// One row.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) estimate: Option<Estimate>,
+    pub(crate) colour: Colour,
+    pub(crate) sign: Sign,
+    /// What stands at the right end: the number, mostly.
+    pub(crate) note: String,
+}
+
+/// Rows in one panel, from the top down.
+pub(crate) struct Rows<'a> {
+    pub(crate) left: f64,
+    pub(crate) right: f64,
+    pub(crate) top: f64,
+    pub(crate) title: &'a str,
+    pub(crate) axis: Axis,
+    /// A vertical reference line; bars begin here.
+    pub(crate) rule: f64,
+}
+
+/// Room that the names of rows need, and that their notes need.
+pub(crate) fn rooms<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> (f64, f64) {
+    let most = |text: &dyn Fn(&Row) -> String| rows.clone().map(|r| width(&text(r), TICK, false)).fold(0.0, f64::max);
+    (most(&|r| short(&r.name)) + 8.0, most(&|r| r.note.clone()) + 12.0)
+}
+
+fn short(name: &str) -> String {
+    if name.chars().count() > LONGEST { token(name, LONGEST).replace('·', " ") } else { name.to_owned() }
+}
+
+/// Limits around all estimates and `rule`, with some room on both sides.
+pub(crate) fn limits<'a>(rows: impl Iterator<Item = &'a Row>, rule: f64, label: &str, ticks: f64) -> Axis {
+    let (low, high) = rows
+        .filter_map(|r| r.estimate)
+        .fold((rule, rule), |(l, h), e| (l.min(e.low()), h.max(e.high())));
+    let room = ((high - low) * 0.05).max(1e-3 * high.abs().max(1e-3));
+    Axis::tight(low - room, high + room, label, ticks)
+}
+
+impl Rows<'_> {
+    fn px(&self, v: f64) -> f64 {
+        self.left + self.axis.position(v) * (self.right - self.left)
+    }
+
+    /// Draws the rows; `names` to the left of the first panel only. Returns where the axis label ends.
+    pub(crate) fn draw(&self, canvas: &mut Canvas, rows: &[Row], names: bool) -> f64 {
+        let bottom = self.top + ROW * (rows.len() as f64 + 0.4);
+        self.frame(canvas, bottom);
+        for (i, row) in rows.iter().enumerate() {
+            let y = self.top + ROW * (i as f64 + 0.7);
+            let text = y + TICK * 0.36;
+            if names {
+                let at = (self.left - 8.0, text);
+                canvas.text(Text::new(at, Anchor::End, TICK, INK, short(&row.name)));
+            }
+            canvas.text(Text::new((self.right + 6.0, text), Anchor::Start, TICK, INK, row.note.clone()));
+            if let Some(estimate) = row.estimate {
+                self.estimate(canvas, y, estimate, row);
+            }
+        }
+        bottom + 36.0
+    }
+
+    fn frame(&self, canvas: &mut Canvas, bottom: f64) {
+        canvas.text(Text::new((self.left, self.top - 8.0), Anchor::Start, LABEL, INK, self.title).bold());
+        let mut taken = f64::MIN;
+        for (v, text) in &self.axis.ticks {
+            let x = self.px(*v);
+            canvas.line(&[(x, self.top), (x, bottom)], &[], GRID, 0.8);
+            canvas.line(&[(x, bottom), (x, bottom + 3.5)], &[], GREY, 0.8);
+            let half = width(text, TICK, false) / 2.0;
+            if x - half > taken + 4.0 {
+                canvas.text(Text::new((x, bottom + 14.0), Anchor::Middle, TICK, INK, text.clone()));
+                taken = x + half;
+            }
+        }
+        canvas.line(&[(self.left, self.top), (self.left, bottom), (self.right, bottom)], &[], GREY, 1.0);
+        let x = self.px(self.rule);
+        canvas.line(&[(x, self.top), (x, bottom)], RULE, INK, 1.0);
+        let at = ((self.left + self.right) / 2.0, bottom + 28.0);
+        canvas.text(Text::new(at, Anchor::Middle, TICK + 0.5, INK, self.axis.label.clone()));
+    }
+
+    fn estimate(&self, canvas: &mut Canvas, y: f64, e: Estimate, row: &Row) {
+        let x = self.px(e.at);
+        let line = if row.sign == Sign::Bar {
+            let from = self.px(self.rule);
+            canvas.rect((from.min(x), y - 5.0), (from.max(x), y + 5.0), row.colour);
+            INK
+        } else {
+            row.colour
+        };
+        if e.interval.is_some() {
+            let (low, high) = (self.px(e.low()), self.px(e.high()));
+            canvas.line(&[(low, y), (high, y)], &[], line, 1.3);
+            for end in [low, high] {
+                canvas.line(&[(end, y - 2.8), (end, y + 2.8)], &[], line, 1.2);
+            }
+        }
+        match row.sign {
+            Sign::Bar => {}
+            Sign::Filled(marker) => canvas.marker((x, y), marker, 3.8, row.colour),
+            Sign::Open(marker) => canvas.open_marker((x, y), marker, 3.8, row.colour),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The figures, one file each, and the registry of them.
+
+mod circuit;
+mod control;
+mod detectors;
+mod head_effects;
+mod head_positions;
+mod maps;
+mod outcomes;
+mod perplexity;
+mod response_length;
+mod top;
+mod traces;
+mod training;
+
+use crate::entry::Figure;
+
+/// Every figure, in the order in which they are listed.
+pub const FIGURES: &[Figure] = &[
+    head_effects::FIGURE,
+    detectors::FIGURE,
+    head_positions::FIGURE,
+    top::HEADS,
+    top::NEURONS,
+    top::EDGES,
+    circuit::FIGURE,
+    response_length::FIGURE,
+    outcomes::FIGURE,
+    traces::ENTROPY,
+    traces::TOXICITY,
+    traces::UNDER_INTERVENTION,
+    control::FIGURE,
+    perplexity::FIGURE,
+    training::FIGURE,
+];
+
+impl Figure {
+    /// The figure of that name.
+    pub fn find(name: &str) -> Option<&'static Self> {
+        FIGURES.iter().find(|figure| figure.name == name)
+    }
+}

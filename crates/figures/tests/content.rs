@@ -1,0 +1,192 @@
+//! What figures say: the numbers, names and signs of their tables.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
+
+mod made_up;
+mod svg;
+
+use made_up::repetition::{self, CONDITIONS, Count};
+use made_up::scores::{self, Row};
+use refrain_figures::{About, Drawing, Error, Figure, Tables};
+use svg::{has, polygons, texts};
+
+fn draw(name: &str, tables: &Tables) -> Result<Vec<Drawing>, Error> {
+    (Figure::find(name).unwrap().draw)(tables, &About::default())
+}
+
+fn heads(rows: &[Row]) -> Tables {
+    Tables::new().with("head_scores", scores::head_scores(rows))
+}
+
+fn repetition(all: &[repetition::Condition], counts: &[Count]) -> Tables {
+    Tables::new()
+        .with("conditions", repetition::conditions(all))
+        .with("count_summary", repetition::count_summary(counts))
+        .with("trace_summary", repetition::trace_summary(all, 36, 300))
+        .with("perplexity", repetition::perplexity(all))
+        .with("contrasts", repetition::contrasts(all))
+}
+
+fn expect(drawing: &Drawing, wanted: &[&str]) {
+    for text in wanted {
+        assert!(has(drawing, text), "{}: {text:?} is not in {:?}", drawing.name(), texts(&drawing.svg().unwrap()));
+    }
+}
+
+/// A head of `dla` with this share, and its row's other columns.
+fn head(head: u32, effect: Option<f64>) -> Row {
+    Row { method: "dla", component: "result", head: Some(head), n_prompts: 8, metric: "logit_diff", effect, ..Row::default() }
+}
+
+/// The strongest head of a signed measure has the strongest colour, whichever its sign, and 0 is white.
+#[test]
+fn the_strongest_head_has_the_strongest_colour() {
+    let rows = [head(0, Some(-0.8)), head(1, Some(0.4)), head(2, Some(0.0)), head(3, None)];
+    let drawings = draw("head_effects", &heads(&rows)).unwrap();
+    let svg = drawings[0].svg().unwrap();
+    expect(&drawings[0], &["strongest: L0H0 (−0.800)", "Direct logit attribution", "8 prompts", "no value for 1 of 4"]);
+    // The end of the scale, in the cell and in the bar; the other end in the bar alone.
+    let cells = |colour: &str| polygons(&svg, colour).iter().filter(|p| p[1].0 - p[0].0 > 100.0).count();
+    assert_eq!((cells("#08519C"), cells("#B34A00"), cells("#FFFFFF")), (1, 0, 2), "and the page is white");
+}
+
+/// Of what was confirmed, the whole model is drawn, and what was not is hatched and counted.
+#[test]
+fn a_partial_grid_is_drawn_whole() {
+    let tables = heads(&scores::whole(12, 12));
+    let drawings = draw("head_effects", &tables).unwrap();
+    let of = |method: &str| drawings.iter().find(|d| d.name().contains(method)).unwrap();
+    let confirmed = scores::whole(12, 12)
+        .iter()
+        .filter(|r| r.method == "activation-patching" && r.effect.is_some())
+        .count();
+    assert!((2..100).contains(&confirmed));
+    let wanted = format!("no value for {} of 144: not scored by this method", 144 - confirmed);
+    expect(of("activation-patching"), &[&wanted, "clean and corrupted differ by less than 0.01"]);
+    let hatched = polygons(&of("activation-patching").svg().unwrap(), "#EDEDED").len();
+    assert_eq!(hatched, 144 - confirmed + 1, "and the legend's sign");
+    // Nothing is hatched where everything was scored.
+    let full = draw("head_effects", &heads(&[head(0, Some(0.1)), head(1, Some(0.2))])).unwrap();
+    assert!(!has(&full[0], "no value"));
+    assert_eq!(polygons(&full[0].svg().unwrap(), "#EDEDED").len(), 0);
+}
+
+/// Scale, unit and label belong to the measure.
+#[test]
+fn every_detector_has_its_own_scale() {
+    let drawings = draw("detectors", &heads(&scores::whole(12, 12))).unwrap();
+    assert_eq!(drawings.len(), 1);
+    let wanted =
+        ["Prefix matching", "attention weight", "Copying", "rescaled share", "nats", "Not described", "12 layers × 12 heads", "(3)"];
+    expect(&drawings[0], &wanted);
+    let ticks: Vec<String> = texts(&drawings[0].svg().unwrap()).into_iter().map(|t| t.text).collect();
+    // The bar of copying, from -1 to 1, and that of a norm that goes to about 100.
+    assert!(ticks.contains(&"−1.0".to_owned()) && ticks.contains(&"100".to_owned()), "{ticks:?}");
+}
+
+#[test]
+fn positions_have_tokens_and_few_prompts_do_not_win() {
+    let rows = scores::by_position(6, 4, 12, "start", true, false);
+    let drawing = draw("head_positions", &heads(&rows)).unwrap().remove(0);
+    // The last position has the largest effect, of one prompt only.
+    let wanted = ["·Mary", "\\n", "\\u{1f600}", "Strongest: L3H1 at position 6", "mean over fewer prompts: not ranked", "The heads of layer 3"];
+    expect(&drawing, &wanted);
+    let rows = scores::by_position(4, 0, 20, "end", false, false);
+    let drawing = draw("head_positions", &heads(&rows)).unwrap().remove(0);
+    expect(&drawing, &["counted from the end (1: the last token)", "from the end", "Every layer"]);
+    // By position there is no map of heads, and the other way round.
+    assert!(draw("head_effects", &heads(&rows)).unwrap_err().is_nothing_to_draw());
+    assert!(draw("head_positions", &heads(&scores::whole(4, 8))).unwrap_err().is_nothing_to_draw());
+}
+
+#[test]
+fn bars_are_the_strongest_with_their_values() {
+    let drawing = draw("top_neurons", &heads(&scores::neurons(4, 300))).unwrap().remove(0);
+    expect(&drawing, &["20 of 1200 neurons", "16 prompts", " neuron ", "95 % intervals"]);
+    let drawings = draw("top_edges", &Tables::new().with("edge_scores", scores::edge_scores())).unwrap();
+    assert_eq!(drawings.len(), 2);
+    expect(&drawings[0], &["20 of 119 edges", "32 prompts", "effect on logit difference", "Not ranked: 1 "]);
+    expect(&drawings[1], &["Composition: the strongest edges", "L0H0 → "]);
+    let ranked = draw("top_heads", &heads(&[head(0, Some(-0.8)), head(1, Some(0.4))])).unwrap().remove(0);
+    let names: Vec<String> = texts(&ranked.svg().unwrap()).into_iter().map(|t| t.text).filter(|t| t.starts_with("L0H")).collect();
+    assert_eq!(names, ["L0H0", "L0H1"]);
+    expect(&ranked, &["all 2 heads", "−0.800", "0.400", "The table has no intervals."]);
+}
+
+fn count(n: u32, quantity: &'static str, value: f64, lower_bound: bool) -> Count {
+    let interval = Some((value * 0.9, value * 1.1));
+    Count { condition: "none", n, pool: None, quantity, value: Some(value), interval, lower_bound }
+}
+
+/// A censored median has an arrow, and the legend says so; without one there is neither.
+#[test]
+fn a_censored_median_is_a_lower_bound() {
+    let arrows = |rows: &[Count]| {
+        let drawing = draw("response_length", &repetition(&CONDITIONS[..1], rows)).unwrap().remove(0);
+        // Heads of arrows are the triangles of the baseline's ink, and of the legend's grey.
+        let triangles = |colour: &str| polygons(&drawing.svg().unwrap(), colour).iter().filter(|p| p.len() == 3).count();
+        (triangles("#1A1A1A"), triangles("#5F5F5F"), has(&drawing, "lower bound: half the runs or more did not end"))
+    };
+    let median = |n, value, bound| count(n, "median_response_tokens", value, bound);
+    assert_eq!(arrows(&[median(4, 5.0, false), median(8, 900.0, true), median(16, 990.0, true)]), (2, 1, true));
+    assert_eq!(arrows(&[median(4, 5.0, false), median(8, 9.0, false)]), (0, 0, false));
+}
+
+/// Bars are as high as their shares.
+#[test]
+fn outcomes_are_stacked_by_their_shares() {
+    let rows = [
+        count(4, "clean_stop_share", 0.5, false),
+        count(4, "phrase_loop_share", 0.25, false),
+        count(4, "broke_off_endless_share", 0.25, false),
+        count(4, "exact_share", 0.4, false),
+    ];
+    let drawing = draw("outcomes", &repetition(&CONDITIONS[..1], &rows)).unwrap().remove(0);
+    expect(&drawing, &["36 items, 108 runs at each N", "clean stop", "broke off, stopped", "no attempt", "exact count"]);
+    let svg = drawing.svg().unwrap();
+    let height = |colour: &str| {
+        let tall = polygons(&svg, colour).iter().map(|p| (p[2].1 - p[0].1).abs()).fold(0.0, f64::max);
+        tall.round()
+    };
+    let (clean, looped) = (height("#009E73"), height("#D55E00"));
+    assert!((clean / looped - 2.0).abs() < 0.05, "{clean} to {looped}");
+    assert_eq!(looped, height("#E69F00"));
+    let full = draw("outcomes", &repetition(&CONDITIONS, &repetition::counted(&CONDITIONS, 9))).unwrap();
+    expect(&full[0], &["no intervention", "log, induction heads", "constant, random set 2", "512"]);
+}
+
+#[test]
+fn traces_show_who_is_left() {
+    let tables = repetition(&CONDITIONS, &[]);
+    let entropy = draw("entropy_trace", &tables).unwrap().remove(0);
+    expect(&entropy, &["repetition (36 items)", "ordinary text (36 items)", "entropy (nats)", "left", "eight steps an octave"]);
+    let toxicity = draw("toxicity_trace", &tables).unwrap().remove(0);
+    expect(&toxicity, &["γ = 0.65", "Causal: by patching", "Norm share of direct logits", "fewer than a quarter"]);
+    let under = draw("entropy_under_intervention", &tables).unwrap().remove(0);
+    expect(&under, &["no intervention (36 items)", "log, induction heads (36 items)", "the same on control sets (6)", "Constant"]);
+    let none = repetition(&CONDITIONS[..1], &[]);
+    let error = draw("entropy_under_intervention", &none).unwrap_err();
+    assert!(error.is_nothing_to_draw() && error.to_string().contains("hint: trace the interventions too"), "{error}");
+}
+
+#[test]
+fn control_and_perplexity_draw_the_tables_numbers() {
+    let tables = repetition(&CONDITIONS, &[]);
+    let control = draw("control", &tables).unwrap().remove(0);
+    let wanted = ["36 items", "Exact counts", "Endless runs", "p < .001 · 0/2", "p .010 · 1/2", "two-sided (sign-flip)", "constant, random set 1"];
+    expect(&control, &wanted);
+    let perplexity = draw("perplexity", &tables).unwrap().remove(0);
+    expect(&perplexity, &["40 texts, 10240 tokens", "26.48", "26.93", "log, induction heads", "control: as many random heads"]);
+    assert!(!has(&perplexity, "52.96"), "single texts are not the pool");
+}
+
+#[test]
+fn training_and_circuits_name_their_lines() {
+    let tables = Tables::new()
+        .with("training_loss", made_up::training_loss(4, 8))
+        .with("circuit_scores", scores::circuit_scores());
+    let training = draw("training", &tables).unwrap().remove(0);
+    expect(&training, &["held out", "sentence", "L3H2", "layer 3", "held-out loss is 8.0", "10⁶"]);
+    let circuit = draw("circuit", &tables).unwrap().remove(0);
+    expect(&circuit, &["Faithfulness", "Incompleteness", "greedy: each step", "logit difference"]);
+}

@@ -1,0 +1,42 @@
+//! Made-up runs of several shapes, each as its tables.
+
+use refrain_figures::Tables;
+
+use super::repetition::{self, CONDITIONS};
+use super::scores::{self, by_position, neurons, whole};
+
+/// Runs by name: between them every figure has something to show, in the small and in the large.
+pub fn runs() -> Vec<(&'static str, Tables)> {
+    let heads = |rows: Vec<scores::Row>| Tables::new().with("head_scores", scores::head_scores(&rows));
+    let repetition = |all: &[repetition::Condition], octaves, begun, last| {
+        Tables::new()
+            .with("conditions", repetition::conditions(all))
+            .with("count_summary", repetition::count_summary(&repetition::counted(all, octaves)))
+            .with("trace_summary", repetition::trace_summary(all, begun, last))
+            .with("perplexity", repetition::perplexity(all))
+            .with("contrasts", repetition::contrasts(all))
+    };
+    vec![
+        ("4x8", heads(whole(4, 8))),
+        ("12x12", heads(whole(12, 12))),
+        ("32x32", heads(whole(32, 32))),
+        ("1x1", heads(whole(1, 1))),
+        ("tokens", heads(by_position(6, 4, 12, "start", true, false))),
+        ("positions", heads(by_position(12, 12, 45, "start", false, false))),
+        ("from_end", heads(by_position(4, 0, 20, "end", false, false))),
+        ("from_end_tokens", heads(by_position(4, 2, 9, "end", true, false))),
+        ("pattern", heads(by_position(2, 3, 12, "start", true, true))),
+        ("long", heads(by_position(6, 2, 512, "start", true, false))),
+        ("neurons", heads(neurons(4, 300))),
+        (
+            "edges",
+            Tables::new()
+                .with("edge_scores", scores::edge_scores())
+                .with("circuit_scores", scores::circuit_scores()),
+        ),
+        ("full", repetition(&CONDITIONS, 9, 36, 600)),
+        ("small", repetition(&CONDITIONS[..3], 3, 3, 9)),
+        ("training", Tables::new().with("training_loss", super::training_loss(12, 12))),
+        ("training_small", Tables::new().with("training_loss", super::training_loss(2, 2))),
+    ]
+}

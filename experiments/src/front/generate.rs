@@ -1,0 +1,114 @@
+//! `refrain generate`: a model's continuation of a prompt, under interventions if there are any.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use refrain_runner::{ChatOptions, ChatTemplate, Decoding, Generate, Message, Outcome};
+
+use super::prompt::{Background, PromptArgs};
+use crate::lab::Subject;
+use crate::lab::model_args::ModelArgs;
+use crate::lab::progress::say;
+
+/// Continue a prompt, under interventions if there are any
+#[derive(Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    prompt: PromptArgs,
+    /// Give the prompt as a user's message, in the model's chat template
+    #[arg(long)]
+    chat: bool,
+    /// At most so many new tokens
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_new_tokens: usize,
+    /// Temperature; 0 takes the most probable token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Sample from the fewest tokens that reach this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// Sample from the K most probable tokens (0: all)
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: usize,
+    /// Divide the logits of tokens that the text holds by this (1: no penalty)
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    repetition_penalty: f64,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print nothing but the continuation
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Prints the continuation to stdout as it comes, and to stderr why it ended.
+///
+/// # Errors
+/// For a model, a prompt or interventions that cannot be used.
+pub fn run(args: &GenerateArgs) -> Result<String> {
+    let subject = Subject::load(&args.model, args.quiet)?;
+    let tokenizer = subject.tokenizer()?;
+    let text = args.prompt.text()?;
+    let tokens = match args.chat {
+        false => tokenizer.encode_with_specials(&text)?,
+        true => {
+            let template = ChatTemplate::load(subject.files())?.with_context(|| {
+                format!(
+                    "{} has no chat template\nhint: leave --chat out for a model that is not for chat",
+                    subject.name
+                )
+            })?;
+            let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+            tokenizer.encode(&template.apply(&[Message::new("user", &text)], &options)?)?
+        }
+    };
+    ensure!(!tokens.is_empty(), "the prompt is empty\nhint: --prompt TEXT gives one");
+    let background = Background::load(args.prompt.intervene.as_deref(), &subject.model)?;
+    let bound = background.bind(&subject.model)?;
+    let greedy = args.temperature == 0.0;
+    let choice = if greedy {
+        Decoding::GREEDY
+    } else {
+        Decoding { temperature: args.temperature, ..Decoding::SAMPLE }
+    };
+    let decoding = Decoding {
+        top_p: args.top_p,
+        top_k: args.top_k,
+        repetition_penalty: args.repetition_penalty,
+        ..choice
+    };
+    let options = Generate {
+        decoding,
+        seeds: &[args.seed],
+        stop: subject.stop(),
+        max_new: Some(args.max_new_tokens),
+        plan: Some(&bound),
+    };
+    let mut stream = tokenizer.stream();
+    let mut out = std::io::stdout().lock();
+    let found = subject.model.generate_with(&[tokens], &options, |view| -> Result<()> {
+        for token in view.chosen.iter().filter(|token| !subject.stop().contains(token)) {
+            if let Some(text) = stream.push(*token)? {
+                write!(out, "{text}")?;
+                out.flush()?;
+            }
+        }
+        Ok(())
+    })?;
+    if let Some(text) = stream.finish()? {
+        write!(out, "{text}")?;
+    }
+    writeln!(out)?;
+    if let (Some(found), false) = (found.first(), args.quiet) {
+        let why = match found.outcome {
+            Outcome::Stopped => "the model ended it",
+            Outcome::OutOfWindow => "the context window is full",
+            Outcome::Limit => "--max-new-tokens is reached",
+        };
+        say(&format!("{} tokens: {why}", found.tokens.len()));
+    }
+    Ok(String::new())
+}

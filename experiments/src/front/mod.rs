@@ -1,0 +1,81 @@
+//! `refrain`: every experiment as a subcommand, and what there is to do with a model or with the runs that are there.
+
+mod cache;
+mod figures;
+mod generate;
+mod prompt;
+mod runs;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use clap_complete::Shell;
+
+use crate::lab::cli;
+use crate::registry::EXPERIMENTS;
+
+const ABOUT: &str = "Find out why a language model repeats itself: score its heads, trace its entropy, intervene, publish
+
+Experiments write Parquet tables and figures into the folder of a run. Every experiment is a program of its own, too.";
+
+/// What stands beside the experiments.
+#[derive(Subcommand)]
+enum Tool {
+    /// Continue a prompt, under interventions if there are any
+    Generate(generate::GenerateArgs),
+    /// Write the activations of a prompt to a safetensors file, under the names of their hooks
+    Cache(cache::CacheArgs),
+    /// List, show, compare and check the runs that are there
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Draw the figures of a run again, from its tables
+    Figures(figures::Figures),
+    /// Print a script that completes commands and flags: put it where your shell looks for completions
+    Completions(Completions),
+}
+
+#[derive(Args)]
+struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    cli::finish(run(&command().get_matches()))
+}
+
+/// The command line.
+pub fn command() -> Command {
+    let mut command = Command::new("refrain")
+        .version(crate::VERSION)
+        .about(ABOUT.split("\n\n").next().unwrap_or(ABOUT))
+        .long_about(ABOUT)
+        .max_term_width(100)
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    for experiment in EXPERIMENTS {
+        command = command.subcommand((experiment.command)());
+    }
+    Tool::augment_subcommands(command)
+}
+
+fn run(matches: &ArgMatches) -> Result<String> {
+    if let Some((name, own)) = matches.subcommand()
+        && let Some(experiment) = EXPERIMENTS.iter().find(|experiment| experiment.name == name)
+    {
+        return (experiment.call)(own);
+    }
+    match Tool::from_arg_matches(matches)? {
+        Tool::Generate(args) => generate::run(&args),
+        Tool::Cache(args) => cache::run(&args),
+        Tool::Runs(runs) => runs::run(&runs),
+        Tool::Figures(figures) => figures::run(&figures),
+        Tool::Completions(Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "refrain", &mut script);
+            Ok(String::from_utf8(script)?)
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The folder of a run: the manifest, the finished parts that a killed run resumes from, and in the end the tables.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+use arrow::array::{DictionaryArray, RecordBatch, StringArray, UInt32Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use refrain_entropy::schema::Table;
+
+use super::disk::{
+    Provenance, clear_unfinished, read_provenance, read_table, sha256_hex, write_batches, write_table,
+};
+use super::manifest::{self, Manifest};
+use super::part::Found;
+
+const PARTS: &str = "parts";
+/// Where the figures are.
+pub const FIGURES: &str = "figures";
+
+/// An open run folder.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    /// What the run is.
+    pub manifest: Manifest,
+    key: String,
+    _lock: File,
+}
+
+/// Who else may have the folder open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody.
+    Alone,
+    /// Other shards of the same run, which write other parts.
+    Shared,
+}
+
+impl RunFolder {
+    /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished parts of another
+    /// build of the program count.
+    ///
+    /// # Errors
+    /// If the folder cannot be written, is in use, or holds another run; the message says what differs.
+    pub fn open(path: &Path, wanted: Manifest, accept_version: bool, access: Access) -> Result<Self> {
+        let unusable = || format!("cannot use {} as the output folder", path.display());
+        std::fs::create_dir_all(path).with_context(unusable)?;
+        let lock = lock(path, access)?;
+        if access == Access::Alone {
+            for folder in [path.to_owned(), path.join(PARTS), path.join(FIGURES)] {
+                clear_unfinished(&folder);
+            }
+        }
+        let manifest = match Manifest::read(path)? {
+            None => {
+                wanted.write(path)?;
+                wanted
+            }
+            Some(found) => resumed(path, found, &wanted, accept_version)?,
+        };
+        let key = manifest.identity()?;
+        let folder = RunFolder { path: path.to_owned(), manifest, key, _lock: lock };
+        if folder.manifest.complete && access == Access::Alone {
+            // A run that was killed between its last two steps.
+            folder.remove_parts()?;
+        }
+        Ok(folder)
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether every one of `tables` of a part is on the disk.
+    pub fn has_part(&self, stage: &str, id: &str, tables: &[&str]) -> bool {
+        tables.iter().all(|table| self.part_path(stage, id, table).exists())
+    }
+
+    /// Writes what a part found: every one of `tables`, and nothing else.
+    ///
+    /// # Errors
+    /// If the part has other tables, or cannot be written.
+    pub fn write_part(&self, stage: &str, id: &str, tables: &[&str], found: Found) -> Result<()> {
+        let found = found.into_tables();
+        let names: Vec<&str> = found.keys().copied().collect();
+        let mut expected = tables.to_vec();
+        expected.sort_unstable();
+        ensure!(names == expected, "the part has the tables {names:?} instead of {expected:?}");
+        for (table, batch) in found {
+            write_table(&self.part_path(stage, id, table), &batch, &self.part_provenance(stage, id))?;
+        }
+        Ok(())
+    }
+
+    /// The rows of table `T` in a part.
+    ///
+    /// # Errors
+    /// If the part is absent, broken, or of another run.
+    pub fn read_part<T: Table>(&self, stage: &str, id: &str) -> Result<Vec<T::Row>> {
+        let path = self.part_path(stage, id, T::NAME);
+        let read = || -> Result<Vec<T::Row>> {
+            let found = read_provenance(&path)?;
+            let wanted = self.part_provenance(stage, id);
+            ensure!(found.get("key") == wanted.get("key"), "it is of a run with other settings");
+            let version = found.get("version").map_or("unknown", String::as_str);
+            ensure!(
+                self.manifest.versions.iter().any(|known| known == version),
+                "build {version} of refrain made it"
+            );
+            Ok(T::rows(&read_table(&path)?)?)
+        };
+        read().with_context(|| {
+            format!("{} cannot be used\nhint: delete it to have it computed again", path.display())
+        })
+    }
+
+    fn part_path(&self, stage: &str, id: &str, table: &str) -> PathBuf {
+        self.path.join(PARTS).join(format!("{stage}.{id}.{table}.parquet"))
+    }
+
+    fn part_provenance(&self, stage: &str, id: &str) -> Provenance {
+        let key = sha256_hex(format!("{}/{stage}/{id}", self.key).as_bytes());
+        Provenance::from([("key".to_owned(), key), ("version".to_owned(), crate::VERSION.to_owned())])
+    }
+
+    /// Writes the final table `T` from pieces that need not be in memory at once. Returns how many rows it has.
+    ///
+    /// # Errors
+    /// If a piece is an error or the table cannot be written.
+    pub fn write_whole<T: Table>(&self, batches: impl Iterator<Item = Result<RecordBatch>>) -> Result<usize> {
+        let schema = with_run(&T::batch(&[])?, &self.manifest.run)?.schema();
+        let batches = batches.map(|batch| with_run(&batch?, &self.manifest.run));
+        write_batches(&table_path(&self.path, T::NAME), &schema, batches, &self.provenance())
+    }
+
+    /// What every final table says of its origin.
+    fn provenance(&self) -> Provenance {
+        let mut provenance = self.manifest.provenance.clone();
+        provenance.insert("experiment".to_owned(), self.manifest.experiment.clone());
+        provenance.insert("run".to_owned(), self.manifest.run.clone());
+        provenance.insert("version".to_owned(), self.manifest.versions.join(", "));
+        provenance
+    }
+
+    /// Marks the run complete, with the hashes of its `tables`, and removes the parts.
+    ///
+    /// # Errors
+    /// If a table cannot be read or the manifest cannot be written.
+    pub fn complete(&mut self, tables: &[&str], facts: toml::Table) -> Result<()> {
+        for name in tables {
+            self.manifest.tables.insert((*name).to_owned(), table_sha256(&self.path, name)?);
+        }
+        self.manifest.complete = true;
+        self.manifest.facts = facts;
+        self.manifest.write(&self.path)?;
+        self.remove_parts()
+    }
+
+    fn remove_parts(&self) -> Result<()> {
+        let parts = self.path.join(PARTS);
+        let Ok(entries) = std::fs::read_dir(&parts) else { return Ok(()) };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            // Only what this run wrote: the folder may have held something before.
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let own = || {
+                let (stage, rest) = name.split_once('.')?;
+                let (id, _) = rest.strip_suffix(".parquet")?.rsplit_once('.')?;
+                let found = read_provenance(&path).ok()?;
+                Some(found.get("key") == self.part_provenance(stage, id).get("key"))
+            };
+            if own() == Some(true) {
+                std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        // Not empty if somebody else's files are in it: then it stays.
+        let _ = std::fs::remove_dir(&parts);
+        Ok(())
+    }
+}
+
+/// Where table `name` of the run in `folder` is in the end.
+pub fn table_path(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.parquet"))
+}
+
+/// SHA-256 of the file of the final table `name`.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn table_sha256(folder: &Path, name: &str) -> Result<String> {
+    let path = table_path(folder, name);
+    Ok(sha256_hex(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
+}
+
+/// The table as it is written: with a first column that says which run it is of, so that tables of several runs can be
+/// concatenated.
+fn with_run(batch: &RecordBatch, run: &str) -> Result<RecordBatch> {
+    let kind = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
+    let mut fields = vec![Arc::new(Field::new("run", kind, false))];
+    fields.extend(batch.schema().fields().iter().cloned());
+    let keys = UInt32Array::from(vec![0; batch.num_rows()]);
+    let labels = DictionaryArray::try_new(keys, Arc::new(StringArray::from(vec![run])))?;
+    let mut columns: Vec<Arc<dyn arrow::array::Array>> = vec![Arc::new(labels)];
+    columns.extend(batch.columns().iter().cloned());
+    let schema: SchemaRef = Arc::new(Schema::new(fields));
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+fn lock(path: &Path, access: Access) -> Result<File> {
+    let unusable = || format!("cannot use {} as the output folder", path.display());
+    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path.join(".lock"));
+    let file = file.with_context(unusable)?;
+    let locked = match access {
+        Access::Alone => file.try_lock(),
+        Access::Shared => file.try_lock_shared(),
+    };
+    match locked {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("{} is in use by another run\nhint: wait for it or choose another --out", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
+    }
+}
+
+/// The manifest of the run that is taken up again.
+fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: bool) -> Result<Manifest> {
+    let differing = found.differences(wanted);
+    if !differing.is_empty() {
+        bail!(
+            "{} holds another run:\n  {}\nhint: use the same settings to resume it, or another --out",
+            path.display(),
+            differing.join("\n  ")
+        );
+    }
+    let known = found.versions.iter().any(|version| version == crate::VERSION);
+    if !known && !found.complete {
+        ensure!(
+            accept_version,
+            "{} was begun by build {} of refrain, and this is {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out begins anew",
+            path.display(),
+            found.versions.join(", "),
+            crate::VERSION
+        );
+        found.versions.push(crate::VERSION.to_owned());
+        found.write(path)?;
+    }
+    Ok(found)
+}
+
+/// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so that it
+/// is never another run's.
+pub fn default_path(manifest: &Manifest) -> PathBuf {
+    let model = manifest.provenance.get("model").map_or("run", String::as_str).replace(['/', ' '], "--");
+    PathBuf::from("runs").join(&manifest.experiment).join(format!("{model}-{}", manifest.run))
+}
+
+/// The manifest in `folder`, which must hold a run.
+///
+/// # Errors
+/// If it holds none, or one that this program does not read.
+pub fn manifest_of(folder: &Path) -> Result<Manifest> {
+    Manifest::read(folder)?
+        .with_context(|| format!("{} holds no run: it has no {}", folder.display(), manifest::FILE))
+}

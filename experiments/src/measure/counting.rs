@@ -1,0 +1,313 @@
+//! "Repeat this N times": how often a model does, and how the run ends (Wang et al. 2025, arXiv 2505.13514).
+
+use anyhow::{Result, bail};
+use clap::Args;
+use refrain_entropy::repetition::{leading_copies, outcome, rep_n, trailing_cycle};
+use refrain_entropy::schema::Table;
+use refrain_entropy::stats::seed;
+use refrain_entropy::table::{
+    CountRow, CountSweep, DecodingLabel, End, PromptKind, PromptRow, ResponseRow, Responses,
+};
+use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Outcome, Tokenizer};
+use serde::{Deserialize, Serialize};
+
+use super::condition::Condition;
+use super::prompts::{prompt_row, with_tokens};
+use super::words::{Phrase, Words};
+use crate::lab::{Count, CountOrNone, Found, Subject};
+use crate::microworld;
+
+/// Sizes of trailing cycles that are looked for, in tokens.
+const CYCLES: std::ops::RangeInclusive<usize> = 1..=500;
+/// Prompts that are continued together.
+const BATCH: usize = 64;
+/// The instruction for models of natural language.
+const NATURAL_TEMPLATE: &str = "Please repeat this word: {phrase} in {n} times\n";
+
+/// What is asked, and how it is continued.
+#[derive(Debug, Clone, Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CountArgs {
+    /// Repetitions to ask for
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = COUNTS, help_heading = "Counting")]
+    pub counts: Vec<Count>,
+    /// Repetitions put into the prompt when more than this are asked for
+    #[arg(long, value_name = "N", default_value_t = CountOrNone::of::<8>(), help_heading = "Counting")]
+    pub prefill: CountOrNone,
+    /// Sampled continuations per prompt, beside the greedy one
+    #[arg(long, value_name = "N", default_value_t = CountOrNone::of::<1>(), help_heading = "Counting")]
+    pub samples: CountOrNone,
+    /// Temperature of the sampled continuations
+    #[arg(long, value_name = "T", default_value_t = 1.0, help_heading = "Counting")]
+    pub temperature: f64,
+    /// Sample from the fewest tokens that reach this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0, help_heading = "Counting")]
+    pub top_p: f64,
+    /// Sample from the K most probable tokens (0: all)
+    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Counting")]
+    pub top_k: usize,
+    /// Stop a continuation after so many tokens even if the window is larger
+    #[arg(long, value_name = "N", default_value_t = Count::of::<4096>(), help_heading = "Counting")]
+    pub max_new_tokens: Count,
+    /// The instruction, with the placeholders `phrase` and `n` in braces [default: that of the model's language]
+    #[arg(long, value_name = "TEXT", help_heading = "Counting")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+}
+
+const COUNTS: [Count; 9] = [
+    Count::of::<2>(),
+    Count::of::<4>(),
+    Count::of::<8>(),
+    Count::of::<16>(),
+    Count::of::<32>(),
+    Count::of::<64>(),
+    Count::of::<128>(),
+    Count::of::<256>(),
+    Count::of::<512>(),
+];
+
+impl CountArgs {
+    /// Refuses what does not go together.
+    ///
+    /// # Errors
+    /// Naming the flag.
+    pub fn check(&self) -> Result<()> {
+        let mut counts = self.counts.clone();
+        counts.sort_unstable();
+        counts.dedup();
+        if counts.len() < self.counts.len() {
+            bail!("--counts names a number twice");
+        }
+        if let Some(template) = &self.template
+            && !(template.contains("{phrase}") && template.contains("{n}"))
+        {
+            bail!("--template must hold {{phrase}} and {{n}}");
+        }
+        self.sampling().validated()?;
+        Ok(())
+    }
+
+    /// Refuses counts that no phrase can reach in the model's window.
+    ///
+    /// # Errors
+    /// Naming the largest count and the window.
+    pub fn check_window(&self, window: usize) -> Result<()> {
+        match self.counts.iter().max() {
+            Some(most) if most.get() >= window => bail!(
+                "--counts {most}: the model's window has {window} positions, too few for as many copies of any phrase\nhint: ask for fewer repetitions"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// How sampled continuations are drawn.
+    pub fn sampling(&self) -> Decoding {
+        Decoding { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, ..Decoding::SAMPLE }
+    }
+
+    /// Copies put into the prompt when `n` are asked for.
+    pub fn prefilled(&self, n: u32) -> u32 {
+        if n > self.prefill.u32() { self.prefill.u32() } else { 0 }
+    }
+
+    /// The instruction.
+    pub fn template<'a>(&'a self, words: &Words) -> &'a str {
+        match &self.template {
+            Some(template) => template,
+            None if words.microworld => microworld::REPEAT_TEMPLATE,
+            None => NATURAL_TEMPLATE,
+        }
+    }
+
+    /// The tokens before the answer: the instruction, and some copies if `prefilled` is not 0.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses the text.
+    pub fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        template: &str,
+        phrase: &Phrase,
+        n: u32,
+        prefilled: u32,
+    ) -> Result<Vec<i64>> {
+        let text = template.replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
+        let mut tokens = tokenizer.encode_with_specials(&text)?;
+        tokens.extend(phrase.tokens.repeat(prefilled as usize));
+        Ok(tokens)
+    }
+}
+
+/// A question: a phrase, how often it is to be repeated, and the prompt that asks for it.
+#[derive(Debug, Clone)]
+pub struct Question {
+    /// The phrase.
+    pub phrase: Phrase,
+    /// Repetitions asked for.
+    pub n: u32,
+    /// Copies in the prompt.
+    pub prefilled: u32,
+    /// The prompt.
+    pub tokens: Vec<i64>,
+}
+
+impl Question {
+    /// The prompt's id.
+    pub fn id(&self) -> String {
+        format!("count/{}/{}/{}", self.phrase.pool, self.phrase.item, self.n)
+    }
+
+    /// Its row in the table `prompts`.
+    pub fn row(&self, tokenizer: &Tokenizer) -> PromptRow {
+        prompt_row(Some(tokenizer), &self.id(), PromptKind::Count, &self.tokens)
+    }
+}
+
+/// Every phrase asked for every count.
+///
+/// # Errors
+/// If the tokenizer refuses a prompt, or one does not fit the window.
+pub fn questions(
+    subject: &Subject,
+    words: &Words,
+    args: &CountArgs,
+    phrases: &[Phrase],
+) -> Result<Vec<Question>> {
+    let (tokenizer, template) = (subject.tokenizer()?, args.template(words));
+    let mut questions = Vec::new();
+    for count in &args.counts {
+        let (n, prefilled) = (count.u32(), args.prefilled(count.u32()));
+        for phrase in phrases {
+            let tokens = args.prompt(tokenizer, template, phrase, n, prefilled)?;
+            if tokens.len() >= subject.window() {
+                bail!(
+                    "the prompt for {n} repetitions of {:?} has {} tokens, and the model's window {} positions\nhint: choose a smaller --prefill",
+                    phrase.text,
+                    tokens.len(),
+                    subject.window()
+                );
+            }
+            questions.push(Question { phrase: phrase.clone(), n, prefilled, tokens });
+        }
+    }
+    Ok(questions)
+}
+
+/// What a run of counting needs beside the model.
+pub struct Counting<'a> {
+    /// The flags.
+    pub args: &'a CountArgs,
+    /// For texts.
+    pub tokenizer: &'a Tokenizer,
+    /// Tokens that end a continuation.
+    pub stop: &'a [i64],
+    /// Of every draw.
+    pub seed: u64,
+}
+
+impl Counting<'_> {
+    /// The tables that [`Counting::run`] has rows of.
+    pub const TABLES: &'static [&'static str] = &[CountSweep::NAME, Responses::NAME];
+
+    /// Continues every question, greedily and sampled, under `condition`.
+    ///
+    /// # Errors
+    /// If the model cannot be run.
+    pub fn run(&self, model: &Model, questions: &[&Question], condition: &Condition) -> Result<Found> {
+        let bound = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
+        let samples = (0..self.args.samples.u32()).map(|sample| (DecodingLabel::Sampled, sample));
+        let (mut rows, mut responses) = (Vec::new(), Vec::new());
+        for (decoding, sample) in std::iter::once((DecodingLabel::Greedy, 0)).chain(samples) {
+            for chunk in questions.chunks(BATCH) {
+                // The same draws under every condition, so that conditions can be compared pair by pair.
+                let stream = |asked: &&Question| {
+                    format!("count/{}/{}/{}/{sample}", asked.phrase.pool, asked.phrase.item, asked.n)
+                };
+                let seeds: Vec<u64> = chunk.iter().map(|asked| seed(self.seed, &stream(asked))).collect();
+                let prompts: Vec<Vec<i64>> = chunk.iter().map(|asked| asked.tokens.clone()).collect();
+                let options = Generate {
+                    decoding: if decoding == DecodingLabel::Greedy {
+                        Decoding::GREEDY
+                    } else {
+                        self.args.sampling()
+                    },
+                    seeds: &seeds,
+                    stop: self.stop,
+                    max_new: Some(self.args.max_new_tokens.get()),
+                    plan: Some(&bound),
+                };
+                let generated = model.generate(&prompts, &options)?;
+                for (asked, generated) in chunk.iter().zip(generated) {
+                    let row = self.row(model, asked, condition, (decoding, sample), &generated);
+                    responses.push(self.response(&row, &generated));
+                    rows.push(row);
+                }
+            }
+        }
+        Found::rows::<CountSweep>(&rows)?.and::<Responses>(&responses)
+    }
+
+    fn row(
+        &self,
+        model: &Model,
+        asked: &Question,
+        condition: &Condition,
+        (decoding, sample): (DecodingLabel, u32),
+        generated: &Generated,
+    ) -> CountRow {
+        let Question { phrase, n, prefilled, .. } = asked;
+        let length = phrase.tokens.len();
+        let mut response = phrase.tokens.repeat(*prefilled as usize);
+        response.extend(&generated.tokens);
+        let repetitions = leading_copies(&response, &phrase.tokens) as u32;
+        let end = match generated.outcome {
+            Outcome::Stopped => End::Stopped,
+            Outcome::OutOfWindow => End::OutOfWindow,
+            Outcome::Limit => End::Limit,
+        };
+        let whole = response.len() == repetitions as usize * length;
+        let rep_4 = rep_n(&response, 4);
+        let answer = n.saturating_sub(*prefilled) as usize * length;
+        let room = model.architecture().n_ctx.saturating_sub(asked.tokens.len());
+        CountRow {
+            condition: condition.id(),
+            n: *n,
+            pool: phrase.pool,
+            item: phrase.item,
+            phrase: phrase.text.clone(),
+            phrase_tokens: length as u32,
+            decoding,
+            sample,
+            prefilled: *prefilled,
+            prompt_id: asked.id(),
+            prompt_tokens: asked.tokens.len() as u32,
+            tokens: generated.tokens.len() as u32,
+            response_tokens: response.len() as u32,
+            repetitions,
+            end,
+            outcome: outcome(&response, &phrase.tokens, end),
+            // The end token takes a place, too.
+            feasible: answer < room && answer < self.args.max_new_tokens.get(),
+            exact: end == End::Stopped && repetitions == *n && whole,
+            overshoot: f64::from(repetitions) / f64::from(*n),
+            trailing_cycle: trailing_cycle(&response, CYCLES).map(|size| size as u32),
+            rep_4,
+            reason: rep_4.is_none().then(|| "fewer than 4 tokens".to_owned()),
+        }
+    }
+
+    fn response(&self, row: &CountRow, generated: &Generated) -> ResponseRow {
+        let blank = ResponseRow {
+            prompt_id: row.prompt_id.clone(),
+            condition: row.condition.clone(),
+            decoding: row.decoding,
+            sample: row.sample,
+            end: row.end,
+            tokens: Vec::new(),
+            token_strings: Vec::new(),
+            text: String::new(),
+        };
+        with_tokens(Some(self.tokenizer), blank, &generated.tokens)
+    }
+}

@@ -1,0 +1,12 @@
+//! What several experiments measure, as functions from a model, its inputs and a condition to rows of tables; each with the flags
+//! that set it.
+
+pub mod condition;
+pub mod counting;
+pub mod gates;
+pub mod likelihood;
+pub mod prompts;
+pub mod scoring;
+pub mod texts;
+pub mod tracing;
+pub mod words;

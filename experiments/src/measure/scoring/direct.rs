@@ -1,0 +1,88 @@
+//! Direct logit attribution and the logit lens as rows.
+
+use anyhow::{Result, bail};
+use refrain_patching::attribution::{Contribution, direct_logits, logit_lens};
+use refrain_patching::table::HeadScoreRow;
+use refrain_patching::{Component, Method, Metric, Pair};
+
+use super::Scoring;
+use super::rows::{Labels, NOT_FINITE, of_scores};
+
+/// What each writer of the stream adds to the answer's logit, or to its lead over the foil, after the clean prompts: `value`, beside the
+/// whole logit as `clean_value`.
+///
+/// # Errors
+/// For metrics that are no sum over writers, and models that have no such sum.
+pub fn attribution(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<Vec<HeadScoreRow>> {
+    let prompts: Vec<Vec<i64>> = pairs.iter().map(|pair| pair.clean.clone()).collect();
+    let answers: Vec<i64> = pairs.iter().map(|pair| pair.answer).collect();
+    let foils: Option<Vec<i64>> = pairs.iter().map(|pair| pair.foil).collect();
+    let mut rows = Vec::new();
+    for metric in &scoring.metrics {
+        let foils = match metric {
+            Metric::Logit => None,
+            Metric::LogitDiff => foils.as_deref(),
+            other => bail!("dla attributes logits, not {other}\nhint: --metric logit or logit_diff"),
+        };
+        let found = direct_logits(scoring.model, &prompts, &answers, foils)?;
+        for (writer, values) in &found.parts {
+            let (component, layer, head) = place(*writer);
+            rows.extend(values.iter().zip(&found.total).zip(numbers).map(|((value, total), pair)| {
+                HeadScoreRow {
+                    method: Method::Dla.name().into(),
+                    component: component.into(),
+                    layer: layer as u32,
+                    head: head.map(|head| head as u32),
+                    prompt: Some(*pair as u32),
+                    n_prompts: 1,
+                    metric: metric.name().into(),
+                    ..measured(*value, *total, found.capped)
+                }
+            }));
+        }
+    }
+    Ok(rows)
+}
+
+/// Every metric read off the residual stream of the clean prompts after each layer, as if the layers above were not there.
+///
+/// # Errors
+/// If the model cannot be run.
+pub fn lens(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<Vec<HeadScoreRow>> {
+    let found = logit_lens(scoring.model, pairs, true, &scoring.metrics, pairs.len())?;
+    let labels = Labels::new(Method::LogitLens, None);
+    let rows = found.iter().flat_map(|scores| of_scores(scoring, scores, labels, &|pair| numbers[pair]));
+    // Nothing was changed: there is a value beside the whole model's, and no effect.
+    Ok(rows
+        .map(|row| HeadScoreRow {
+            change: None,
+            effect: None,
+            corrupted_value: None,
+            reason: (row.value.is_none() || row.clean_value.is_none()).then(|| NOT_FINITE.to_owned()),
+            ..row
+        })
+        .collect())
+}
+
+/// A part of a logit and the whole; neither where one of them is no number.
+fn measured(value: f64, total: f64, capped: bool) -> HeadScoreRow {
+    if !(value.is_finite() && total.is_finite()) {
+        return HeadScoreRow { reason: Some(NOT_FINITE.to_owned()), ..HeadScoreRow::default() };
+    }
+    let reason = capped.then(|| "before the model's soft cap of logits".to_owned());
+    HeadScoreRow { value: Some(value), clean_value: Some(total), reason, ..HeadScoreRow::default() }
+}
+
+/// Component, layer (0 for what stands outside the blocks) and head.
+fn place(writer: Contribution) -> (&'static str, usize, Option<usize>) {
+    match writer {
+        Contribution::Embed => ("embed", 0, None),
+        Contribution::PosEmbed => ("pos_embed", 0, None),
+        Contribution::Head(head) => (Component::Result.name(), head.layer, Some(head.head)),
+        Contribution::AttnBias(layer) => ("attn_bias", layer, None),
+        Contribution::Mlp(layer) => (Component::MlpOut.name(), layer, None),
+        Contribution::PerLayer(layer) => ("per_layer_out", layer, None),
+        Contribution::FinalBias => ("ln_final_bias", 0, None),
+        Contribution::UnembedBias => ("unembed_bias", 0, None),
+    }
+}

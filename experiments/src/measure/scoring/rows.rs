@@ -1,0 +1,301 @@
+//! Rows of `head_scores`: one a prompt from what a method found, and the means of them.
+
+use std::collections::BTreeMap;
+
+use refrain_entropy::stats::{Draws, Estimate, mean, ratio};
+use refrain_patching::sweep::Change;
+use refrain_patching::table::{HeadScoreRow, PositionFrom};
+use refrain_patching::{Changed, Component, Method, Scores, Site, normalised_effect};
+
+use super::{Scoring, positions};
+
+/// What holds for all rows of a method.
+#[derive(Debug, Clone, Copy)]
+pub struct Labels {
+    /// The method.
+    pub method: Method,
+    /// `denoise` or `noise`.
+    pub direction: Option<&'static str>,
+    /// Which run it changes.
+    pub changed: Changed,
+}
+
+impl Labels {
+    /// Those of a method that makes this change.
+    pub fn new(method: Method, change: Option<Change>) -> Self {
+        let changed = change.map_or(Changed::Clean, Change::changed);
+        Labels { method, direction: change.and_then(Change::direction), changed }
+    }
+
+    /// The run that is changed, of the two.
+    pub fn base<'v, T: ?Sized>(&self, clean: &'v T, corrupted: &'v T) -> &'v T {
+        if self.changed == Changed::Clean { clean } else { corrupted }
+    }
+}
+
+/// Why there is no number where the model computed NaN or infinity.
+pub const NOT_FINITE: &str = "the metric is not finite";
+
+/// The place of a row; rows are sorted by it, and by metric and prompt.
+type Place = (u32, Option<u32>, Option<u32>, Option<u32>, Option<u32>);
+
+/// A row a site, metric and prompt. `pair` gives the number of a pair in the task.
+pub fn of_scores(
+    scoring: &Scoring<'_>,
+    scores: &Scores,
+    labels: Labels,
+    pair: &dyn Fn(usize) -> usize,
+) -> Vec<HeadScoreRow> {
+    let from = positions::counted_from(scoring.pairs);
+    let mut rows = Vec::new();
+    for (site, values) in &scores.sites {
+        for (m, metric) in scores.metrics.iter().enumerate() {
+            for (i, index) in scores.pairs.iter().enumerate() {
+                let (value, clean, corrupted) = (values[m][i], scores.clean[m][i], scores.corrupted[m][i]);
+                let effect = normalised_effect(value, clean, corrupted, labels.changed);
+                let number = pair(*index);
+                rows.push(HeadScoreRow {
+                    prompt: Some(number as u32),
+                    n_prompts: 1,
+                    metric: metric.name().into(),
+                    value: finite(value),
+                    clean_value: finite(clean),
+                    corrupted_value: finite(corrupted),
+                    change: finite(value - labels.base(&clean, &corrupted)),
+                    reason: effect.as_ref().err().cloned(),
+                    effect: effect.ok(),
+                    ..at(scoring, site, labels, (from, scoring.pairs[number].clean.len()))
+                });
+            }
+        }
+    }
+    rows
+}
+
+fn at(
+    scoring: &Scoring<'_>,
+    site: &Site,
+    labels: Labels,
+    (from, length): (PositionFrom, usize),
+) -> HeadScoreRow {
+    let index = site.index as u32;
+    let counted = |position: usize| positions::counted(position, length, from);
+    let position = site.position.map(counted);
+    HeadScoreRow {
+        method: labels.method.name().into(),
+        component: site.component.name().into(),
+        direction: labels.direction.map(str::to_owned),
+        layer: site.layer as u32,
+        head: site.component.is_of_heads().then_some(index),
+        neuron: (site.component == Component::Neuron).then_some(index),
+        position,
+        position_from: position.map(|_| from),
+        position_token: position
+            .and_then(|position| positions::token(scoring.pairs, scoring.tokenizer, position, from)),
+        key_position: site.key_position.map(counted),
+        ..HeadScoreRow::default()
+    }
+}
+
+/// The site of a row, if it is one that can be patched. Positions as they are counted.
+pub fn site(row: &HeadScoreRow) -> Option<Site> {
+    let number = |value: Option<u32>| value.map(|value| value as usize);
+    Some(Site {
+        component: row.component.parse().ok()?,
+        layer: row.layer as usize,
+        index: number(row.head).or(number(row.neuron)).unwrap_or(0),
+        position: number(row.position),
+        key_position: number(row.key_position),
+    })
+}
+
+/// A number, or a null in its stead.
+pub(super) fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+/// Rows of one method and component, in order, each site's and metric's mean before its prompts.
+pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadScoreRow> {
+    let order =
+        |metric: &str| scoring.metrics.iter().position(|known| known.name() == metric).unwrap_or(usize::MAX);
+    let mut by_place = BTreeMap::<(Place, usize), Vec<HeadScoreRow>>::new();
+    for row in rows {
+        let place = (row.layer, row.head, row.neuron, row.position, row.key_position);
+        by_place.entry((place, order(&row.metric))).or_default().push(row);
+    }
+    let mut all = Vec::new();
+    for mut rows in by_place.into_values() {
+        rows.sort_by_key(|row| row.prompt);
+        all.extend(mean_row(&rows, scoring.resamples, scoring.seed));
+        all.append(&mut rows);
+    }
+    all
+}
+
+/// The rows as they are, but those of magnitudes: their signs, which are those of another estimate, would cancel in a mean what the
+/// magnitudes are there to show. They are given the sign that most of their size has.
+fn with_one_sign(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
+    let magnitudes = rows.first().is_some_and(|row| row.method.parse().is_ok_and(Method::is_magnitude));
+    if !magnitudes {
+        return rows.to_vec();
+    }
+    let sum: f64 = rows.iter().filter_map(|row| row.change).sum();
+    let of = |row: &HeadScoreRow| {
+        let change = row.change.map(|change| change.abs().copysign(sum));
+        let base = row.value.zip(row.change).map(|(value, change)| value - change);
+        HeadScoreRow { change, value: base.zip(change).map(|(base, change)| base + change), ..row.clone() }
+    };
+    rows.iter().map(of).collect()
+}
+
+/// The mean over prompts. Effects are normalised after averaging: a prompt whose clean and corrupted runs hardly differ
+/// says little, and dividing by that difference first would let it say most.
+fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadScoreRow> {
+    let rows = &with_one_sign(rows)[..];
+    let first = rows.first()?;
+    let of = |number: fn(&HeadScoreRow) -> Option<f64>| -> Option<f64> {
+        // One prompt without a number and there is no mean over all of them.
+        let numbers: Option<Vec<f64>> = rows.iter().map(number).collect();
+        numbers.map(|numbers| numbers.iter().sum::<f64>() / rows.len() as f64)
+    };
+    let (value, clean) = (of(|row| row.value), of(|row| row.clean_value));
+    let corrupted = of(|row| row.corrupted_value);
+    let row = HeadScoreRow {
+        prompt: None,
+        n_prompts: rows.len() as u32,
+        value,
+        clean_value: clean,
+        corrupted_value: corrupted,
+        change: of(|row| row.change),
+        effect: None,
+        reason: None,
+        ..first.clone()
+    };
+    let id = format!(
+        "score/{}/{}/{}/{}",
+        row.method,
+        row.component,
+        row.metric,
+        [Some(row.layer), row.head, row.neuron, row.position, row.key_position]
+            .map(|part| part.map_or("-".to_owned(), |part| part.to_string()))
+            .join("/")
+    );
+    let draws = Draws { resamples, seed, id: &id };
+    let pairs =
+        |of: &dyn Fn(&HeadScoreRow) -> Option<(f64, f64)>| rows.iter().filter_map(of).collect::<Vec<_>>();
+    // Read off clean runs that nothing was changed in: a score of its own, or parts of a whole and their share of it.
+    if rows.iter().all(|row| row.change.is_none() && row.corrupted_value.is_none()) {
+        let Some(clean) = clean else {
+            let values: Vec<f64> = rows.iter().filter_map(|row| row.value).collect();
+            let estimate = mean(&values, draws);
+            return Some(with_interval(
+                row,
+                estimate.value.ok_or_else(|| {
+                    let reason = rows.iter().find_map(|row| row.reason.clone());
+                    reason.unwrap_or_else(|| "there is nothing to average".to_owned())
+                }),
+                &estimate,
+            ));
+        };
+        let effect = normalised_effect(value.unwrap_or(f64::NAN), clean, 0.0, Changed::Corrupted);
+        let estimate = ratio(&pairs(&|row| Some((row.value?, row.clean_value?))), draws);
+        let row = with_interval(row, effect.clone(), &estimate);
+        return Some(HeadScoreRow { effect: effect.ok(), ..row });
+    }
+    // Only denoising changes the corrupted run.
+    let changed =
+        if row.direction.as_deref() == Some("denoise") { Changed::Corrupted } else { Changed::Clean };
+    let effect = match (value, clean, corrupted) {
+        (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted, changed),
+        _ => Err(NOT_FINITE.to_owned()),
+    };
+    let part = |row: &HeadScoreRow| {
+        let (value, clean, corrupted) = (row.value?, row.clean_value?, row.corrupted_value?);
+        let part = if changed == Changed::Corrupted { value - corrupted } else { clean - value };
+        Some((part, clean - corrupted))
+    };
+    let estimate = ratio(&pairs(&part), draws);
+    let row = with_interval(row, effect.clone(), &estimate);
+    Some(HeadScoreRow { effect: effect.ok(), ..row })
+}
+
+/// `row` with the interval of `estimate` where there is a number that it is of, or the reason why there is none.
+fn with_interval(row: HeadScoreRow, number: Result<f64, String>, estimate: &Estimate) -> HeadScoreRow {
+    match number {
+        Err(reason) => HeadScoreRow { reason: Some(reason), ci_low: None, ci_high: None, ..row },
+        Ok(_) => {
+            let (ci_low, ci_high) = estimate.ends();
+            HeadScoreRow { ci_low, ci_high, reason: estimate.reason.clone(), ..row }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(prompt: u32, direction: Option<&str>, (value, clean, corrupted): (f64, f64, f64)) -> HeadScoreRow {
+        let base = if direction == Some("denoise") { corrupted } else { clean };
+        HeadScoreRow {
+            method: "activation-patching".into(),
+            component: "z".into(),
+            direction: direction.map(str::to_owned),
+            metric: "logit".into(),
+            prompt: Some(prompt),
+            n_prompts: 1,
+            value: Some(value),
+            clean_value: Some(clean),
+            corrupted_value: Some(corrupted),
+            change: Some(value - base),
+            ..HeadScoreRow::default()
+        }
+    }
+
+    #[test]
+    fn effects_have_one_orientation() {
+        // A quarter of the way, in either direction.
+        let of = |direction, value| {
+            let rows: Vec<_> = (0..6)
+                .map(|prompt| row(prompt, direction, (value + f64::from(prompt) / 100.0, 4.0, 0.0)))
+                .collect();
+            mean_row(&rows, 100, 0).unwrap()
+        };
+        let denoised = of(Some("denoise"), 1.0);
+        let noised = of(Some("noise"), 3.0);
+        let ablated = of(None, 3.0);
+        assert!((denoised.effect.unwrap() - 1.025 / 4.0).abs() < 1e-12 && denoised.change > Some(0.0));
+        assert!((noised.effect.unwrap() - 0.975 / 4.0).abs() < 1e-12 && noised.change < Some(0.0));
+        assert_eq!(noised.effect, ablated.effect);
+        assert!(noised.ci_low < noised.effect && noised.effect < noised.ci_high && noised.n_prompts == 6);
+    }
+
+    #[test]
+    fn an_effect_is_no_surer_than_what_it_is_divided_by() {
+        let spans = [3.0, -2.9, 2.5, -3.1, 0.4];
+        let rows: Vec<_> =
+            (0..5).map(|prompt| row(prompt, Some("denoise"), (1.0, spans[prompt as usize], 0.0))).collect();
+        let mean = mean_row(&rows, 100, 0).unwrap();
+        assert!(mean.effect.is_none() || (mean.ci_low.is_none() && mean.reason.is_some()), "{mean:?}");
+        // Of few prompts there is no interval either.
+        let mean = mean_row(&rows[..1], 100, 0).unwrap();
+        assert!(
+            mean.effect.is_some()
+                && mean.ci_low.is_none()
+                && mean.reason.as_deref() == Some("1 item: no interval below 5"),
+            "{mean:?}"
+        );
+    }
+
+    #[test]
+    fn magnitudes_are_averaged_as_such() {
+        let rows: Vec<_> = [1.0, -1.0, 2.0]
+            .iter()
+            .zip(0..)
+            .map(|(change, prompt)| HeadScoreRow {
+                method: "atp-star".into(),
+                ..row(prompt, Some("denoise"), (1.0 + change, 4.0, 1.0))
+            })
+            .collect();
+        assert_eq!(mean_row(&rows, 100, 0).unwrap().change, Some(4.0 / 3.0));
+    }
+}

@@ -1,0 +1,168 @@
+//! Every experiment, killed again and again with no warning: it goes on where it stopped and ends with the same tables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+use refrain_entropy::stats::rng;
+use refrain_experiments::registry::EXPERIMENTS;
+use refrain_tests::Result;
+use refrain_tests::program::{Place, Ran, files, parts, unfinished};
+
+/// An experiment that is long enough to be killed in the middle.
+struct Case {
+    binary: &'static str,
+    flags: &'static [&'static str],
+}
+
+/// One for each experiment of the front door.
+fn case(name: &str) -> Option<Case> {
+    let common = |binary, flags| Some(Case { binary, flags });
+    match name {
+        "repetition-curse" => common(env!("CARGO_BIN_EXE_repetition-curse"), &[]),
+        "score-heads" => common(
+            env!("CARGO_BIN_EXE_score-heads"),
+            &[
+                "--by-position",
+                "--component",
+                "z,q,k,v,attn_out,resid_pre",
+                "--pairs",
+                "400",
+                "--length",
+                "8",
+                "--metric",
+                "logit,logit_diff",
+            ],
+        ),
+        _ => None,
+    }
+}
+
+fn command(place: &Place, case: &Case, out: &Path) -> Command {
+    if case.flags.is_empty() {
+        return place.command(out, &["--quiet"]);
+    }
+    let mut command = place.bare(&[
+        "--no-figures",
+        "--quiet",
+        "--model",
+        "tiny",
+        "--resamples",
+        "50",
+        "--threads",
+        "1",
+        "--out",
+    ]);
+    command.arg(out).args(case.flags);
+    command
+}
+
+/// The bytes of every table.
+fn tables(out: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let tables = files(out).into_iter().filter(|path| path.extension().is_some_and(|end| end == "parquet"));
+    tables.map(|path| Ok((path.strip_prefix(out)?.to_owned(), std::fs::read(&path)?))).collect()
+}
+
+/// Starts a run and kills it when it has `wanted` parts, and some time later. Returns whether it was still running.
+fn kill_later(mut command: Command, out: &Path, wanted: usize, pause: Duration) -> Result<bool> {
+    let mut child = command.spawn()?;
+    let begun = Instant::now();
+    while parts(out).len() < wanted && begun.elapsed() < Duration::from_secs(60) {
+        if let Some(status) = child.try_wait()? {
+            assert!(status.success(), "a resumed run failed: {status}");
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    std::thread::sleep(pause);
+    child.kill()?; // SIGKILL
+    Ok(child.wait()?.code().is_none())
+}
+
+#[test]
+fn killed_runs_end_with_the_same_tables() -> Result {
+    for experiment in EXPERIMENTS {
+        let case = case(experiment.name).ok_or("a new experiment has no case here")?;
+        let place = Place::new(case.binary)?;
+        let (out, undisturbed) = (place.out(), place.path("undisturbed"));
+        Ran::of(&mut command(&place, &case, &undisturbed))?.succeeded();
+        let mut random = rng(11, experiment.name);
+        let mut kills = 0;
+        // Before the first part, too: while the model loads, while the folder is made.
+        for _ in 0..2 {
+            let pause = Duration::from_millis(random.random_range(20..150));
+            kills += usize::from(kill_later(command(&place, &case, &out), &out, 0, pause)?);
+        }
+        let mut most = 0;
+        for _ in 0..7 {
+            let there = parts(&out);
+            assert!(there.len() >= most, "{} parts, and there were {most}", there.len());
+            most = there.len();
+            let written: Vec<_> =
+                there.iter().map(|path| std::fs::metadata(path).and_then(|m| m.modified())).collect();
+            let wanted = most + random.random_range(1..6usize);
+            if !kill_later(
+                command(&place, &case, &out),
+                &out,
+                wanted,
+                Duration::from_micros(random.random_range(0..8000)),
+            )? {
+                break;
+            }
+            kills += 1;
+            for (path, before) in there.iter().zip(written) {
+                let now = std::fs::metadata(path).and_then(|m| m.modified());
+                assert!(now.is_ok() && now.ok() == before.ok(), "{} was computed again", path.display());
+            }
+        }
+        println!("{}: {kills} kills, {most} parts kept", experiment.name);
+        assert!(kills >= 4 && most >= 3, "{kills} kills, {most} parts");
+        Ran::of(&mut command(&place, &case, &out))?.succeeded();
+        assert!(tables(&out)? == tables(&undisturbed)?, "{}: the tables differ", experiment.name);
+        assert_eq!((unfinished(&out).len(), out.join("parts").exists()), (0, false));
+        assert!(std::fs::read_to_string(out.join("run.toml"))?.contains("complete = true"));
+    }
+    Ok(())
+}
+
+/// Kills at moments spread over the last steps: final tables, manifest, removal of the parts, figures.
+#[test]
+fn killed_at_the_very_end() -> Result {
+    for experiment in EXPERIMENTS {
+        let case = Case {
+            flags: if experiment.name == "score-heads" { &["--pairs", "5", "--length", "8"] } else { &[] },
+            ..case(experiment.name).ok_or("no case")?
+        };
+        let place = Place::new(case.binary)?;
+        let undisturbed = place.path("undisturbed");
+        Ran::of(&mut command(&place, &case, &undisturbed))?.succeeded();
+        let mut random = rng(12, experiment.name);
+        for round in 0..3 {
+            let out = place.path(&format!("late{round}"));
+            // With figures: a run that dies while it draws.
+            let all = command(&place, &case, &out);
+            let flags: Vec<_> = all
+                .get_args()
+                .filter(|flag| *flag != "--no-figures")
+                .map(Into::into)
+                .collect::<Vec<std::ffi::OsString>>();
+            let mut child = place.bare(&flags).spawn()?;
+            let begun = Instant::now();
+            while !out.join("head_scores.parquet").exists()
+                && begun.elapsed() < Duration::from_secs(60)
+                && child.try_wait()?.is_none()
+            {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            std::thread::sleep(Duration::from_micros(random.random_range(0..40_000)));
+            child.kill()?;
+            child.wait()?;
+            Ran::of(&mut place.bare(&flags))?.succeeded();
+            assert!(tables(&out)? == tables(&undisturbed)?, "{}: the tables differ", experiment.name);
+            assert_eq!((unfinished(&out).len(), out.join("parts").exists()), (0, false));
+        }
+    }
+    Ok(())
+}
