@@ -1,7 +1,8 @@
 //! Sweeps keep to their memory budget. A test of its own program: the peak is the whole process's.
 #![cfg(target_os = "linux")]
 
-use refrain_patching::sweep::{Change, Settings, Sweep};
+use refrain_patching::Change;
+use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Error, Metric, Pair};
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{Model, weights};
@@ -53,7 +54,7 @@ fn one(model: &Model, pairs: &[Pair], settings: Settings) -> Result<f64> {
     let sweep = Sweep::new(model, pairs, settings)?;
     let units = sweep.units();
     let some: Vec<_> = units.iter().step_by(units.len().div_ceil(2)).copied().collect();
-    sweep.run(&some, &mut |_, _| Ok(()))?;
+    sweep.run(&some, &mut |_, _| Ok::<(), Error>(()))?;
     let found = peak.bytes()?;
     println!("  {:4.0} MB of {:4.0} MB", found / 1e6, budget / 1e6);
     Ok((found - FIXED) / budget)

@@ -1,7 +1,7 @@
-//! What a next-token distribution tells: entropy, toxicity, perplexity; how a text repeats itself; and the
+//! What a next-token distribution tells: entropy, likelihood, toxicity; how a text repeats itself; and the
 //! statistics that say how far a number can be trusted.
 //!
-//! The statistics ([`stats`]) and the repetition metrics ([`repetition`]) know no model. Logarithms are natural
+//! Nothing here knows a model: it works on logits and on arrays of numbers. What runs a model is in `refrain-patching`. Logarithms are natural
 //! and entropy is in nats everywhere.
 
 #![deny(missing_docs)]

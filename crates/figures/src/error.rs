@@ -4,7 +4,9 @@
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A table that the figure reads is not among those given.
-    #[error("figure `{figure}` needs the table `{table}`, found: {found}\nhint: does the run write it? docs/tables.md says which do")]
+    #[error(
+        "figure `{figure}` needs the table `{table}`, found: {found}\nhint: does the run write it? docs/tables.md says which do"
+    )]
     MissingTable {
         /// The figure, by its name in the registry.
         figure: &'static str,
@@ -68,7 +70,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// A label in the column `condition` that the table `conditions` does not explain.
-    #[error("figure `{figure}`: no row of `conditions` explains the condition `{condition}`\nhint: take both tables from one run")]
+    #[error(
+        "figure `{figure}`: no row of `conditions` explains the condition `{condition}`\nhint: take both tables from one run"
+    )]
     UnknownCondition {
         /// The figure, by its name in the registry.
         figure: &'static str,

@@ -47,7 +47,8 @@ fn a_missing_column_is_named() {
                 let Err(error) = (figure.draw)(&less, &About::default()) else { continue };
                 let text = error.to_string();
                 assert!(matches!(&error, Error::MissingColumn { column, .. } if *column == field), "{text}");
-                let says = text.contains(&format!("`{}`", figure.name)) && text.contains(&format!("`{table}`"));
+                let says =
+                    text.contains(&format!("`{}`", figure.name)) && text.contains(&format!("`{table}`"));
                 assert!(says && text.contains("hint:"), "{text}");
                 *read.entry((figure.name, *table)).or_insert(0) += 1;
             }
@@ -57,9 +58,9 @@ fn a_missing_column_is_named() {
         (("circuit", "circuit_scores"), 5),
         (("control", "conditions"), 5),
         (("control", "contrasts"), 10),
-        (("detectors", "head_scores"), 19),
-        (("entropy_trace", "trace_summary"), 9),
-        (("outcomes", "count_summary"), 9),
+        (("detectors", "head_scores"), 20),
+        (("entropy_trace", "trace_summary"), 10),
+        (("outcomes", "count_summary"), 10),
         (("perplexity", "perplexity"), 7),
         (("response_length", "conditions"), 5),
         (("top_edges", "edge_scores"), 10),
@@ -75,8 +76,11 @@ fn a_missing_or_empty_table_is_named() {
     let all = tables();
     for figure in FIGURES {
         for table in figure.tables {
-            let less: Tables =
-                all.names().filter(|n| n != table).map(|n| (n.to_owned(), all.get(n).unwrap().clone())).collect();
+            let less: Tables = all
+                .names()
+                .filter(|n| n != table)
+                .map(|n| (n.to_owned(), all.get(n).unwrap().clone()))
+                .collect();
             assert!(!figure.has_tables(&less) && figure.has_tables(&all));
             let error = (figure.draw)(&less, &About::default()).unwrap_err();
             assert!(matches!(&error, Error::MissingTable { table: t, .. } if t == table), "{error}");
@@ -108,7 +112,8 @@ fn a_column_of_another_type_is_named() {
 #[test]
 fn unreadable_measures_and_unknown_conditions_are_named() {
     let rows = scores::head_scores(&scores::whole(2, 2));
-    let metadata = [("refrain.measures".to_owned(), "{\"logit_diff\": 3}".to_owned())].into();
+    let metadata: std::collections::HashMap<String, String> =
+        [("refrain.measures".to_owned(), "{\"logit_diff\": 3}".to_owned())].into();
     let schema = Arc::new(rows.schema().as_ref().clone().with_metadata(metadata));
     let broken = Tables::new().with("head_scores", rows.with_schema(schema).unwrap());
     let error = (Figure::find("detectors").unwrap().draw)(&broken, &About::default()).unwrap_err();

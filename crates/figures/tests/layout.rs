@@ -1,4 +1,5 @@
-//! What every figure promises, checked on made-up runs: nothing clipped, nothing over another text, one table one picture.
+//! What every figure promises, checked on made-up runs: nothing clipped, nothing over another text, one table one
+//! picture.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
 
@@ -126,9 +127,10 @@ fn a_png_has_twice_the_size_and_shows_something() {
 fn the_caption_comes_from_the_metadata() {
     let tables = Tables::new().with("training_loss", made_up::training_loss(2, 2));
     let about = About::of(tables.get("training_loss").unwrap());
-    let expected = About { model: "made-up-model".into(), task: "induction".into(), seed: Some(7), note: String::new() };
+    let expected =
+        About { model: "made-up-model".into(), task: "induction".into(), seed: Some(7), note: String::new() };
     assert_eq!(about, expected);
     let drawing = (Figure::find("training").unwrap().draw)(&tables, &about).unwrap().remove(0);
-    assert!(svg::has(&drawing, "made-up-model  ·  task induction  ·  seed 7"));
+    assert!(svg::has(&drawing, "made-up-model · task induction · seed 7"));
     assert_eq!(attribute(&drawing.svg().unwrap(), "width").unwrap(), drawing.size().0.to_string());
 }

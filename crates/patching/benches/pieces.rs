@@ -1,9 +1,10 @@
 //! The inner pieces of scoring, on a random GPT-2 of 4 layers, 8 heads and width 256: `cargo bench -p refrain-patching`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use refrain_patching::Change;
 use refrain_patching::attribution::{atp, eap};
-use refrain_patching::sweep::{Change, Settings, Sweep};
-use refrain_patching::{Component, Metric, Pair, Targets, measure};
+use refrain_patching::sweep::{Settings, Sweep};
+use refrain_patching::{Component, Error, Metric, Pair, Targets, measure};
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{Model, weights};
 use tch::{Device, Kind, Tensor};
@@ -47,7 +48,7 @@ fn pieces(bench: &mut Criterion) {
         let sweep = Sweep::new(&model, &pairs, settings(component)).expect("a sweep");
         let first = &sweep.units()[..1];
         bench.bench_function(&format!("one layer of {component}, 4 pairs of 64 tokens"), |b| {
-            b.iter(|| sweep.run(first, &mut |_, _| Ok(())).expect("scores"));
+            b.iter(|| sweep.run(first, &mut |_, _| Ok::<(), Error>(())).expect("scores"));
         });
     }
     bench.bench_function("attribution patching of z", |b| {
@@ -61,7 +62,7 @@ fn pieces(bench: &mut Criterion) {
         Targets::new(&model, &pairs).and_then(|targets| targets.with_clean(&logits.narrow(0, 0, 4)));
     let targets = targets.expect("targets");
     bench.bench_function("every metric of 128 rows, vocabulary of 8192", |b| {
-        b.iter(|| tch::no_grad(|| measure(&Metric::ALL, &logits, &targets)).expect("values"));
+        b.iter(|| tch::no_grad(|| measure(Metric::ALL, &logits, &targets)).expect("values"));
     });
 }
 

@@ -10,12 +10,14 @@ use refrain_runner::{
 use serde::{Deserialize, Serialize};
 use tch::{Tensor, no_grad};
 
-use crate::attribution::means::Means;
 use crate::attribution::runs::Batch;
+use crate::change::Change;
+use crate::component::Component;
+use crate::effect::{FLOOR, share};
 use crate::error::{Error, Result};
-use crate::metric::{Metric, measure};
-use crate::pair::Pair;
-use crate::sweep::Change;
+use crate::means::Means;
+use crate::metric::{Metric, Targets, measure};
+use crate::pair::{Pair, other};
 
 /// What a circuit does, in the metric's unit and as shares.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,55 +28,67 @@ pub struct CircuitScore {
     pub value: f64,
     /// m of the complement: C ablated and all else left.
     pub without: f64,
-    /// (m(C) - m(empty)) / (m(model) - m(empty)); none if the difference is below [`crate::FLOOR`].
+    /// (m(C) - m(empty)) / (m(model) - m(empty)): 1 for a circuit that does what the model does, 0 for one that does no more than
+    /// the empty one. None if the two differ by less than [`FLOOR`].
     pub faithfulness: Option<f64>,
-    /// The same share for the complement: what the circuit leaves undone elsewhere. 0 for a complete circuit.
+    /// The same share for the complement: what the model still does without the circuit. 0 for a complete circuit.
     pub incompleteness: Option<f64>,
+    /// Why there are no shares.
+    pub reason: Option<String>,
 }
 
 /// Evaluates circuits of one model on one task.
 pub struct Circuits<'a> {
     model: &'a Model,
     metric: Metric,
-    batches: Vec<(Batch, ActivationCache, crate::metric::Targets)>,
+    batches: Vec<(Batch, ActivationCache, Targets)>,
     rows: usize,
     /// m(model) and m(empty).
     ends: (f64, f64),
 }
 
 impl<'a> Circuits<'a> {
-    /// Runs the whole model and the empty circuit. `ablation` is what stands in place of an ablated head's z: zeros, means, or the
-    /// value of the pair's corrupted prompt ([`Change::Noise`]). `rows`: how many rows (sets times pairs) are run at once.
+    /// Runs the whole model and the empty circuit. `change` says what stands in place of the z of a head outside of the circuit:
+    /// the corrupted prompt's ([`Change::Noise`]), zeros, means, or another prompt's. `rows`: how many rows (sets times pairs) are run
+    /// at once.
     ///
     /// # Errors
-    /// As [`Model::run`], [`Metric::of`] and [`crate::batches`]; [`Error::Input`] for means by position over prompts of several lengths.
+    /// As [`Model::run`], [`Metric::of`] and [`crate::batches`]; [`Error::Input`] for [`Change::Denoise`], and for means by
+    /// position over prompts of several lengths.
     pub fn new(
         model: &'a Model,
         pairs: &[Pair],
         metric: Metric,
-        ablation: Change,
+        change: Change,
         rows: usize,
     ) -> Result<Circuits<'a>> {
         let names = NameFilter::points(&[HookPoint::Z]);
-        if let Change::Denoise | Change::Resample { .. } = ablation {
-            return Err(Error::Input(format!(
-                "a circuit's other heads are ablated in the clean run, which {ablation:?} does not do\n\
-                 hint: Noise, Zero or Mean"
-            )));
-        }
         let batches = Batch::all(model, pairs, rows)?;
-        let means = match ablation {
-            Change::Mean { pooled } => Some(Means::over(model, &batches, &names, pooled)?),
+        let means = match change {
+            Change::Denoise => {
+                return Err(Error::Input(
+                    "a circuit is what is left of clean runs: ablate by noise, zero, mean or resample".into(),
+                ));
+            }
+            Change::Mean { pooled } => {
+                let z: Vec<Hook> = Component::Z.hooks(model).collect();
+                Some(Means::over(model, pairs, &z, pooled, rows)?)
+            }
             _ => None,
         };
         let with_source = |batch: Batch| {
             let logits = LogitPositions::Last;
-            let run = |ids| model.run(ids, Run { names: names.clone(), logits, ..Run::default() });
+            let run = |ids: &Tensor| model.run(ids, Run { names: names.clone(), logits, ..Run::default() });
             let clean = no_grad(|| run(&batch.clean))?;
             let targets = batch.against(clean.logits()?)?;
             let mut source = ActivationCache::default();
-            match &means {
-                None if ablation == Change::Noise => source = no_grad(|| run(&batch.corrupted))?.cache,
+            match change {
+                Change::Noise => source = no_grad(|| run(&batch.corrupted))?.cache,
+                Change::Resample { seed } => {
+                    let prompt = |index: &usize| Ok(pairs[other(pairs, *index, seed)?].clean.clone());
+                    let prompts = batch.pairs.iter().map(prompt).collect::<Result<Vec<_>>>()?;
+                    source = no_grad(|| run(&model.ids(&prompts)?))?.cache;
+                }
                 _ => {
                     for hook in clean.cache.hooks() {
                         let own = clean.cache.get(hook)?;
@@ -153,15 +167,15 @@ impl<'a> Circuits<'a> {
         &self,
         batch: &Batch,
         source: &ActivationCache,
-        targets: &crate::metric::Targets,
+        targets: &Targets,
         plan: &[Intervention],
         copies: usize,
     ) -> Result<Vec<f64>> {
         let ids: Tensor = batch.clean.f_repeat([copies as i64, 1])?;
         let plan = BoundInterventions::new(self.model.architecture(), plan, &[("ablated", source)])?;
-        let run = Run { plan: Some(&plan), logits: LogitPositions::Last, ..Run::default() };
+        let run = Run { interventions: Some(&plan), logits: LogitPositions::Last, ..Run::default() };
         let output = self.model.run(&ids, run)?;
-        Ok(measure(&[self.metric], output.logits()?, targets)?.remove(0))
+        Ok(measure(&[self.metric], output.logits()?, targets)?.into_raw_vec_and_offset().0)
     }
 
     /// Evaluates each set and its complement.
@@ -175,20 +189,36 @@ impl<'a> Circuits<'a> {
         let values = self.values(&all)?;
         let of = |(index, set): (usize, &Vec<Head>)| {
             let (value, without) = (values[index], values[index + sets.len()]);
+            let (faithfulness, incompleteness) = (self.share(value), self.share(without));
             CircuitScore {
                 heads: set.clone(),
                 value,
                 without,
-                faithfulness: self.share(value),
-                incompleteness: self.share(without),
+                reason: faithfulness.as_ref().err().or(incompleteness.as_ref().err()).cloned(),
+                faithfulness: faithfulness.ok(),
+                incompleteness: incompleteness.ok(),
             }
         };
         Ok(sets.iter().enumerate().map(of).collect())
     }
 
-    fn share(&self, value: f64) -> Option<f64> {
+    fn share(&self, value: f64) -> Result<f64, String> {
         let (model, empty) = self.ends;
-        crate::normalised_effect(value, model, empty, crate::Changed::Corrupted).ok()
+        share(value - empty, model - empty, FLOOR, "the model and the empty circuit differ by")
+    }
+
+    /// All heads, those first whose ablation alone changes the metric most, by magnitude; then the order of [`Model::heads`].
+    ///
+    /// # Errors
+    /// As [`Circuits::values`].
+    pub fn ranking(&self) -> Result<Vec<Head>> {
+        let heads = self.model.heads();
+        let without = |one: &Head| heads.iter().copied().filter(|head| head != one).collect();
+        let values = self.values(&heads.iter().map(without).collect::<Vec<_>>())?;
+        let mut order: Vec<usize> = (0..heads.len()).collect();
+        let change = |index: usize| (values[index] - self.ends.0).abs();
+        order.sort_by(|a, b| change(*b).total_cmp(&change(*a)));
+        Ok(order.into_iter().map(|index| heads[index]).collect())
     }
 
     /// The sufficiency curve: the circuits of the first n heads of `ranking` (best first), for each n of `sizes`.

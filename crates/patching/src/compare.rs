@@ -1,11 +1,13 @@
 //! Any approximation beside the exact scores, on one table.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use refrain_entropy::stats::{kendall, pearson, ranks};
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
 use crate::component::{Component, Site};
+use crate::method::MeanRule;
 use crate::metric::Metric;
 use crate::scores::Scores;
 
@@ -16,10 +18,10 @@ pub const TOP: [usize; 3] = [5, 10, 20];
 /// mean over pairs of the metric's change by it (value - base run).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
-    /// The component's name.
-    pub component: String,
-    /// The metric's name.
-    pub metric: String,
+    /// The component.
+    pub component: Component,
+    /// The metric.
+    pub metric: Metric,
     /// Sites compared.
     pub sites: usize,
     /// Spearman's rank correlation, ties by mean rank; none if one side does not vary.
@@ -40,77 +42,96 @@ pub struct Agreement {
 
 /// A site and what both sides say of it, in the metric's unit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)] // as in `Site`
 pub struct Miss {
-    pub layer: usize,
-    pub index: usize,
-    pub position: Option<usize>,
-    pub key_position: Option<usize>,
+    /// The site.
+    pub site: Site,
     /// The exact change.
     pub exact: f64,
     /// The estimated one.
     pub approximate: f64,
 }
 
-/// Mean changes of the metrics by every site: by site, then by metric. `into_clean`: the clean run is the one that is
-/// changed (see [`crate::sweep::Change::into_clean`]). Several [`Scores`] of one method are different pairs.
-pub fn changes(scores: &[Scores], into_clean: bool) -> BTreeMap<Site, Vec<f64>> {
-    let mut sums: BTreeMap<Site, (Vec<f64>, f64)> = BTreeMap::new();
-    for of in scores {
-        let base = if into_clean { &of.clean } else { &of.corrupted };
-        for (site, values) in &of.sites {
-            let (sum, count) = sums.entry(*site).or_insert_with(|| (vec![0.0; of.metrics.len()], 0.0));
-            *count += of.pairs.len() as f64;
-            for ((sum, values), base) in sum.iter_mut().zip(values).zip(base) {
-                *sum += values.iter().zip(base).map(|(value, base)| value - base).sum::<f64>();
-            }
-        }
-    }
-    let mean = |(site, (sum, count)): (Site, (Vec<f64>, f64))| {
-        (site, sum.into_iter().map(|sum| sum / count).collect())
-    };
-    sums.into_iter().map(mean).collect()
+/// The mean change of a metric by each site, over pairs, gathered in any order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeanChanges {
+    rule: MeanRule,
+    /// Sums and counts.
+    sums: BTreeMap<(Metric, Site), (f64, usize)>,
 }
 
-/// Lays `approximate` beside `exact`, which must be of the same pairs and the same change: a row for each component and metric that both
-/// have, with the `misses` worst sites.
-pub fn compare(exact: &[Scores], approximate: &[Scores], into_clean: bool, misses: usize) -> Vec<Agreement> {
-    let (Some(first), Some(second)) = (exact.first(), approximate.first()) else { return Vec::new() };
-    let (exact, approximate) = (changes(exact, into_clean), changes(approximate, into_clean));
-    let mut rows = Vec::new();
-    for &component in Component::ALL {
-        for (i, metric) in first.metrics.iter().enumerate() {
-            let Some(j) = second.metrics.iter().position(|other| other == metric) else { continue };
-            let both = exact.iter().filter(|(site, _)| site.component == component);
-            let both = both.filter_map(|(site, a)| Some((*site, a[i], approximate.get(site)?[j])));
-            let both: Vec<(Site, f64, f64)> = both.collect();
-            if !both.is_empty() {
-                rows.push(agreement(component, *metric, &both, misses));
+impl MeanChanges {
+    /// Nothing yet. Changes of a method are averaged by its own `rule` ([`crate::MethodInfo::mean`]).
+    pub fn new(rule: MeanRule) -> Self {
+        MeanChanges { rule, sums: BTreeMap::new() }
+    }
+
+    /// The changes in `scores`, of runs that `change` changed.
+    pub fn of(scores: &[Scores], change: Change, rule: MeanRule) -> Self {
+        let mut means = MeanChanges::new(rule);
+        for scores in scores {
+            for (site, changes) in scores.sites.iter().zip(scores.changes(change).outer_iter()) {
+                for (metric, changes) in scores.metrics.iter().zip(changes.outer_iter()) {
+                    changes.iter().for_each(|change| means.add(*metric, *site, *change));
+                }
             }
         }
+        means
     }
-    rows
+
+    /// Adds what `site` changes in one pair: value - base run.
+    pub fn add(&mut self, metric: Metric, site: Site, change: f64) {
+        let (sum, count) = self.sums.entry((metric, site)).or_default();
+        // The signs of magnitudes are another estimate's, and would cancel them.
+        *sum += if self.rule == MeanRule::Magnitude { change.abs() } else { change };
+        *count += 1;
+    }
+
+    /// The means, by metric, then by site.
+    pub fn means(&self) -> impl Iterator<Item = (Metric, Site, f64)> + '_ {
+        self.sums.iter().map(|((metric, site), (sum, count))| (*metric, *site, sum / *count as f64))
+    }
+
+    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose mean changes are the
+    /// largest in magnitude, all of them together. Equal ones in the order of the sites.
+    pub fn strongest(&self, share: f64) -> BTreeSet<Site> {
+        let mut groups: BTreeMap<(Metric, Component), Vec<(Site, f64)>> = BTreeMap::new();
+        for (metric, site, mean) in self.means() {
+            groups.entry((metric, site.component)).or_default().push((site, mean.abs()));
+        }
+        let mut chosen = BTreeSet::new();
+        for mut own in groups.into_values() {
+            let wanted = (own.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
+            own.sort_by(|a, b| b.1.total_cmp(&a.1));
+            chosen.extend(own.into_iter().take(wanted).map(|(site, _)| site));
+        }
+        chosen
+    }
 }
 
-/// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose changes are the largest in
-/// magnitude, all of them together, in order.
-pub fn to_verify(approximate: &[Scores], into_clean: bool, share: f64) -> Vec<Site> {
-    let changes = changes(approximate, into_clean);
-    let metrics = approximate.first().map_or(0, |scores| scores.metrics.len());
-    let mut chosen = Vec::new();
-    for &component in Component::ALL {
-        let own: Vec<(&Site, &Vec<f64>)> =
-            changes.iter().filter(|(site, _)| site.component == component).collect();
-        let wanted = (own.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-        for metric in 0..metrics {
-            let mut order: Vec<usize> = (0..own.len()).collect();
-            order.sort_by(|a, b| own[*b].1[metric].abs().total_cmp(&own[*a].1[metric].abs()));
-            chosen.extend(order.into_iter().take(wanted).map(|index| *own[index].0));
+/// Lays `approximate`, by a method whose means are made by `rule`, beside `exact`, which must be of the same pairs and the same `change`: a row for
+/// each component and metric that both have, with the `misses` worst sites.
+pub fn compare(
+    exact: &[Scores],
+    approximate: &[Scores],
+    change: Change,
+    rule: MeanRule,
+    misses: usize,
+) -> Vec<Agreement> {
+    let exact = MeanChanges::of(exact, change, MeanRule::Signed);
+    let mut known: BTreeMap<(Metric, Site), f64> = BTreeMap::new();
+    known.extend(
+        MeanChanges::of(approximate, change, rule).means().map(|(metric, site, mean)| ((metric, site), mean)),
+    );
+    let mut groups: BTreeMap<(Component, Metric), Vec<(Site, f64, f64)>> = BTreeMap::new();
+    for (metric, site, mean) in exact.means() {
+        if let Some(estimate) = known.get(&(metric, site)) {
+            groups.entry((site.component, metric)).or_default().push((site, mean, *estimate));
         }
     }
-    chosen.sort_unstable();
-    chosen.dedup();
-    chosen
+    groups
+        .into_iter()
+        .map(|((component, metric), both)| agreement(component, metric, &both, misses))
+        .collect()
 }
 
 /// How estimates agree with exact changes, `(site, exact, estimate)`, with the `misses` worst.
@@ -135,17 +156,14 @@ pub fn agreement(
     let mut worst: Vec<&(Site, f64, f64)> = both.iter().collect();
     worst.sort_by(|a, b| (b.1 - b.2).abs().total_cmp(&(a.1 - a.2).abs()));
     let miss = |(site, exact, approximate): &(Site, f64, f64)| Miss {
-        layer: site.layer,
-        index: site.index,
-        position: site.position,
-        key_position: site.key_position,
+        site: *site,
         exact: *exact,
         approximate: *approximate,
     };
     let paired = |a: &[f64], b: &[f64]| a.iter().copied().zip(b.iter().copied()).collect::<Vec<(f64, f64)>>();
     Agreement {
-        component: component.name().to_owned(),
-        metric: metric.name().to_owned(),
+        component,
+        metric,
         sites: both.len(),
         spearman: pearson(&paired(&ranks(&exact), &ranks(&estimate))),
         kendall: kendall(&exact, &estimate),
@@ -161,6 +179,8 @@ pub fn agreement(
 
 #[cfg(test)]
 mod tests {
+    use ndarray::{Array3, array};
+
     use super::*;
 
     fn scores(values: &[f64]) -> Scores {
@@ -169,13 +189,10 @@ mod tests {
         Scores {
             metrics: vec![Metric::LogitDiff],
             pairs: vec![0],
-            clean: vec![vec![9.0]],
-            corrupted: vec![vec![1.0]],
-            sites: values
-                .iter()
-                .enumerate()
-                .map(|(index, value)| (site(index), vec![vec![1.0 + value]]))
-                .collect(),
+            clean: array![[9.0]],
+            corrupted: array![[1.0]],
+            sites: (0..values.len()).map(site).collect(),
+            values: Array3::from_shape_fn((values.len(), 1, 1), |(index, ..)| 1.0 + values[index]),
         }
     }
 
@@ -183,15 +200,27 @@ mod tests {
     fn an_approximation_beside_the_exact_scores() {
         let exact = [0.0, -7.0, 1.0, 2.0, 3.0, 4.0];
         let close = [0.1, -6.0, 1.0, 2.1, 3.0, 9.0];
-        let rows = compare(&[scores(&exact)], &[scores(&close)], false, 2);
+        let rows = compare(&[scores(&exact)], &[scores(&close)], Change::Denoise, MeanRule::Signed, 2);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].sites, rows[0].spearman, rows[0].kendall), (6, Some(1.0), Some(1.0)));
         assert!(rows[0].pearson.unwrap() < 1.0);
         assert_eq!(rows[0].overlap, [(5, 1.0)]);
         let worst = &rows[0].misses[0];
-        assert_eq!((worst.index, worst.exact, worst.approximate), (5, 4.0, 9.0));
-        let sites: Vec<usize> =
-            to_verify(&[scores(&exact)], false, 0.3).iter().map(|site| site.index).collect();
+        assert_eq!((worst.site.index, worst.exact, worst.approximate), (5, 4.0, 9.0));
+        let means = MeanChanges::of(&[scores(&exact)], Change::Denoise, MeanRule::Signed);
+        let sites: Vec<usize> = means.strongest(0.3).iter().map(|site| site.index).collect();
         assert_eq!(sites, [1, 5]);
+    }
+
+    #[test]
+    fn magnitudes_do_not_cancel() {
+        // Site 0 does 3 up in one pair and 3 down in the other, site 1 does 1 in both.
+        let pairs = [scores(&[3.0, 1.0]), scores(&[-3.0, 1.0])];
+        let strongest = |rule| {
+            let means = MeanChanges::of(&pairs, Change::Denoise, rule);
+            means.strongest(0.5).iter().map(|site| site.index).collect::<Vec<_>>()
+        };
+        assert_eq!(strongest(MeanRule::Signed), [1]);
+        assert_eq!(strongest(MeanRule::Magnitude), [0]);
     }
 }

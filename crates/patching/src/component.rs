@@ -1,7 +1,10 @@
 //! What is patched: a component of a layer, at all positions or at one.
 
-use refrain_runner::{Architecture, Hook, HookPoint};
+use refrain_runner::{Architecture, Hook, HookPoint, Model};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+use crate::error::Error;
 
 /// A kind of activation that a sweep changes.
 #[derive(
@@ -15,14 +18,15 @@ use serde::{Deserialize, Serialize};
     Ord,
     Serialize,
     Deserialize,
-    strum::Display,
+    Display,
     strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
 )]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Component {
     /// A head's mixed values.
     Z,
@@ -52,7 +56,9 @@ pub enum Component {
 
 impl Component {
     /// Every component.
-    pub const ALL: &'static [Component] = <Component as strum::VariantArray>::VARIANTS;
+    pub const ALL: &'static [Component] = <Component as VariantArray>::VARIANTS;
+    /// Their names in tables and on command lines.
+    pub const NAMES: &'static [&'static str] = <Component as VariantNames>::VARIANTS;
 
     /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
@@ -80,6 +86,12 @@ impl Component {
     /// The hook in `layer`.
     pub fn hook(self, layer: usize) -> Hook {
         Hook::block(layer, self.point())
+    }
+
+    /// Its hooks in all layers that have it.
+    pub(crate) fn hooks(self, model: &Model) -> impl Iterator<Item = Hook> + '_ {
+        let arch = model.architecture();
+        (0..arch.n_layers).map(move |layer| self.hook(layer)).filter(|hook| arch.has(*hook))
     }
 
     /// The component whose change is the same and easier to make: a head's contribution is a linear map of its z.
@@ -116,8 +128,102 @@ impl Component {
     }
 }
 
+fn unknown(name: &str) -> Error {
+    Error::unknown("component", name, Component::NAMES)
+}
+
+/// What a row of a table is about: a component that can be patched, or something else that a method scores.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown_part)]
+#[allow(missing_docs)] // the first are those of `Component`
+pub enum Part {
+    Z,
+    Q,
+    K,
+    V,
+    Pattern,
+    Result,
+    AttnOut,
+    MlpOut,
+    ResidPre,
+    ResidMid,
+    ResidPost,
+    Neuron,
+    /// The token embedding.
+    Embed,
+    /// The learned position embedding.
+    PosEmbed,
+    /// The bias of attention's output.
+    AttnBias,
+    /// The layer's own input beside the residual stream (Gemma 4).
+    PerLayerOut,
+    /// The bias of the final norm.
+    LnFinalBias,
+    /// The bias of the unembedding.
+    UnembedBias,
+    /// The circuit of a head's weights W_V and W_O.
+    Ov,
+    /// The values that a query head reads: those of its key/value head.
+    Value,
+}
+
+impl Part {
+    /// Their names in tables.
+    pub const NAMES: &'static [&'static str] = <Part as VariantNames>::VARIANTS;
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// The component that it is, if it is one that can be patched.
+    pub fn component(self) -> Option<Component> {
+        Component::ALL.iter().copied().find(|component| Part::from(*component) == self)
+    }
+}
+
+impl From<Component> for Part {
+    fn from(component: Component) -> Part {
+        match component {
+            Component::Z => Part::Z,
+            Component::Q => Part::Q,
+            Component::K => Part::K,
+            Component::V => Part::V,
+            Component::Pattern => Part::Pattern,
+            Component::Result => Part::Result,
+            Component::AttnOut => Part::AttnOut,
+            Component::MlpOut => Part::MlpOut,
+            Component::ResidPre => Part::ResidPre,
+            Component::ResidMid => Part::ResidMid,
+            Component::ResidPost => Part::ResidPost,
+            Component::Neuron => Part::Neuron,
+        }
+    }
+}
+
+fn unknown_part(name: &str) -> Error {
+    Error::unknown("component", name, Part::NAMES)
+}
+
 /// One place: a component, and where it is one of several, which; all positions or one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Site {
     /// The component.
     pub component: Component,

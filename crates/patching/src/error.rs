@@ -10,7 +10,7 @@ pub enum Error {
     /// The model could not be run.
     #[error(transparent)]
     Runner(#[from] refrain_runner::Error),
-    /// A number could not be computed from logits.
+    /// A distribution or a statistic could not be computed.
     #[error(transparent)]
     Entropy(#[from] refrain_entropy::Error),
     /// libtorch refused an operation.
@@ -43,4 +43,11 @@ pub enum Error {
     /// The request makes no sense.
     #[error("{0}")]
     Input(String),
+}
+
+impl Error {
+    /// A name that means nothing, with those that do.
+    pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
+        Error::Input(format!("there is no {what} `{name}`\nhint: there are {}", known.join(", ")))
+    }
 }

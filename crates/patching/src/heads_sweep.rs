@@ -3,12 +3,13 @@
 use ndarray::Array2;
 use refrain_runner::{Head, Intervention, Model, StepIndex};
 
+use crate::change::Change;
 use crate::component::Component;
-use crate::effect::{Changed, normalised_effect};
-use crate::error::Result;
+use crate::effect::{FLOOR, normalised_effect};
+use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::pair::Pair;
-use crate::sweep::{Change, Settings, Sweep};
+use crate::sweep::{Settings, Sweep};
 
 /// The logit of the answer at the last position, in three kinds of run.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,13 +54,13 @@ pub fn patch_heads(
     };
     sweep.run(sweep.units(), &mut |_, scores| {
         for (row, pair) in scores.pairs.iter().enumerate() {
-            swept.clean[*pair] = scores.clean[0][row];
-            swept.corrupted[*pair] = scores.corrupted[0][row];
-            for (site, values) in &scores.sites {
-                swept.patched[[site.layer * n_heads + site.index, *pair]] = values[0][row];
+            swept.clean[*pair] = scores.clean[[0, row]];
+            swept.corrupted[*pair] = scores.corrupted[[0, row]];
+            for (site, values) in scores.iter() {
+                swept.patched[[site.layer * n_heads + site.index, *pair]] = values[[0, row]];
             }
         }
-        Ok(())
+        Ok::<(), Error>(())
     })?;
     Ok(swept)
 }
@@ -68,12 +69,8 @@ impl HeadSweep {
     /// Normalised effects of `head` (its row), one per pair; the reason where the pair has none.
     pub fn effects(&self, head: usize) -> Vec<Result<f64, String>> {
         let of = |pair| {
-            normalised_effect(
-                self.patched[[head, pair]],
-                self.clean[pair],
-                self.corrupted[pair],
-                Changed::Corrupted,
-            )
+            let value = self.patched[[head, pair]];
+            normalised_effect(Change::Denoise, value, self.clean[pair], self.corrupted[pair], FLOOR)
         };
         (0..self.clean.len()).map(of).collect()
     }

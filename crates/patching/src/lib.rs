@@ -7,6 +7,7 @@
 #![deny(missing_docs)]
 
 pub mod attribution;
+mod change;
 mod circuit;
 pub mod compare;
 mod component;
@@ -14,26 +15,31 @@ pub mod detect;
 mod effect;
 mod error;
 mod heads_sweep;
+mod means;
 mod measure;
-pub mod method;
+mod method;
 mod metric;
 mod pair;
 pub mod read_out;
 mod scores;
 mod select;
+mod select_circuits;
 pub mod sweep;
 pub mod table;
 pub mod task;
+mod tensors;
 
+pub use change::{Change, Direction};
 pub use circuit::{CircuitScore, Circuits};
-pub use component::{Component, Site};
-pub use effect::{Changed, FLOOR, normalised_effect};
+pub use component::{Component, Part, Site};
+pub use effect::{FLOOR, effect_parts, normalised_effect, share};
 pub use error::{Error, Result};
 pub use heads_sweep::{HeadSweep, patch_heads};
-pub use measure::{MeasureInfo, measures};
-pub use method::{Direction, Method};
+pub use measure::{Measure, MeasureInfo};
+pub use method::{Cost, MeanRule, Method, MethodInfo, MethodKind};
 pub use metric::{Metric, Targets, measure};
 pub use pair::{Pair, batches};
 pub use scores::{ByMetric, Scores};
 pub use select::strongest;
+pub use select_circuits::{CircuitSettings, SelectedCircuit, Selection, select_circuits};
 pub use task::{CopyTask, Task, induction_pair};

@@ -1,90 +1,177 @@
-//! How the measures of sites are shown: their labels, units and scales. A figure draws what it is told here, and knows no measure.
+//! What a number in a table measures, and how it is to be shown: labels, units and scales belong to the measure.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::detect::{Detector, Inactivity, Measure};
+use crate::detect::Detector;
+use crate::error::Error;
 use crate::metric::Metric;
+
+/// What the column `metric` names. Written as the name of what it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Measure {
+    /// A number read from a run's logits.
+    Metric(Metric),
+    /// What a detector sees.
+    Detector(Detector),
+    /// How much of what one head writes another reads.
+    Composition,
+}
 
 /// How a measure is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MeasureInfo {
-    /// What it is called.
+    /// In a caption.
     pub label: String,
-    /// Its unit.
+    /// Of its values.
     pub unit: String,
-    /// The lower end of its scale; none: that of the data.
+    /// The lowest value that it can have, if there is one.
     pub low: Option<f64>,
-    /// The upper end.
+    /// The highest.
     pub high: Option<f64>,
-    /// The value that means "nothing", from which colours go both ways; none: they go one way.
+    /// The value that says nothing: that of a head that does nothing of the kind.
     pub neutral: Option<f64>,
+    /// Whether values lie on one side of `neutral`, so that colours go one way.
+    pub sequential: bool,
 }
 
-impl MeasureInfo {
-    fn new(label: &str, unit: &str, (low, high): (Option<f64>, Option<f64>), neutral: Option<f64>) -> Self {
-        MeasureInfo { label: label.to_owned(), unit: unit.to_owned(), low, high, neutral }
+/// How an effect is shown, of whatever metric: 0 is no effect, 1 the whole effect, and both can be passed.
+pub fn effect_info() -> MeasureInfo {
+    info("effect", "share of clean - corrupted", [None, None], Some(0.0), false)
+}
+
+fn info(
+    label: &str,
+    unit: &str,
+    [low, high]: [Option<f64>; 2],
+    neutral: Option<f64>,
+    sequential: bool,
+) -> MeasureInfo {
+    MeasureInfo { label: label.to_owned(), unit: unit.to_owned(), low, high, neutral, sequential }
+}
+
+impl Measure {
+    /// Every measure.
+    pub fn all() -> Vec<Measure> {
+        let metrics = Metric::ALL.iter().map(|metric| Measure::Metric(*metric));
+        let detectors = Detector::ALL.iter().map(|detector| Measure::Detector(*detector));
+        metrics.chain(detectors).chain([Measure::Composition]).collect()
+    }
+
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Measure::Metric(metric) => metric.name(),
+            Measure::Detector(detector) => detector.name(),
+            Measure::Composition => "composition",
+        }
+    }
+
+    /// How it is shown.
+    pub fn info(self) -> MeasureInfo {
+        match self {
+            Measure::Metric(metric) => of_metric(metric),
+            Measure::Detector(detector) => of_detector(detector),
+            Measure::Composition => {
+                info("composition", "share of norms", [Some(0.0), Some(1.0)], Some(0.0), true)
+            }
+        }
+    }
+
+    /// How every measure is shown, by name, and `effect` beside them.
+    pub fn all_info() -> BTreeMap<&'static str, MeasureInfo> {
+        let all = Measure::all().into_iter().map(|measure| (measure.name(), measure.info()));
+        all.chain([("effect", effect_info())]).collect()
     }
 }
 
-/// Every measure by its name in tables.
-pub fn measures() -> BTreeMap<&'static str, MeasureInfo> {
-    let detectors = Detector::all().into_iter().map(|detector| (detector.name(), of_detector(detector)));
-    let metrics = Metric::ALL.iter().map(|metric| (metric.name(), of_metric(*metric)));
-    detectors
-        .chain(metrics)
-        .chain([(
-            "composition",
-            MeasureInfo::new("composition", "share of the weights' norm", (Some(0.0), None), None),
-        )])
-        .collect()
-}
-
+/// What a metric is in a run; where a change of it is shown, the neutral value is 0 for all of them.
 fn of_metric(metric: Metric) -> MeasureInfo {
-    let (label, unit) = match metric {
-        Metric::Logit => ("logit of the answer", "logits"),
-        Metric::LogitDiff => ("logit difference, answer - incorrect answer", "logits"),
-        Metric::LogProb => ("log-probability of the answer", "nats"),
-        Metric::Prob => ("probability of the answer", "probability"),
-        Metric::Rank => ("rank of the answer", "tokens above it"),
-        Metric::KlToClean => ("KL(clean || run)", "nats"),
-        Metric::Entropy => ("entropy", "nats"),
-        Metric::EntropyChange => ("entropy - that of the clean run", "nats"),
-    };
-    MeasureInfo::new(label, unit, (None, None), Some(0.0))
+    let (open, from_zero) = ([None, None], [Some(0.0), None]);
+    match metric {
+        Metric::Logit => info("logit of the answer", "logits", open, Some(0.0), false),
+        Metric::LogitDiff => info("logit difference", "logits", open, Some(0.0), false),
+        Metric::LogProb => info("log-probability of the answer", "nats", [None, Some(0.0)], None, true),
+        Metric::Prob => info("probability of the answer", "probability", [Some(0.0), Some(1.0)], None, true),
+        Metric::Rank => info("rank of the answer", "tokens ahead of it", from_zero, Some(0.0), true),
+        Metric::KlToClean => info("KL from the clean run", "nats", from_zero, Some(0.0), true),
+        Metric::Entropy => info("entropy", "nats", from_zero, None, true),
+        Metric::EntropyChange => info("change of the entropy", "nats", open, Some(0.0), false),
+    }
 }
 
 fn of_detector(detector: Detector) -> MeasureInfo {
-    let weight = (Some(0.0), Some(1.0));
-    let attention = |label| MeasureInfo::new(label, "attention weight", weight, None);
+    let weight = |label: &str| info(label, "attention weight", [Some(0.0), Some(1.0)], Some(0.0), true);
+    let norm = |label: &str| info(label, "norm", [Some(0.0), None], Some(0.0), true);
+    let ratio = |label: &str| info(label, "ratio to the layer's mean", [Some(0.0), None], Some(1.0), false);
     match detector {
-        Detector::PrefixMatching => attention("prefix matching"),
-        Detector::PrefixMatchingRecent => attention("prefix matching, most recent copy"),
-        Detector::PreviousToken => attention("previous token"),
-        Detector::DuplicateToken => attention("duplicate token"),
-        Detector::FirstToken => attention("first token"),
-        Detector::Copying => {
-            MeasureInfo::new("copying", "share, rescaled", (Some(-1.0), Some(1.0)), Some(0.0))
-        }
+        Detector::PrefixMatching => weight("prefix matching"),
+        Detector::PrefixMatchingRecent => weight("prefix matching, most recent copy"),
+        Detector::PreviousToken => weight("previous token"),
+        Detector::DuplicateToken => weight("duplicate token"),
+        Detector::FirstToken => weight("first token"),
+        // A share of more than a half gives more than 1, up to 3: rare, and shown as 1 or above.
+        Detector::Copying => info("copying", "score", [Some(-1.0), Some(1.0)], Some(0.0), false),
         Detector::CopyingEigenvalues => {
-            MeasureInfo::new("copying, eigenvalues", "share", (Some(-1.0), Some(1.0)), Some(0.0))
+            info("copying, eigenvalues", "score", [Some(-1.0), Some(1.0)], Some(0.0), false)
         }
-        Detector::Inactivity(function) => of_inactivity(function),
+        Detector::Awft => weight("weight of the first token (AWFT)"),
+        Detector::Aeqd => info("entropy of attention (AEQD)", "nats", [Some(0.0), None], None, true),
+        Detector::Ftvvn => norm("value norm of the first token (FTVVN)"),
+        Detector::Avvn => norm("value norm (AVVN)"),
+        Detector::Lthon => norm("output norm of the last token (LTHON)"),
+        Detector::Ahon => norm("output norm (AHON)"),
+        Detector::AwftLn => ratio("weight of the first token, by layer (AWFT-LN)"),
+        Detector::AeqdLn => ratio("entropy of attention, by layer (AEQD-LN)"),
+        Detector::FtvvnLn => ratio("value norm of the first token, by layer (FTVVN-LN)"),
+        Detector::AvvnLn => ratio("value norm, by layer (AVVN-LN)"),
+        Detector::LthonLn => ratio("output norm of the last token, by layer (LTHON-LN)"),
+        Detector::AhonLn => ratio("output norm, by layer (AHON-LN)"),
     }
 }
 
-fn of_inactivity(function: Inactivity) -> MeasureInfo {
-    let name = function.name().to_uppercase().replace("_LN", " (LN)");
-    if function.by_layer {
-        return MeasureInfo::new(&name, "ratio to the layer's mean", (Some(0.0), None), Some(1.0));
+impl From<Metric> for Measure {
+    fn from(metric: Metric) -> Measure {
+        Measure::Metric(metric)
     }
-    match function.measure {
-        Measure::FirstTokenWeight => {
-            MeasureInfo::new(&name, "attention weight", (Some(0.0), Some(1.0)), None)
-        }
-        Measure::QueryEntropy => MeasureInfo::new(&name, "nats", (Some(0.0), None), None),
-        _ => MeasureInfo::new(&name, "norm", (Some(0.0), None), None),
+}
+
+impl From<Detector> for Measure {
+    fn from(detector: Detector) -> Measure {
+        Measure::Detector(detector)
+    }
+}
+
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Measure {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Measure, Error> {
+        Measure::all().into_iter().find(|measure| measure.name() == name).ok_or_else(|| {
+            let known: Vec<&str> = Measure::all().into_iter().map(Measure::name).collect();
+            Error::unknown("measure", name, &known)
+        })
+    }
+}
+
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Measure {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Measure, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(|error: Error| de::Error::custom(error))
     }
 }
 
@@ -93,14 +180,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scale_is_the_measures_own() {
-        let measures = measures();
-        assert_eq!(measures.len(), 19 + 8 + 1);
-        let scale = |name: &str| (measures[name].low, measures[name].high, measures[name].neutral);
-        assert_eq!(scale("prefix_matching"), (Some(0.0), Some(1.0), None));
-        assert_eq!(scale("copying"), (Some(-1.0), Some(1.0), Some(0.0)));
-        // Entropies and norms have no upper end; ratios turn at 1.
-        assert_eq!(scale("aeqd"), (Some(0.0), None, None));
-        assert_eq!(scale("ahon_ln"), (Some(0.0), None, Some(1.0)));
+    fn every_measure_has_one_name_and_a_scale_that_makes_sense() {
+        let all = Measure::all();
+        assert_eq!(Measure::all_info().len(), all.len() + 1, "names are distinct");
+        for measure in all {
+            let name = serde_json::to_string(&measure).unwrap();
+            assert_eq!(name, format!("\"{measure}\""));
+            assert_eq!(serde_json::from_str::<Measure>(&name).unwrap(), measure);
+            let info = measure.info();
+            if let (Some(low), Some(high)) = (info.low, info.high) {
+                assert!(low < high, "{measure}");
+            }
+            let within = |value: f64| {
+                info.low.is_none_or(|low| low <= value) && info.high.is_none_or(|high| value <= high)
+            };
+            assert!(info.neutral.is_none_or(within), "{measure}");
+            // A neutral value with room on both sides is what colours part at.
+            let edge = |bound: Option<f64>| bound.is_some() && bound == info.neutral;
+            let inside = info.neutral.is_some() && !edge(info.low) && !edge(info.high);
+            assert_eq!(info.sequential, !inside, "{measure}");
+        }
+        assert!("prefix".parse::<Measure>().unwrap_err().to_string().contains("prefix_matching"));
     }
 }

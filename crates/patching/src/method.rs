@@ -1,170 +1,271 @@
-//! The methods that score sites, as data: what help, validation and documents say of each comes from here.
+//! The methods of scoring, as data: what help texts, checks of settings and tables of the documentation are made from.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-/// A way to score sites. The doc comment of each is its line in the help.
+use crate::error::Error;
+
+/// A method of scoring. Its name is its label in tables and on command lines.
 #[derive(
     Debug,
     Clone,
     Copy,
     PartialEq,
     Eq,
+    Hash,
     PartialOrd,
     Ord,
-    Hash,
     Serialize,
     Deserialize,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
 )]
 #[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
+#[allow(missing_docs)] // `MethodInfo::doc` has a line for each
 pub enum Method {
-    /// Put values of one run into the other
     ActivationPatching,
-    /// The same in bf16, for screening
     #[serde(rename = "activation-patching-bf16")]
     #[strum(serialize = "activation-patching-bf16")]
     ActivationPatchingBf16,
-    /// Put zeros into the clean run
     ZeroAblation,
-    /// Put means over the clean prompts into the clean run
     MeanAblation,
-    /// Put another prompt's values into the clean run
     ResampleAblation,
-    /// Activation patching to first order, from one gradient
     AttributionPatching,
-    /// The same with the softmax recomputed and gradients dropped (Kramar et al. 2024)
     AtpStar,
-    /// Attribution patching with gradients averaged on the way between the prompts
     IntegratedGradients,
-    /// Edges to first order (Syed et al. 2023)
     Eap,
-    /// Edges with integrated gradients (Hanna et al. 2024)
     EapIg,
-    /// What a head does along some paths, exactly (Wang et al. 2022)
     PathPatching,
-    /// The same to first order
     PathAttribution,
-    /// Direct logit attribution: what each component adds to the logits
     Dla,
-    /// The metric read off the residual stream after each layer (nostalgebraist 2020)
     LogitLens,
-    /// What the model does with all heads outside a growing circuit ablated
     Circuit,
-    /// What attention patterns and weights look like on repeated random tokens
     Detectors,
 }
 
+fn unknown(name: &str) -> Error {
+    Error::unknown("method", name, Method::NAMES)
+}
+
 /// What a method's numbers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// The metric of a run that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodKind {
+    /// Metrics of runs that were changed.
     Exact,
-    /// An estimate of what activation patching measures.
+    /// Estimates of what such runs would give.
     Estimate,
-    /// Read off a run that nothing was changed in.
+    /// Read from runs as they are, or from the weights.
     ReadOut,
 }
 
-/// What a method's scores belong to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scores {
-    /// The components that are asked for.
-    Components,
-    /// Sites of the method's own.
-    Sites,
-    /// Edges, and for some methods the nodes that they leave.
-    Edges,
-    /// Sets of heads.
-    Circuits,
+/// How the mean over prompts is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MeanRule {
+    /// Of the numbers as they are.
+    Signed,
+    /// Of their magnitudes: the sign of each is another estimate's, and would cancel what the magnitudes show.
+    Magnitude,
+}
+
+/// What a method takes. A backward pass counts as two forward passes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cost {
+    /// A restarted run for each site: [`crate::sweep::Sweep::cost`] knows how much.
+    RunPerSite,
+    /// Forward passes a pair: `fixed`, `per_layer` for each layer, `per_step` for each step between two inputs.
+    Passes {
+        /// In any case.
+        fixed: f64,
+        /// For each layer.
+        per_layer: f64,
+        /// For each step.
+        per_step: f64,
+    },
+    /// A run for each sender and receiver.
+    RunPerPath,
+    /// A run for each set of heads that is tried.
+    RunPerCircuit,
+    /// Some passes over sequences of its own, whatever the task.
+    OwnSequences,
+}
+
+impl Cost {
+    /// Forward passes a pair for a model of `layers` layers and `steps` steps, if that is what it comes down to.
+    pub fn passes(self, layers: usize, steps: usize) -> Option<f64> {
+        match self {
+            Cost::Passes { fixed, per_layer, per_step } => {
+                Some(fixed + per_layer * layers as f64 + per_step * steps as f64)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cost::RunPerSite => f.write_str("a restarted run per site"),
+            Cost::RunPerPath => f.write_str("a restarted run per path"),
+            Cost::RunPerCircuit => f.write_str("a run per circuit that is tried"),
+            Cost::OwnSequences => f.write_str("a few runs on random sequences"),
+            Cost::Passes { fixed, per_layer, per_step } => {
+                write!(f, "{fixed} forward passes")?;
+                if *per_layer > 0.0 {
+                    write!(f, " + {per_layer} per layer")?;
+                }
+                if *per_step > 0.0 {
+                    write!(f, " + {per_step} per step")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What there is to know about a method without running it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MethodInfo {
+    /// The method.
+    pub method: Method,
+    /// A line for help texts and the documentation.
+    pub doc: &'static str,
+    /// What its numbers are.
+    pub kind: MethodKind,
+    /// How means over prompts are made.
+    pub mean: MeanRule,
+    /// Whether it denoises or noises, as is asked for; else it changes clean runs, or nothing.
+    pub has_direction: bool,
+    /// Whether it scores edges (too).
+    pub writes_edges: bool,
+    /// Whether the components that are asked for are what it scores; else it scores components of its own.
+    pub by_components: bool,
+    /// What it takes.
+    pub cost: Cost,
+}
+
+/// What most methods have in common.
+const PATCHING: MethodInfo = MethodInfo {
+    method: Method::ActivationPatching,
+    doc: "put a component's value from one run into the other",
+    kind: MethodKind::Exact,
+    mean: MeanRule::Signed,
+    has_direction: true,
+    writes_edges: false,
+    by_components: true,
+    cost: Cost::RunPerSite,
+};
+
+const fn passes(fixed: f64, per_layer: f64, per_step: f64) -> Cost {
+    Cost::Passes { fixed, per_layer, per_step }
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: &'static [Method] = <Method as strum::VariantArray>::VARIANTS;
+    pub const ALL: &'static [Method] = <Method as VariantArray>::VARIANTS;
+    /// Their names in tables and on command lines.
+    pub const NAMES: &'static [&'static str] = <Method as VariantNames>::VARIANTS;
 
     /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// What its numbers are.
-    pub fn kind(self) -> Kind {
-        use Method::*;
+    /// What there is to know about it.
+    pub const fn info(self) -> MethodInfo {
+        let ablation = MethodInfo { method: self, has_direction: false, ..PATCHING };
+        let estimate = MethodInfo { method: self, kind: MethodKind::Estimate, ..PATCHING };
+        let edges = MethodInfo { writes_edges: true, by_components: false, ..estimate };
+        let read_out = MethodInfo {
+            kind: MethodKind::ReadOut,
+            by_components: false,
+            cost: passes(1.0, 0.0, 0.0),
+            ..ablation
+        };
         match self {
-            ActivationPatching | ZeroAblation | MeanAblation | ResampleAblation | PathPatching | Circuit => {
-                Kind::Exact
-            }
-            ActivationPatchingBf16
-            | AttributionPatching
-            | AtpStar
-            | IntegratedGradients
-            | Eap
-            | EapIg
-            | PathAttribution => Kind::Estimate,
-            Dla | LogitLens | Detectors => Kind::ReadOut,
+            Method::ActivationPatching => PATCHING,
+            Method::ActivationPatchingBf16 => MethodInfo {
+                doc: "the same with the model in bf16: faster on processors and GPUs that compute in it, and rounded",
+                ..estimate
+            },
+            Method::ZeroAblation => MethodInfo { doc: "put zeros into the clean run", ..ablation },
+            Method::MeanAblation => MethodInfo {
+                doc: "put the mean over the task's clean prompts into the clean run",
+                ..ablation
+            },
+            Method::ResampleAblation => MethodInfo {
+                doc: "put another clean prompt's value, drawn at random, into the clean run",
+                ..ablation
+            },
+            Method::AttributionPatching => MethodInfo {
+                doc: "activation patching to first order, from one gradient (Nanda 2023)",
+                cost: passes(4.0, 0.0, 0.0),
+                ..estimate
+            },
+            Method::AtpStar => MethodInfo {
+                doc: "attribution patching with the softmax recomputed and each layer's gradient dropped in turn \
+                      (Kramar et al. 2024); a magnitude",
+                mean: MeanRule::Magnitude,
+                cost: passes(4.0, 2.0, 0.0),
+                ..estimate
+            },
+            Method::IntegratedGradients => MethodInfo {
+                doc: "attribution patching with gradients averaged between the two inputs (Sundararajan et al. 2017)",
+                cost: passes(2.0, 0.0, 3.0),
+                ..estimate
+            },
+            Method::Eap => MethodInfo {
+                doc: "edges to first order (Syed et al. 2023)",
+                cost: passes(4.0, 0.0, 0.0),
+                ..edges
+            },
+            Method::EapIg => MethodInfo {
+                doc: "edges with gradients averaged between the two inputs (Hanna et al. 2024)",
+                cost: passes(2.0, 0.0, 3.0),
+                ..edges
+            },
+            Method::PathPatching => MethodInfo {
+                doc: "a head's effect through chosen receivers alone, all else frozen (Wang et al. 2022)",
+                kind: MethodKind::Exact,
+                cost: Cost::RunPerPath,
+                ..edges
+            },
+            Method::PathAttribution => MethodInfo {
+                doc: "path patching to first order in what the receiver makes of the change",
+                cost: Cost::RunPerPath,
+                ..edges
+            },
+            Method::Dla => MethodInfo {
+                doc: "direct logit attribution: what each component writes into the answer's logit, with the final norm's \
+                      scale frozen",
+                ..read_out
+            },
+            Method::LogitLens => MethodInfo {
+                doc: "the residual stream of each layer through the final norm and the unembedding (nostalgebraist 2020)",
+                ..read_out
+            },
+            Method::Circuit => MethodInfo {
+                doc: "sets of heads, chosen greedily and from the top: what the model does with all other heads ablated",
+                kind: MethodKind::Exact,
+                cost: Cost::RunPerCircuit,
+                ..read_out
+            },
+            Method::Detectors => MethodInfo {
+                doc: "what heads do on repeated random tokens: attention patterns, copying, inactivity; composition of pairs \
+                      of heads",
+                writes_edges: true,
+                cost: Cost::OwnSequences,
+                ..read_out
+            },
         }
     }
-
-    /// Whether `--verify` and the table `approximation` lay it beside activation patching: an estimate of sites.
-    pub fn is_verifiable(self) -> bool {
-        self.kind() == Kind::Estimate && self != Method::PathAttribution
-    }
-
-    /// What its scores belong to.
-    pub fn scores(self) -> Scores {
-        use Method::*;
-        match self {
-            Eap | EapIg | PathPatching | PathAttribution => Scores::Edges,
-            Circuit => Scores::Circuits,
-            Dla | LogitLens | Detectors => Scores::Sites,
-            _ => Scores::Components,
-        }
-    }
-
-    /// Whether it has two directions.
-    pub fn has_direction(self) -> bool {
-        use Method::*;
-        !matches!(
-            self,
-            ZeroAblation | MeanAblation | ResampleAblation | Dla | LogitLens | Circuit | Detectors
-        )
-    }
-
-    /// Whether its scores are magnitudes, whose signs are those of another estimate: then a mean over prompts is one of magnitudes.
-    pub fn is_magnitude(self) -> bool {
-        self == Method::AtpStar
-    }
-}
-
-/// Which way values are put.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
-pub enum Direction {
-    /// Clean values into the corrupted run
-    #[default]
-    Denoise,
-    /// Corrupted values into the clean run
-    Noise,
 }
 
 #[cfg(test)]
@@ -172,29 +273,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_one_everywhere() {
+    fn every_method_describes_itself() {
         for method in Method::ALL {
-            let written = serde_json::to_string(method).unwrap();
-            assert_eq!(written, format!("\"{}\"", method.name()));
+            let info = method.info();
+            assert_eq!(info.method, *method, "{method}");
             assert_eq!(method.name().parse::<Method>().unwrap(), *method);
+            assert_eq!(serde_json::to_value(method).unwrap(), method.name(), "one name for serde and strum");
+            let others = Method::ALL.iter().filter(|other| other.info().doc == info.doc);
+            assert_eq!(others.count(), 1, "{method} has a line of its own");
+            assert!(!info.doc.ends_with('.') && !info.doc.contains('\n'), "{method}: {}", info.doc);
         }
-        assert_eq!(Method::ActivationPatchingBf16.name(), "activation-patching-bf16");
+        assert_eq!(Method::NAMES[1], "activation-patching-bf16");
+        let error = "patching".parse::<Method>().unwrap_err().to_string();
+        assert!(error.contains("no method `patching`") && error.contains("path-patching, "), "{error}");
     }
 
     #[test]
-    fn only_estimates_of_sites_are_verified() {
-        let verifiable: Vec<&str> =
-            Method::ALL.iter().filter(|method| method.is_verifiable()).map(|method| method.name()).collect();
-        assert_eq!(
-            verifiable,
-            [
-                "activation-patching-bf16",
-                "attribution-patching",
-                "atp-star",
-                "integrated-gradients",
-                "eap",
-                "eap-ig"
-            ]
-        );
+    fn costs_are_told_in_passes() {
+        assert_eq!(Method::AtpStar.info().cost.passes(6, 5), Some(16.0));
+        assert_eq!(Method::EapIg.info().cost.to_string(), "2 forward passes + 3 per step");
+        assert_eq!(Method::ActivationPatching.info().cost.passes(6, 5), None);
     }
 }

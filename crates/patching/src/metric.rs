@@ -1,11 +1,14 @@
 //! What is read from the next-token distribution of a run: one number a prompt, all of them from one pass.
 
+use ndarray::Array2;
 use refrain_runner::Model;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
+use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::pair::Pair;
+use crate::tensors::{numbers, wide};
 
 /// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
 #[derive(
@@ -19,14 +22,15 @@ use crate::pair::Pair;
     Ord,
     Serialize,
     Deserialize,
-    strum::Display,
+    Display,
     strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
 )]
 #[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Metric {
     /// Logit of the answer.
     Logit,
@@ -48,7 +52,9 @@ pub enum Metric {
 
 impl Metric {
     /// Every metric.
-    pub const ALL: &'static [Metric] = <Metric as strum::VariantArray>::VARIANTS;
+    pub const ALL: &'static [Metric] = <Metric as VariantArray>::VARIANTS;
+    /// Their names in tables and on command lines.
+    pub const NAMES: &'static [&'static str] = <Metric as VariantNames>::VARIANTS;
 
     /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
@@ -72,6 +78,10 @@ impl Metric {
     pub fn of(self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         Distributions::new(logits, targets)?.metric(self)
     }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::unknown("metric", name, Metric::NAMES)
 }
 
 /// What the rows of a batch are measured against.
@@ -139,19 +149,22 @@ impl Targets {
 }
 
 /// The values of `metrics` in each row of `logits`, `[copies * rows, vocab]`, copies of the targets' rows one after the
-/// other: by metric, then by row.
+/// other: `[metric, copies * rows]`.
 ///
 /// # Errors
 /// As [`Metric::of`].
-pub fn measure(metrics: &[Metric], logits: &Tensor, targets: &Targets) -> Result<Vec<Vec<f64>>> {
+pub fn measure(metrics: &[Metric], logits: &Tensor, targets: &Targets) -> Result<Array2<f64>> {
     let read = Distributions::new(logits, targets)?;
-    metrics
-        .iter()
-        .map(|metric| {
-            let values = read.metric(*metric)?.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?;
-            Ok(Vec::try_from(&values)?)
-        })
-        .collect()
+    by_metric(metrics, |metric| read.metric(metric))
+}
+
+/// The values of `of` for each of `metrics`: `[metric, row]`.
+fn by_metric(metrics: &[Metric], of: impl Fn(Metric) -> Result<Tensor>) -> Result<Array2<f64>> {
+    let values = metrics.iter().map(|metric| numbers(&of(*metric)?)).collect::<Result<Vec<_>>>()?;
+    let rows = values.first().map_or(0, Vec::len);
+    let flat = values.into_iter().flatten().collect();
+    Array2::from_shape_vec((metrics.len(), rows), flat)
+        .map_err(|error| Error::Input(format!("metrics of unequal length: {error}")))
 }
 
 /// The same for metrics that are read from logits alone, from the streams of the last position, `[copies * rows, d_model]`: the
@@ -164,24 +177,20 @@ pub(crate) fn measure_stream(
     model: &Model,
     stream: &Tensor,
     targets: &Targets,
-) -> Result<Vec<Vec<f64>>> {
+) -> Result<Array2<f64>> {
     let tokens = match &targets.foils {
         Some(foils) => Tensor::f_stack(&[&targets.answers, foils], 1)?,
         None => targets.answers.f_unsqueeze(1)?,
     };
     let tokens = tokens.f_repeat([stream.size()[0] / targets.rows(), 1])?;
     let logits = wide(&model.logits_of(stream, &tokens)?)?;
-    let of = |metric: &Metric| -> Result<Vec<f64>> {
-        let value = match metric {
-            Metric::Logit => logits.f_select(1, 0)?,
-            Metric::LogitDiff if logits.size()[1] == 2 => {
-                logits.f_select(1, 0)?.f_sub(&logits.f_select(1, 1)?)?
-            }
-            other => return Err(Error::Input(format!("{other} cannot be read from these logits alone"))),
-        };
-        Ok(Vec::try_from(&value.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?)?)
-    };
-    metrics.iter().map(of).collect()
+    by_metric(metrics, |metric| match metric {
+        Metric::Logit => Ok(logits.f_select(1, 0)?),
+        Metric::LogitDiff if logits.size()[1] == 2 => {
+            Ok(logits.f_select(1, 0)?.f_sub(&logits.f_select(1, 1)?)?)
+        }
+        other => Err(Error::Input(format!("{other} cannot be read from these logits alone"))),
+    })
 }
 
 /// Logits and what several metrics share.
@@ -255,8 +264,66 @@ impl<'a> Distributions<'a> {
     }
 }
 
-/// Sums over a vocabulary are made in f32 at least.
-fn wide(t: &Tensor) -> Result<Tensor> {
-    let kind = if t.kind() == Kind::Double { Kind::Double } else { Kind::Float };
-    Ok(t.f_to_kind(kind)?)
+#[cfg(test)]
+mod tests {
+    use tch::Device;
+
+    use super::*;
+
+    /// Probabilities that are powers of two, so that every value can be worked out by hand: the logits are their logarithms, and
+    /// in the second pair 3 more, which changes no distribution.
+    #[test]
+    fn every_metric_has_the_value_worked_out_by_hand() {
+        let logits = |probabilities: [[f64; 4]; 2]| {
+            let shift = [0.0, 3.0];
+            let rows: Vec<f64> =
+                (0..2).flat_map(|row| probabilities[row].map(|p| p.ln() + shift[row])).collect();
+            Tensor::from_slice(&rows).reshape([2, 4])
+        };
+        let run = logits([[0.5, 0.25, 0.125, 0.125], [0.25, 0.25, 0.25, 0.25]]);
+        let clean = logits([[0.25, 0.25, 0.25, 0.25], [0.5, 0.25, 0.125, 0.125]]);
+        let ids = |ids: [i64; 2]| Tensor::from_slice(&ids).to_device(Device::Cpu);
+        let targets = Targets { answers: ids([2, 0]), foils: Some(ids([0, 1])), clean: None };
+        let targets = targets.with_clean(&clean).unwrap();
+        let (ln2, nats) = (2f64.ln(), |bits: f64| bits * 2f64.ln());
+        let by_hand = [
+            (Metric::Logit, [-3.0 * ln2, 3.0 - 2.0 * ln2]),
+            // The answer's less the incorrect answer's.
+            (Metric::LogitDiff, [-2.0 * ln2, 0.0]),
+            (Metric::LogProb, [-3.0 * ln2, -2.0 * ln2]),
+            (Metric::Prob, [0.125, 0.25]),
+            // Two tokens are ahead of it, one that is level is not.
+            (Metric::Rank, [2.0, 0.0]),
+            // KL(clean || run), the sum of clean (log clean - log run): 1/4 (-1 + 0 + 1 + 1) and 1/2 + 0 - 1/8 - 1/8 bits.
+            (Metric::KlToClean, [nats(0.25), nats(0.25)]),
+            (Metric::Entropy, [nats(1.75), nats(2.0)]),
+            (Metric::EntropyChange, [nats(-0.25), nats(0.25)]),
+        ];
+        assert_eq!(by_hand.map(|(metric, _)| metric)[..], *Metric::ALL);
+        let values = measure(Metric::ALL, &run, &targets).unwrap();
+        for ((metric, wanted), found) in by_hand.iter().zip(values.outer_iter()) {
+            for (wanted, found) in wanted.iter().zip(found) {
+                assert!((wanted - found).abs() < 1e-12, "{metric}: {found} is not {wanted}");
+            }
+        }
+    }
+
+    /// The direction of the divergence, where both directions differ; ranks without ties.
+    #[test]
+    fn the_divergence_goes_from_clean_to_run_and_ranks_begin_at_0() {
+        let row = |p: f64| Tensor::from_slice(&[p.ln(), (1.0 - p).ln()]).reshape([1, 2]);
+        let answers = Tensor::from_slice(&[0i64]);
+        let targets = Targets { answers, foils: None, clean: None }.with_clean(&row(0.5)).unwrap();
+        let found = measure(&[Metric::KlToClean], &row(0.125), &targets).unwrap();
+        // 1/2 ln(4) + 1/2 ln(4/7); the other way round it would be 1/8 ln(1/4) + 7/8 ln(7/4).
+        let wanted = 0.5 * 4f64.ln() + 0.5 * (4.0 / 7.0f64).ln();
+        assert!((found[[0, 0]] - wanted).abs() < 1e-12, "{found} is not {wanted}");
+        let logits = |values: [f64; 3]| Tensor::from_slice(&values).reshape([1, 3]);
+        let ranked = |values, answer| {
+            let targets = Targets { answers: Tensor::from_slice(&[answer]), foils: None, clean: None };
+            measure(&[Metric::Rank], &logits(values), &targets).unwrap()[[0, 0]]
+        };
+        assert_eq!(ranked([3.0, 2.0, 1.0], 0i64), 0.0, "the first has rank 0");
+        assert_eq!(ranked([3.0, 2.0, 1.0], 2), 2.0, "the last has as many ahead as there are others");
+    }
 }

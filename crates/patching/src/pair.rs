@@ -1,5 +1,8 @@
 //! Pairs of prompts, clean and corrupted, of equal length.
 
+use rand::RngExt;
+use refrain_entropy::stats::rng;
+
 use crate::error::{Error, Result};
 
 /// A clean prompt, a corrupted one, and the tokens that metrics look at after the last position.
@@ -55,6 +58,20 @@ pub fn batches(pairs: &[Pair], most: usize) -> Result<Vec<Vec<usize>>> {
         }
     }
     Ok(batches)
+}
+
+/// Another pair than `index` with a clean prompt of its length, at random: for resampling.
+pub(crate) fn other(pairs: &[Pair], index: usize, seed: u64) -> Result<usize> {
+    let length = pairs[index].clean.len();
+    let fits = |other: &usize| *other != index && pairs[*other].clean.len() == length;
+    let others: Vec<usize> = (0..pairs.len()).filter(fits).collect();
+    if others.is_empty() {
+        return Err(Error::Input(format!(
+            "pair {index}: no other prompt has its {length} tokens, so there is nothing to resample from\n\
+             hint: give more pairs of that length, or ablate by zero or a pooled mean"
+        )));
+    }
+    Ok(others[rng(seed, &format!("resample/{index}")).random_range(0..others.len())])
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub enum PositionFrom {
 /// One score of one site.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeadScoreRow {
-    /// The method's name ([`crate::method`]).
+    /// The method's name ([`crate::Method`]).
     pub method: String,
     /// What was changed or read.
     pub component: String,

@@ -79,6 +79,17 @@ impl NameFilter {
 #[derive(Debug, Default)]
 pub struct ActivationCache {
     tensors: BTreeMap<Hook, Tensor>,
+    /// The columns of the run, where it was one; none for activations from elsewhere.
+    columns: Option<RunColumns>,
+}
+
+/// Which columns of the batch a run computed.
+#[derive(Debug)]
+struct RunColumns {
+    first: usize,
+    count: usize,
+    /// Which of them are real, `[batch, count]` bool; none: all.
+    real: Option<Tensor>,
 }
 
 impl ActivationCache {
@@ -90,7 +101,32 @@ impl ActivationCache {
     /// The same for another thread (tensors can be sent but not shared). Nothing is copied.
     pub fn shallow_clone(&self) -> Self {
         let tensors = self.tensors.iter().map(|(hook, tensor)| (*hook, tensor.shallow_clone()));
-        ActivationCache { tensors: tensors.collect() }
+        let columns = self
+            .columns
+            .as_ref()
+            .map(|columns| RunColumns { real: columns.real.as_ref().map(Tensor::shallow_clone), ..*columns });
+        ActivationCache { tensors: tensors.collect(), columns }
+    }
+
+    /// Says that the activations are those of `count` columns from `first` on, of which `real`, `[batch, count]`, says which
+    /// are no padding.
+    pub(crate) fn set_columns(&mut self, first: usize, count: usize, real: Option<Tensor>) {
+        self.columns = Some(RunColumns { first, count, real });
+    }
+
+    /// The column of the batch that the run began with.
+    pub(crate) fn first_column(&self) -> usize {
+        self.columns.as_ref().map_or(0, |columns| columns.first)
+    }
+
+    /// Columns that the run computed, if this is known.
+    pub(crate) fn n_columns(&self) -> Option<usize> {
+        self.columns.as_ref().map(|columns| columns.count)
+    }
+
+    /// Which columns are real tokens, `[batch, pos]` bool; none: all, as far as is known.
+    pub fn real(&self) -> Option<&Tensor> {
+        self.columns.as_ref()?.real.as_ref()
     }
 
     /// The activation at `hook`.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::hook::Hook;
+
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,6 +83,15 @@ pub enum Error {
         hook: String,
         /// What is wrong.
         what: String,
+    },
+    /// The function of a [`crate::Edit`] failed.
+    #[error("the edit at `{hook}` failed: {cause}")]
+    Edit {
+        /// Where it was called.
+        hook: Hook,
+        /// Its own error.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tokenizer refused its file or a text.
     #[error("tokenizer: {0}")]

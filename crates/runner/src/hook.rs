@@ -119,7 +119,8 @@ points! {
 }
 
 /// One place: a [`HookPoint`] and, inside the blocks, its layer. Written `blocks.3.attn.hook_z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Hook {
     layer: Option<usize>,
     point: HookPoint,
@@ -192,24 +193,14 @@ impl FromStr for Hook {
 
 /// The error for a name that does not exist, with the nearest one that does.
 fn unknown(name: &str, local: &str, full: impl Fn(&str) -> String) -> Error {
-    let nearest = HookPoint::ALL.iter().map(|point| point.name()).min_by_key(|known| edits(local, known));
+    let nearest = nearest(local, HookPoint::ALL.iter().map(|point| point.name()));
     Error::UnknownHook { name: name.to_owned(), nearest: full(nearest.unwrap_or_default()) }
 }
 
-/// Levenshtein distance: insertions, deletions and replacements that turn `a` into `b`.
-pub fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replace = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replace.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
+/// The candidate that takes the fewest insertions, deletions and replacements of characters (Levenshtein), the first of
+/// several; none if there is no candidate.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    candidates.into_iter().min_by_key(|candidate| strsim::levenshtein(name, candidate))
 }
 
 /// A query head: layer and index, both from 0, written `L9H6`.
@@ -240,19 +231,26 @@ impl FromStr for Head {
     }
 }
 
-impl From<Head> for String {
-    fn from(head: Head) -> String {
-        head.to_string()
-    }
+/// Conversions that serde writes and reads names with.
+macro_rules! written_as_text {
+    ($($name:ident)*) => {
+        $(impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.to_string()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        })*
+    };
 }
 
-impl TryFrom<String> for Head {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
+written_as_text! { Hook Head }
 
 #[cfg(test)]
 mod tests {
@@ -279,9 +277,11 @@ mod tests {
     }
 
     #[test]
-    fn edit_distance() {
-        assert_eq!(edits("kitten", "sitting"), 3);
-        assert_eq!(edits("", "abc"), 3);
+    fn hooks_are_written_by_name() {
+        let hook = Hook::block(3, HookPoint::Z);
+        let text = serde_json::to_string(&hook).unwrap();
+        assert_eq!(text, r#""blocks.3.attn.hook_z""#);
+        assert_eq!(serde_json::from_str::<Hook>(&text).unwrap(), hook);
     }
 
     #[test]

@@ -17,9 +17,13 @@ mod generate;
 mod hook;
 mod identity;
 pub mod intervention;
+mod intervention_file;
+mod kv_cache;
+mod kv_prefix;
 mod load;
 mod model;
 mod panics;
+mod tap;
 mod text;
 mod tokenizer;
 pub mod weights;
@@ -29,15 +33,19 @@ pub use cache::{ActivationCache, NameFilter};
 pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use device::{DeviceChoice, Placement};
 pub use error::{Error, Result};
-pub use forward::{KnownActivations, KvPrefix, LogitPositions, Output, Run};
-pub use generate::{Choice, Decoding, Generate, Generated, KvCache, Outcome, StepView};
-pub use hook::{Axes, Head, Hook, HookPoint, edits};
+pub use forward::{KnownActivations, LogitPositions, Output, Run};
+pub use generate::{Choice, Decoding, Generate, Generated, Outcome, StepView};
+pub use hook::{Axes, Head, Hook, HookPoint, nearest};
 pub use identity::{Identities, Identity, identities, identities_of};
 pub use intervention::{
-    Action, BoundInterventions, Intervention, Phase, Positions, Schedule, Sources, StepIndex,
+    Action, BoundInterventions, Intervention, Mean, Phase, Positions, Schedule, Sources, StepIndex, Value,
 };
+pub use intervention_file::{InterventionFile, LoadedInterventions, Reference};
+pub use kv_cache::KvCache;
+pub use kv_prefix::KvPrefix;
 pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
 pub use model::Model;
+pub use tap::{Edit, Edited};
 pub use text::{read_text, without_bom};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

@@ -32,7 +32,9 @@ fn missing(files: &ModelFiles) -> Error {
         false => format!("; the folder has a tokenizer in another form ({})", found.join(", ")),
     };
     let file = files.shown(FILE);
-    Error::Tokenizer(format!("{file}: does not exist{others}\nhint: this needs a tokenizer.json; {SAVE_AGAIN}"))
+    Error::Tokenizer(format!(
+        "{file}: does not exist{others}\nhint: this needs a tokenizer.json; {SAVE_AGAIN}"
+    ))
 }
 
 /// How to have a `tokenizer.json` written.

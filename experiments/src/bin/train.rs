@@ -4,9 +4,10 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use refrain_experiments::lab::cli;
-use refrain_experiments::lab::disk::{read_table, write_atomically};
+use refrain_experiments::lab::disk::read_table;
+use refrain_experiments::lab::draw;
 use refrain_experiments::training::{Progress, Settings, evaluate, train};
-use refrain_figures::About;
+use refrain_figures::{About, Tables};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -82,17 +83,15 @@ fn run() -> Result<String> {
     })
     .with_context(|| format!("training in {} stopped", arguments.out.display()))?;
     bar.finish_and_clear();
-    draw(&arguments.out, settings.seed)?;
+    draw_losses(&arguments.out)?;
     Ok(format!("{}\n", arguments.out.join("model").display()))
 }
 
 /// Draws the loss table of the run in `out`.
-fn draw(out: &Path, seed: u64) -> Result<()> {
+fn draw_losses(out: &Path) -> Result<()> {
     let table = read_table(&out.join("training_loss.parquet"))?;
-    let about = About { model: "microworld".into(), seed: Some(seed), ..About::default() };
-    let drawing = refrain_figures::training(&table, &about)?;
-    write_atomically(&out.join("figures/training.svg"), drawing.svg()?.as_bytes())?;
-    write_atomically(&out.join("figures/training.png"), &drawing.png()?)
+    let about = About::of(&table);
+    draw::draw(&Tables::new().with("training_loss", table), &about, &out.join("figures"), true).map(drop)
 }
 
 /// One line of what a step measured; none if it measured nothing.

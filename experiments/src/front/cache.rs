@@ -9,7 +9,7 @@ use refrain_runner::{NameFilter, Run, dtype_name};
 use safetensors::tensor::{Dtype, TensorView};
 use tch::Kind;
 
-use super::prompt::{Background, PromptArgs};
+use super::prompt::PromptArgs;
 use crate::lab::Subject;
 use crate::lab::disk::write_atomically;
 use crate::lab::model_args::ModelArgs;
@@ -40,10 +40,10 @@ pub fn run(args: &CacheArgs) -> Result<String> {
     let names = if args.hooks.is_empty() { NameFilter::all() } else { NameFilter::parse(&args.hooks)? };
     let subject = Subject::load(&args.model, args.quiet)?;
     let tokens = subject.tokenizer()?.encode_with_specials(&args.prompt.text()?)?;
-    let background = Background::load(args.prompt.intervene.as_deref(), &subject.model)?;
-    let bound = background.bind(&subject.model)?;
+    let loaded = args.prompt.interventions(&subject)?;
+    let bound = loaded.bind(subject.model.architecture())?;
     let ids = subject.model.ids(std::slice::from_ref(&tokens))?;
-    let run = Run { plan: Some(&bound), names, ..Run::default() };
+    let run = Run { interventions: Some(&bound), names, ..Run::default() };
     let cache = tch::no_grad(|| subject.model.run(&ids, run))?.cache;
     let mut tensors = BTreeMap::from([(
         "tokens".to_owned(),

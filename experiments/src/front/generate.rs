@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use refrain_runner::{ChatOptions, ChatTemplate, Decoding, Generate, Message, Outcome};
 
-use super::prompt::{Background, PromptArgs};
+use super::prompt::PromptArgs;
 use crate::lab::Subject;
 use crate::lab::model_args::ModelArgs;
 use crate::lab::progress::say;
@@ -66,8 +66,8 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
         }
     };
     ensure!(!tokens.is_empty(), "the prompt is empty\nhint: --prompt TEXT gives one");
-    let background = Background::load(args.prompt.intervene.as_deref(), &subject.model)?;
-    let bound = background.bind(&subject.model)?;
+    let loaded = args.prompt.interventions(&subject)?;
+    let bound = loaded.bind(subject.model.architecture())?;
     let greedy = args.temperature == 0.0;
     let choice = if greedy {
         Decoding::GREEDY
@@ -85,11 +85,12 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
         seeds: &[args.seed],
         stop: subject.stop(),
         max_new: Some(args.max_new_tokens),
-        plan: Some(&bound),
+        interventions: Some(&bound),
+        ..Generate::default()
     };
     let mut stream = tokenizer.stream();
     let mut out = std::io::stdout().lock();
-    let found = subject.model.generate_with(&[tokens], &options, |view| -> Result<()> {
+    let found = subject.model.generate_with(&[tokens], options, |view| -> Result<()> {
         for token in view.chosen.iter().filter(|token| !subject.stop().contains(token)) {
             if let Some(text) = stream.push(*token)? {
                 write!(out, "{text}")?;

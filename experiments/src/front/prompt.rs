@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 
-pub use crate::lab::Background;
-use crate::lab::disk::read_text;
+use refrain_runner::{InterventionFile, LoadedInterventions, read_text};
+
+use crate::lab::Subject;
 
 /// A prompt, and interventions.
 #[derive(Args)]
@@ -19,10 +20,22 @@ pub struct PromptArgs {
     prompt_file: Option<PathBuf>,
     /// Interventions: a JSON list of them, or an object with `interventions` and `references` (docs/guide.md)
     #[arg(long, value_name = "FILE.json")]
-    pub intervene: Option<PathBuf>,
+    intervene: Option<PathBuf>,
 }
 
 impl PromptArgs {
+    /// The interventions; without a file there are none.
+    ///
+    /// # Errors
+    /// If the file cannot be used on this model.
+    pub fn interventions(&self, subject: &Subject) -> Result<LoadedInterventions> {
+        let (model, tokenizer) = (&subject.model, subject.tokenizer.as_ref());
+        Ok(match &self.intervene {
+            Some(path) => LoadedInterventions::load(path, model, tokenizer)?,
+            None => InterventionFile::default().run(model, tokenizer)?,
+        })
+    }
+
     /// The prompt's text.
     ///
     /// # Errors
@@ -30,7 +43,7 @@ impl PromptArgs {
     pub fn text(&self) -> Result<String> {
         match (&self.prompt, &self.prompt_file) {
             (Some(text), _) => Ok(text.clone()),
-            (None, Some(path)) => read_text(Path::new(path)),
+            (None, Some(path)) => Ok(read_text(Path::new(path))?),
             (None, None) => bail!("there is no prompt\nhint: --prompt TEXT or --prompt-file FILE gives one"),
         }
     }

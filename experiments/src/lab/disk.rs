@@ -127,14 +127,6 @@ pub fn read_provenance(path: &Path) -> Result<Provenance> {
         .collect())
 }
 
-/// Reads a file of text, without the byte order mark that some editors put before it.
-///
-/// # Errors
-/// If it cannot be read or is not UTF-8.
-pub fn read_text(path: &Path) -> Result<String> {
-    Ok(refrain_runner::read_text(path)?)
-}
-
 /// SHA-256 of `bytes` in lower-case hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     use sha2::Digest;

@@ -1,22 +1,67 @@
 //! The figures of a run, drawn from its tables and nothing else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rayon::prelude::*;
+use refrain_figures::{About, Drawing, FIGURES, Figure, Tables};
 
+use super::disk::write_atomically;
 use super::finished::Finished;
+use super::folder::FIGURES as FOLDER;
+use super::progress::say;
 
-/// Draws every figure that the run's tables are enough for.
+/// Draws every figure that the run's tables are enough for, as SVG and PNG; returns the PNGs' paths.
 ///
 /// # Errors
 /// If a figure cannot be drawn or written.
-pub fn all(_finished: &Finished, _quiet: bool) -> Result<Vec<PathBuf>> {
-    Ok(Vec::new())
+pub fn all(finished: &Finished, quiet: bool) -> Result<Vec<PathBuf>> {
+    let mut tables = Tables::new();
+    let mut about = About::default();
+    for name in finished.manifest.tables.keys() {
+        if FIGURES.iter().any(|figure| figure.tables.contains(&name.as_str())) {
+            let batch = finished.batch(name)?;
+            about = About::of(&batch);
+            tables = tables.with(name, batch);
+        }
+    }
+    draw(&tables, &about, &finished.path.join(FOLDER), quiet)
+}
+
+/// Draws every figure that `tables` are enough for into `folder`.
+///
+/// # Errors
+/// If a figure cannot be drawn or written.
+pub fn draw(tables: &Tables, about: &About, folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
+    let figures: Vec<&Figure> = FIGURES.iter().filter(|figure| figure.has_tables(tables)).collect();
+    let drawn: Vec<Vec<PathBuf>> = figures
+        .par_iter()
+        .map(|figure| match (figure.draw)(tables, about) {
+            Ok(drawings) => drawings.iter().map(|drawing| write(drawing, folder)).collect(),
+            // A run without interventions, say, has nothing to show in some figures.
+            Err(error) if error.is_nothing_to_draw() => {
+                if !quiet {
+                    say(&format!("no figure {}: {error}", figure.name));
+                }
+                Ok(Vec::new())
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot draw {}", figure.name)),
+        })
+        .collect::<Result<_>>()?;
+    Ok(drawn.into_iter().flatten().collect())
+}
+
+fn write(drawing: &Drawing, folder: &Path) -> Result<PathBuf> {
+    let name = drawing.name();
+    write_atomically(&folder.join(format!("{name}.svg")), drawing.svg()?.as_bytes())?;
+    let path = folder.join(format!("{name}.png"));
+    write_atomically(&path, &drawing.png()?)?;
+    Ok(path)
 }
 
 /// The figures that are in a run's folder.
-pub fn drawn(folder: &std::path::Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(folder.join(super::folder::FIGURES)) else { return Vec::new() };
+pub fn drawn(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder.join(FOLDER)) else { return Vec::new() };
     let mut paths: Vec<PathBuf> = entries
         .flatten()
         .map(|entry| entry.path())

@@ -6,7 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Provenance, read_text, sha256_hex, write_atomically};
+use refrain_runner::read_text;
+
+use super::disk::{Provenance, sha256_hex, write_atomically};
 
 /// The file's name in the folder of a run.
 pub const FILE: &str = "run.toml";

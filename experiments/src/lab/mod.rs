@@ -158,7 +158,8 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
     }
     let subject = Subject::load(&common.model, common.quiet)?;
     let (settings, recorded) = (flags.own.clone(), flags.recorded(E::BY_CONTENTS)?);
-    let background = Background::load(common.intervene.as_deref(), &subject.model)?;
+    let background =
+        Background::load(common.intervene.as_deref(), &subject.model, subject.tokenizer.as_ref())?;
     let lab = Lab { settings, common, subject, background };
     let experiment = E::prepare(&lab)?;
     let mut provenance = lab.subject.provenance()?;

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, anyhow};
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
-use refrain_runner::DeviceChoice;
+use refrain_runner::{DeviceChoice, read_text};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::disk::read_text;
 use super::model_args::ModelArgs;
 use super::number::{Bytes, Count};
 use super::shard::Shard;
@@ -192,7 +191,7 @@ fn merge<S>(given: &Flags<S>, matches: &ArgMatches, text: &str) -> Result<Flags<
 where
     S: Args + Serialize + DeserializeOwned,
 {
-    let file: toml::Table = toml::from_str(text.trim_start_matches('\u{feff}'))?;
+    let file: toml::Table = toml::from_str(text)?;
     let defaults = toml::Table::try_from(given)?;
     let command = Flags::<S>::command();
     let mut merged = defaults.clone();
@@ -248,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_command_line_wins_over_the_file() {
-        let sample = merged(&["x", "--other", "9"], "\u{feff}some-count = 5\nother = 6").unwrap();
+        let sample = merged(&["x", "--other", "9"], "some-count = 5\nother = 6").unwrap();
         assert_eq!((sample.some_count.get(), sample.other), (5, 9));
     }
 

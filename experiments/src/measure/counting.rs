@@ -235,9 +235,10 @@ impl Counting<'_> {
                     seeds: &seeds,
                     stop: self.stop,
                     max_new: Some(self.args.max_new_tokens.get()),
-                    plan: Some(&bound),
+                    interventions: Some(&bound),
+                    ..Generate::default()
                 };
-                let generated = model.generate(&prompts, &options)?;
+                let generated = model.generate(&prompts, options)?;
                 for (asked, generated) in chunk.iter().zip(generated) {
                     let row = self.row(model, asked, condition, (decoding, sample), &generated);
                     responses.push(self.response(&row, &generated));

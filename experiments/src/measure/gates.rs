@@ -33,7 +33,7 @@ pub fn gates(
         let run = Run { logits: LogitPositions::Last, ..Run::default() };
         let output = tch::no_grad(|| model.run(&ids, run))?;
         let logits = output.logits()?.f_squeeze_dim(1)?;
-        ranks.extend(measure(&[Metric::Rank], &logits, &Targets::new(model, &own)?)?.remove(0));
+        ranks.extend(measure(&[Metric::Rank], &logits, &Targets::new(model, &own)?)?.iter().copied());
     }
     let n = ranks.len() as u32;
     let solved = ranks.iter().filter(|rank| **rank == 0.0).count() as f64 / ranks.len().max(1) as f64;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use refrain_entropy::table::PerplexityRow;
-use refrain_patching::read_out::{Likelihood, of_texts};
+use refrain_patching::read_out::{Likelihood, likelihoods};
 use refrain_runner::{BoundInterventions, Model};
 
 use super::condition::Condition;
@@ -27,5 +27,5 @@ pub fn likelihood(model: &Model, texts: &[Vec<i64>], condition: &Condition) -> R
             reason: None,
         }
     };
-    Ok(of_texts(model, texts, &bound)?.into_iter().enumerate().map(row).collect())
+    Ok(likelihoods(model, texts, &bound)?.into_iter().enumerate().map(row).collect())
 }

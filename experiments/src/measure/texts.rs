@@ -7,9 +7,9 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::words::Words;
-use crate::lab::disk::read_text;
 use crate::lab::{Count, Subject};
 use crate::microworld::{Kind, Language, Split};
+use refrain_runner::read_text;
 
 /// For models of natural language, one text a line.
 const PLAIN_ENGLISH: &str = include_str!("../../data/ordinary.txt");

@@ -6,7 +6,7 @@ use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::stats::{rng, seed};
 use refrain_entropy::table::{PromptKind, TraceKind, TraceQuantity, TraceRow};
 use refrain_entropy::toxicity;
-use refrain_patching::{Changed, induction_pair, normalised_effect, patch_heads, read_out};
+use refrain_patching::{Change, FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
 use refrain_runner::{
     BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, Model, NameFilter, Run,
     StepIndex, StepView, Tokenizer,
@@ -133,12 +133,13 @@ impl Tracing<'_> {
             seeds: &seeds,
             stop: self.stop,
             max_new: Some(self.args.trace_steps.get()),
-            plan: Some(&bound),
+            interventions: Some(&bound),
+            ..Generate::default()
         };
         let mut rows = Vec::new();
         let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
         let mut last: Option<(Vec<usize>, LogProbs)> = None;
-        model.generate_with(&prompts, &options, |view: &StepView<'_>| -> Result<()> {
+        model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
                 None => None,
@@ -218,7 +219,7 @@ impl Tracing<'_> {
         }
         let bound = BoundInterventions::new(model.architecture(), &at.condition.interventions, &[])?;
         let run = Run {
-            plan: Some(&bound),
+            interventions: Some(&bound),
             names: NameFilter::points(&[
                 HookPoint::Z,
                 HookPoint::Ln1PostScale,
@@ -232,10 +233,16 @@ impl Tracing<'_> {
         let ids = model.ids(&[at.context.to_vec()])?;
         let cache = tch::no_grad(|| model.run(&ids, run))?.cache;
         let share = tch::no_grad(|| read_out::norm_share(model, &cache, induction))?;
+        let none = || share.is_none().then(|| "no head's output reaches the logits directly".to_owned());
         rows.push(TraceRow {
-            value: share,
-            reason: share.is_none().then(|| "no head's output reaches the logits directly".to_owned()),
+            value: share.map(|share| share.of_heads),
+            reason: none(),
             ..blank(TraceQuantity::ToxicityNormShare)
+        });
+        rows.push(TraceRow {
+            value: share.map(|share| share.of_everything),
+            reason: none(),
+            ..blank(TraceQuantity::ToxicityNormShareOfAll)
         });
         let lens = tch::no_grad(|| read_out::logit_lens_entropy_nats(model, &cache))?;
         rows.extend(lens.into_iter().zip(0..).map(|(entropy, layer)| TraceRow {
@@ -261,7 +268,7 @@ impl Tracing<'_> {
         let Some(pair) = pair else { return Ok(Err("the last token is new to the context".to_owned())) };
         let swept = patch_heads(model, &[pair], &at.condition.interventions, steps, self.memory, 1)?;
         let (clean, corrupted) = (swept.clean[0], swept.corrupted[0]);
-        if let Err(reason) = normalised_effect(clean, clean, corrupted, Changed::Corrupted) {
+        if let Err(reason) = normalised_effect(Change::Denoise, clean, clean, corrupted, FLOOR) {
             return Ok(Err(reason));
         }
         let changes = swept.changes(&model.heads(), 0);

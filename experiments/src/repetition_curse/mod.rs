@@ -16,7 +16,7 @@ use refrain_entropy::table::{
 use refrain_patching::detect::Detector;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
 use refrain_patching::task::{Language, Task};
-use refrain_patching::{Component, Direction, Method, Metric, Pair, measures, strongest};
+use refrain_patching::{Component, Direction, Measure, Method, Metric, Pair, strongest};
 use refrain_runner::Head;
 
 pub use settings::Settings;
@@ -115,7 +115,7 @@ continues where it stopped when it is started again.";
             ("metric", Metric::Logit.name().to_owned()),
             ("direction", "denoise".to_owned()),
             ("ablation", "scaling of the heads' z".to_owned()),
-            ("measures", serde_json::to_string(&measures())?),
+            ("measures", serde_json::to_string(&Measure::all_info())?),
         ];
         Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
     }

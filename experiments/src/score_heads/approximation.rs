@@ -7,7 +7,7 @@ use refrain_patching::table::{ApproximationRow, HeadScoreRow};
 use refrain_patching::{Metric, Site};
 
 use super::summary::by_score;
-use crate::measure::scoring::site;
+use crate::measure::scoring::{is_verifiable, site};
 use refrain_patching::Method;
 
 /// Misses in the table.
@@ -20,7 +20,7 @@ pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     let mut table = Vec::new();
     for rows in &scores {
         let first = rows[0];
-        let approximate = first.method.parse().is_ok_and(Method::is_verifiable);
+        let approximate = first.method.parse().is_ok_and(is_verifiable);
         let same = |other: &&Vec<&HeadScoreRow>| {
             let other = other[0];
             other.method == exact && other.component == first.component && other.metric == first.metric
@@ -82,11 +82,11 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
         let number = |value: Option<usize>| value.map(|value| value as u32);
         ApproximationRow {
             miss: Some(miss),
-            layer: Some(place.layer as u32),
-            head: component.is_of_heads().then_some(place.index as u32),
-            neuron: (component == refrain_patching::Component::Neuron).then_some(place.index as u32),
-            position: number(place.position),
-            key_position: number(place.key_position),
+            layer: Some(place.site.layer as u32),
+            head: component.is_of_heads().then_some(place.site.index as u32),
+            neuron: (component == refrain_patching::Component::Neuron).then_some(place.site.index as u32),
+            position: number(place.site.position),
+            key_position: number(place.site.key_position),
             exact: Some(place.exact),
             estimate: Some(place.approximate),
             ..row.clone()

@@ -14,7 +14,7 @@ use refrain_patching::table::{
     Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
 };
 use refrain_patching::task::{Language, jsonl::Reader};
-use refrain_patching::{Component, Method, Metric, Pair, Site, measures};
+use refrain_patching::{Component, Direction, Measure, Method, Metric, Pair, Site};
 use refrain_runner::Model;
 
 pub use settings::Settings;
@@ -24,7 +24,7 @@ use crate::lab::model_args::{Dtype, ModelArgs};
 use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
 use crate::measure::gates::gates;
 use crate::measure::prompts::prompt_row;
-use crate::measure::scoring::{Jobs, Probe, Scoring, site};
+use crate::measure::scoring::{Jobs, Probe, Scoring, is_verifiable, site};
 
 /// Pairs of a task that is drawn.
 const PAIRS: usize = 64;
@@ -89,8 +89,8 @@ previous token.";
             ("task", named.to_owned()),
             ("prompts_sha256", prompts_sha256(&prompts)?),
             ("metric", metrics.join(",")),
-            ("direction", lab.settings.direction.unwrap_or_default().to_string()),
-            ("measures", serde_json::to_string(&measures())?),
+            ("direction", lab.settings.direction.unwrap_or(Direction::Denoise).to_string()),
+            ("measures", serde_json::to_string(&Measure::all_info())?),
         ];
         Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
     }
@@ -104,7 +104,7 @@ previous token.";
             pairs: &self.pairs,
             metrics: self.metrics.clone(),
             components: settings.component.clone(),
-            direction: settings.direction.unwrap_or_default(),
+            direction: settings.direction.unwrap_or(Direction::Denoise),
             by_position: settings.by_position,
             by_key_position: settings.by_key_position,
             pooled: settings.pooled,
@@ -118,7 +118,7 @@ previous token.";
                 sequences: 5,
                 block: 50,
                 copies: 4,
-                detectors: Detector::all(),
+                detectors: Detector::ALL.to_vec(),
             },
             memory: common.memory_bytes(),
             cores: common.cores(),
@@ -252,7 +252,7 @@ impl ScoreHeads {
         let mut changes = BTreeMap::<(String, String, Component), Vec<(Site, f64)>>::new();
         for group in jobs.groups() {
             for row in jobs.head_scores(run, stage, &group)? {
-                let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(Method::is_verifiable);
+                let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(is_verifiable);
                 if let (true, Some(site), Some(change)) = (verifiable, site(&row), row.change) {
                     if row.position_from == Some(PositionFrom::End) {
                         bail!("--verify with --by-position takes prompts of one length, and these are not");

@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
 use clap::Args;
-use refrain_patching::method::Scores;
 use refrain_patching::{Component, Direction, Method, Metric, Task};
 use refrain_runner::Head;
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{Count, Share, choice};
-use crate::measure::scoring::Receiver;
+use crate::lab::{Count, Share, choice, documented};
+use crate::measure::scoring::{Receiver, is_verifiable};
 
 /// The flags.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -33,17 +32,17 @@ pub struct Settings {
     pub depth: Option<Count>,
 
     /// How to score
-    #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = choice::<Method>(), default_values_t = [Method::ActivationPatching], help_heading = "Scores")]
+    #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = choice(|method: Method| method.info().doc), default_values_t = [Method::ActivationPatching], help_heading = "Scores")]
     pub method: Vec<Method>,
     /// What is changed
-    #[arg(long, value_name = "COMPONENT,...", value_delimiter = ',', value_parser = choice::<Component>(), default_values_t = [Component::Z], help_heading = "Scores")]
+    #[arg(long, value_name = "COMPONENT,...", value_delimiter = ',', value_parser = choice(documented::<Component>), default_values_t = [Component::Z], help_heading = "Scores")]
     pub component: Vec<Component>,
     /// What is read after the last token [default: logit_diff if every pair has an incorrect answer, else logit]
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', value_parser = choice::<Metric>(), help_heading = "Scores")]
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', value_parser = choice(documented::<Metric>), help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric: Vec<Metric>,
     /// Which way values are put [default: denoise]
-    #[arg(long, value_name = "WAY", value_parser = choice::<Direction>(), help_heading = "Scores")]
+    #[arg(long, value_name = "WAY", value_parser = choice(documented::<Direction>), help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
     /// One position at a time instead of all at once; of prompts of unequal length, counted from their ends
@@ -119,7 +118,7 @@ impl Settings {
             ensure!(names, "--{flag} names one of them twice");
         }
         ensure!(
-            self.direction.is_none() || has(&Method::has_direction),
+            self.direction.is_none() || has(&|method| method.info().has_direction),
             "--direction is for patching; ablations change the clean run, and the others change nothing"
         );
         let of_paths = |method| matches!(method, Method::PathPatching | Method::PathAttribution);
@@ -130,7 +129,7 @@ impl Settings {
         for (flag, given) in [("sender", !self.sender.is_empty()), ("receiver", !self.receiver.is_empty())] {
             ensure!(!given || has(&of_paths), "--{flag} is for --method path-patching and path-attribution");
         }
-        if !has(&|method| method.scores() == Scores::Components) {
+        if !has(&|method| method.info().by_components) {
             let methods: Vec<&str> = self.method.iter().map(|method| method.name()).collect();
             let methods = methods.join(", ");
             ensure!(!self.by_position, "--by-position: {methods} has no scores by position");
@@ -163,10 +162,10 @@ impl Settings {
         if self.verify.is_some() {
             let names: Vec<&str> = Method::ALL
                 .iter()
-                .filter(|method| method.is_verifiable())
+                .filter(|method| is_verifiable(**method))
                 .map(|method| method.name())
                 .collect();
-            ensure!(has(&Method::is_verifiable), "--verify is for estimates: {}", names.join(", "));
+            ensure!(has(&is_verifiable), "--verify is for estimates: {}", names.join(", "));
             ensure!(self.verify.is_some_and(|share| share.get() > 0.0), "--verify must be more than 0");
         }
         match self.named_task()? {

@@ -103,9 +103,9 @@ fn ask(
         seeds: &seeds,
         stop: &[i64::from(language.eos())],
         max_new: None,
-        plan: None,
+        ..Generate::default()
     };
-    let generated = model.generate(&prompts, &options)?;
+    let generated = model.generate(&prompts, options)?;
     Ok(asked
         .into_iter()
         .zip(generated)

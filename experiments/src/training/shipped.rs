@@ -24,9 +24,14 @@ fn answer(model: &Model, phrase: &str, n: usize, given: usize, max_new: usize) -
     prompt.extend(language.encode(phrase).unwrap().repeat(given));
     let prompt: Vec<i64> = prompt.into_iter().map(i64::from).collect();
     let stop = [i64::from(language.eos())];
-    let options =
-        Generate { decoding: Decoding::GREEDY, seeds: &[0], stop: &stop, max_new: Some(max_new), plan: None };
-    let generated = model.generate(&[prompt], &options).unwrap().remove(0);
+    let options = Generate {
+        decoding: Decoding::GREEDY,
+        seeds: &[0],
+        stop: &stop,
+        max_new: Some(max_new),
+        ..Generate::default()
+    };
+    let generated = model.generate(&[prompt], options).unwrap().remove(0);
     let copies = generated.tokens.chunks(ids.len()).take_while(|chunk| **chunk == ids).count();
     assert_eq!(
         copies * ids.len(),

@@ -127,17 +127,25 @@ fn narrower_dtypes_and_padding() -> Result {
 fn positions_of_left_padded_rows_are_explained() -> Result {
     let dir = tempfile::tempdir()?;
     let golden = Tensor::read_safetensors(folder("gpt2-tied").join("golden.safetensors"))?;
-    let get = |key: &str| golden.iter().find(|(known, _)| known == key).map(|(_, tensor)| tensor.shallow_clone());
+    let get =
+        |key: &str| golden.iter().find(|(known, _)| known == key).map(|(_, tensor)| tensor.shallow_clone());
     let ids = get("left.input_ids").ok_or("no ids")?;
-    let (mask, logits) = (get("left.attention_mask").ok_or("no mask")?, get("left.logits_f64").ok_or("none")?);
+    let (mask, logits) =
+        (get("left.attention_mask").ok_or("no mask")?, get("left.logits_f64").ok_or("none")?);
     let path = dir.path().join("reference.safetensors");
     let explained = |logits: &Tensor| -> Result<Ran> {
-        Tensor::write_safetensors(&[("input_ids", &ids), ("attention_mask", &mask), ("logits", logits)], &path)?;
+        Tensor::write_safetensors(
+            &[("input_ids", &ids), ("attention_mask", &mask), ("logits", logits)],
+            &path,
+        )?;
         check(&folder("gpt2-tied"), &["--reference", &path.display().to_string()])
     };
     let note = ["positions count real tokens only", "position_ids = (mask.cumsum(-1) - 1).clamp(min=0)"];
     let padded = mask.select(1, 0).eq(0);
-    assert!(padded.any().int64_value(&[]) == 1 && padded.all().int64_value(&[]) == 0, "rows of one kind only");
+    assert!(
+        padded.any().int64_value(&[]) == 1 && padded.all().int64_value(&[]) == 0,
+        "rows of one kind only"
+    );
     // Wrong in the rows with padding, then in the others.
     let wrong = |rows: &Tensor| &logits + rows.to_kind(Kind::Double).unsqueeze(-1).unsqueeze(-1);
     let ran = explained(&wrong(&padded))?;

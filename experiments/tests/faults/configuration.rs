@@ -104,9 +104,8 @@ fn texts() -> Result {
 #[test]
 fn byte_order_marks() -> Result {
     let place = place()?;
-    let marked = |name: &str, text: &[u8]| {
-        std::fs::write(place.path(name), [&b"\xef\xbb\xbf"[..], text].concat())
-    };
+    let marked =
+        |name: &str, text: &[u8]| std::fs::write(place.path(name), [&b"\xef\xbb\xbf"[..], text].concat());
     std::fs::write(place.path("bare.toml"), "trials = 3\n")?;
     marked("marked.toml", b"trials = 3\n")?;
     marked("marked.txt", &std::fs::read(place.path("texts.txt"))?)?;

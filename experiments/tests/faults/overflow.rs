@@ -49,7 +49,8 @@ fn every_method_gives_a_null_with_the_reason() -> Result {
     ] {
         for dtype in ["f16", "f32"] {
             let out = place.path(&format!("{method}.{dtype}"));
-            let mut command = place.bare(&["--model", "tiny", "--no-figures", "--threads", "1", "--resamples", "20"]);
+            let mut command =
+                place.bare(&["--model", "tiny", "--no-figures", "--threads", "1", "--resamples", "20"]);
             command.args(["--length", "6", "--pairs", "5", "--dtype", dtype, "--method", method]).args(more);
             Ran::of(command.arg("--out").arg(&out))?.succeeded();
             let rows = measured(&out.join(format!("{table}.parquet")))?;
@@ -71,7 +72,9 @@ fn the_check_says_overflow_and_not_bug() -> Result {
     let check = |dtype: &str| Ran::of(&mut place.bare(&["--model", "tiny", "--dtype", dtype]));
     let ran = check("f16")?;
     assert_eq!(ran.code, Some(1), "{ran:#?}");
-    for word in ["overflow: activations overflow f16 and are finite in f64", "--dtype bf16", "f16 ends at 6.550e4"] {
+    for word in
+        ["overflow: activations overflow f16 and are finite in f64", "--dtype bf16", "f16 ends at 6.550e4"]
+    {
         assert!(ran.stdout.contains(word), "{word:?}: {ran:#?}");
     }
     assert!(!ran.stdout.contains("bug"), "{ran:#?}");

@@ -30,7 +30,7 @@ fn answer(model: &Model, pair: &Pair, tokens: &[i64], head: Option<Head>) -> Res
     let sources = [("clean", &cache)];
     let plan = BoundInterventions::new(model.architecture(), &replace, &sources)?;
     let ids = model.ids(&[tokens.to_vec()])?;
-    let output = no_grad(|| model.run(&ids, Run { plan: Some(&plan), ..Run::default() }))?;
+    let output = no_grad(|| model.run(&ids, Run { interventions: Some(&plan), ..Run::default() }))?;
     Ok(output.logits()?.double_value(&[0, tokens.len() as i64 - 1, pair.answer]))
 }
 

@@ -106,7 +106,7 @@ pub fn logits(model: &Model, ids: &[i64], interventions: &[Intervention]) -> Res
 
 fn last(model: &Model, ids: &[i64], plan: &BoundInterventions<'_>) -> Result<Vec<f64>> {
     let ids = model.ids(&[ids.to_vec()])?;
-    let output = no_grad(|| model.run(&ids, Run { plan: Some(plan), ..Run::default() }))?;
+    let output = no_grad(|| model.run(&ids, Run { interventions: Some(plan), ..Run::default() }))?;
     let logits = output.logits()?.get(0);
     Ok(Vec::try_from(&logits.get(logits.size()[0] - 1).to_kind(Kind::Double))?)
 }

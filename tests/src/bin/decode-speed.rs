@@ -36,10 +36,15 @@ fn main() -> Result {
         Ok(start.elapsed().as_secs_f64())
     };
     let generate = |new: usize| -> Result<(f64, Vec<i64>)> {
-        let options =
-            Generate { decoding: Decoding::GREEDY, seeds: &[], stop: &[], max_new: Some(new), plan: None };
+        let options = Generate {
+            decoding: Decoding::GREEDY,
+            seeds: &[],
+            stop: &[],
+            max_new: Some(new),
+            ..Generate::default()
+        };
         let start = Instant::now();
-        let answer = model.generate(std::slice::from_ref(&tokens), &options)?.remove(0);
+        let answer = model.generate(std::slice::from_ref(&tokens), options)?.remove(0);
         settle();
         Ok((start.elapsed().as_secs_f64(), answer.tokens))
     };

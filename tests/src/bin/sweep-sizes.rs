@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use refrain_patching::sweep::{Change, MatMul, Settings, Sweep, restart_products};
+use refrain_patching::Change;
+use refrain_patching::sweep::{MatMul, Settings, Sweep, restart_products};
 use refrain_patching::{Component, Metric, Pair};
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{Model, weights};
@@ -113,7 +114,7 @@ fn one(model: &Model, size: Size, threads: usize) -> Result<(f64, f64)> {
     let peak = Peak::start()?;
     let start = Instant::now();
     let sweep = Sweep::new(model, &pairs, settings)?;
-    sweep.run(sweep.units(), &mut |_, _| Ok(()))?;
+    sweep.run(sweep.units(), &mut |_, _| Ok::<(), refrain_patching::Error>(()))?;
     Ok((start.elapsed().as_secs_f64(), peak.bytes()?))
 }
 

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use refrain_patching::sweep::{Change, MatMul, Settings, Sweep, restart_products};
+use refrain_patching::Change;
+use refrain_patching::sweep::{MatMul, Settings, Sweep, restart_products};
 use refrain_patching::{Component, Metric, Pair, Site, detect};
 use refrain_runner::{LoadOptions, LogitPositions, Model, ModelFiles, Run};
 use refrain_tests::Result;
@@ -56,11 +57,11 @@ fn main() -> Result {
     let sweep = Sweep::new(&model, &pairs, settings)?;
     let mut found: BTreeMap<Site, f64> = BTreeMap::new();
     sweep.run(sweep.units(), &mut |_, scores| {
-        for (site, values) in scores.sites {
-            let sum: f64 = values[0].iter().sum();
+        for (site, values) in scores.iter() {
+            let sum = values.row(0).sum();
             *found.entry(site).or_default() += sum / pairs.len() as f64;
         }
-        Ok(())
+        Ok::<(), refrain_patching::Error>(())
     })?;
     let seconds = start.elapsed().as_secs_f64();
     let peak = peak.bytes()?;

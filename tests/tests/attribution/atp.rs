@@ -1,8 +1,9 @@
 //! Attribution patching is the derivative of patching, at every site.
 
+use refrain_patching::Change;
 use refrain_patching::Component;
 use refrain_patching::attribution::atp;
-use refrain_patching::sweep::{Change, Settings};
+use refrain_patching::sweep::Settings;
 use refrain_runner::Model;
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -35,16 +36,16 @@ fn is_the_derivative(check: &mut Check, name: &str, model: &Model, settings: &Se
     let base_values = metrics(model, &pairs, &settings.metrics, base.logits()?)?;
     let scores = atp(model, &pairs, settings)?.remove(0);
     let mut seen = 0.0f64;
-    for (site, estimate) in scores.sites.iter().filter(|(site, _)| site.index < 3) {
+    for (site, estimate) in scores.iter().filter(|(site, _)| site.index < 3) {
         let at = |by: f64| {
             let mixed = between(&base.cache, source, by)?;
-            let patched = run(model, &base_ids, &[replace(site)], &[("source", &mixed)])?;
+            let patched = run(model, &base_ids, &[replace(&site)], &[("source", &mixed)])?;
             metrics(model, &pairs, &settings.metrics, patched.logits()?)
         };
         let (more, less) = (at(STEP)?, at(-STEP)?);
         for (index, metric) in settings.metrics.iter().enumerate() {
             let changes: Vec<f64> =
-                estimate[index].iter().zip(&base_values[index]).map(|(a, b)| a - b).collect();
+                estimate.row(index).iter().zip(&base_values[index]).map(|(a, b)| a - b).collect();
             let want: Vec<f64> =
                 more[index].iter().zip(&less[index]).map(|(a, b)| (a - b) / (2.0 * STEP)).collect();
             let scale = want.iter().fold(0.1f64, |most, value| most.max(value.abs()));
@@ -124,12 +125,12 @@ fn the_error_is_of_second_order() -> Result {
     let base = run(&model, &corrupted, &[], &[])?;
     let source = run(&model, &ids(&model, &pairs, true)?, &[], &[])?;
     let base_value = metrics(&model, &pairs, &settings.metrics, base.logits()?)?[0][0];
-    for (site, estimate) in &scores.sites {
+    for (site, estimate) in scores.iter() {
         let miss = |by: f64| -> Result<f64> {
             let mixed = between(&base.cache, &source.cache, by)?;
-            let patched = run(&model, &corrupted, &[replace(site)], &[("source", &mixed)])?;
+            let patched = run(&model, &corrupted, &[replace(&site)], &[("source", &mixed)])?;
             let exact = metrics(&model, &pairs, &settings.metrics, patched.logits()?)?[0][0] - base_value;
-            Ok((exact - by * (estimate[0][0] - base_value)).abs())
+            Ok((exact - by * (estimate[[0, 0]] - base_value)).abs())
         };
         let (far, near) = (miss(0.02)?, miss(0.01)?);
         assert!(far < 1e-9 || (3.0..5.0).contains(&(far / near)), "{site:?}: {far:e}, {near:e}");

@@ -1,7 +1,8 @@
 //! The QK fix against patched runs' own patterns, GradDrop against graphs that are really cut.
 
+use refrain_patching::Change;
 use refrain_patching::attribution::{atp_qk, atp_star};
-use refrain_patching::sweep::{Change, Settings};
+use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Metric, Targets};
 use refrain_runner::{
     Action, BoundInterventions, Hook, HookPoint, Intervention, LogitPositions, Model, NameFilter, Output, Run,
@@ -20,7 +21,7 @@ fn recorded(model: &Model, ids: &Tensor, plan: &BoundInterventions<'_>) -> Resul
     let run = Run {
         start: Some((0, &leaf)),
         names,
-        plan: Some(plan),
+        interventions: Some(plan),
         logits: LogitPositions::Last,
         ..Run::default()
     };
@@ -48,17 +49,19 @@ fn the_softmax_is_that_of_the_patched_run() -> Result {
         for by_position in [false, true] {
             let all = settings(&[Component::Q, Component::K], &[Metric::LogitDiff], Change::Denoise);
             let scores = atp_qk(&model, &pairs, &Settings { by_position, ..all })?.remove(0);
-            for (site, values) in
-                scores.sites.iter().filter(|(site, _)| site.position.is_none_or(|at| at > 2))
-            {
+            for (site, values) in scores.iter().filter(|(site, _)| site.position.is_none_or(|at| at > 2)) {
                 let hook = Hook::block(site.layer, HookPoint::Pattern);
                 let slope = gradient(&base, &targets, hook)?;
-                let patched = run(&model, &corrupted, &[replace(site)], &[("source", &clean.cache)])?;
+                let patched = run(&model, &corrupted, &[replace(&site)], &[("source", &clean.cache)])?;
                 let turned = patched.cache.get(hook)? - base.cache.get(hook)?.detach();
                 let change = (turned * slope).sum_dim_intlist([1i64, 2, 3].as_slice(), false, Kind::Double);
                 let want: Vec<f64> = Vec::try_from(&change)?;
-                let got: Vec<f64> =
-                    values[0].iter().zip(&scores.corrupted[0]).map(|(value, base)| value - base).collect();
+                let got: Vec<f64> = values
+                    .row(0)
+                    .iter()
+                    .zip(scores.corrupted.row(0))
+                    .map(|(value, base)| value - base)
+                    .collect();
                 check.holds(format!("{name}: {site:?}: {got:?}, not {want:?}"), apart(&got, &want) < 1e-10);
             }
         }
@@ -99,7 +102,7 @@ fn dropped_gradients_are_those_of_cut_graphs() -> Result {
         }
         let settings = settings(&components, &[Metric::LogitDiff], Change::Denoise);
         let star = atp_star(&model, &pairs, &settings)?.remove(0);
-        for ((site, values), (_, fixed)) in star.dropped.sites.iter().zip(&star.fixed.sites) {
+        for ((site, values), (_, fixed)) in star.dropped.iter().zip(star.fixed.iter()) {
             if site.index > 2 {
                 continue;
             }
@@ -122,11 +125,11 @@ fn dropped_gradients_are_those_of_cut_graphs() -> Result {
                 want.iter_mut().zip(change).for_each(|(sum, change)| *sum += change.abs());
             }
             want.iter_mut().for_each(|sum| *sum /= (arch.n_layers - 1) as f64);
-            let base = &star.dropped.corrupted[0];
+            let base = star.dropped.corrupted.row(0);
             let got: Vec<f64> =
-                values[0].iter().zip(base).map(|(value, base)| (value - base).abs()).collect();
+                values.row(0).iter().zip(base).map(|(value, base)| (value - base).abs()).collect();
             check.holds(format!("{name}: {site:?}: {got:?}, not {want:?}"), apart(&got, &want) < 1e-10);
-            let signs = values[0].iter().zip(&fixed[0]).zip(base);
+            let signs = values.row(0).into_iter().zip(fixed.row(0)).zip(base);
             let same = signs.fold(true, |same, ((value, fixed), base)| {
                 same && (value == base || (value >= base) == (fixed >= base))
             });

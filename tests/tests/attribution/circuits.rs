@@ -1,6 +1,6 @@
 //! Circuits of heads.
 
-use refrain_patching::{Ablation, Circuits, Metric};
+use refrain_patching::{Change, CircuitSettings, Circuits, Metric, Selection, select_circuits};
 use refrain_runner::{Action, Head, Intervention};
 use refrain_tests::Result;
 
@@ -11,10 +11,11 @@ fn all_heads_are_the_model_and_none_is_nothing() -> Result {
     let model = model("llama-gqa")?;
     let pairs = pairs(&model);
     for ablation in [
-        Ablation::Zero,
-        Ablation::Mean { pooled: false },
-        Ablation::Mean { pooled: true },
-        Ablation::Corrupted,
+        Change::Zero,
+        Change::Mean { pooled: false },
+        Change::Mean { pooled: true },
+        Change::Noise,
+        Change::Resample { seed: 3 },
     ] {
         let circuits = Circuits::new(&model, &pairs, Metric::LogProb, ablation, 7)?;
         let some = vec![Head { layer: 0, head: 1 }, Head { layer: 1, head: 2 }];
@@ -28,14 +29,14 @@ fn all_heads_are_the_model_and_none_is_nothing() -> Result {
 
         // The same, one set in one run.
         let outside: Vec<Head> = model.heads().into_iter().filter(|head| !some.contains(head)).collect();
-        if ablation == Ablation::Zero {
+        if ablation == Change::Zero {
             let plan = Intervention::on_heads(&outside, &Action::Zero);
             let alone = run(&model, &ids(&model, &pairs, true)?, &plan, &[])?;
             let value =
                 metrics(&model, &pairs, &[Metric::LogProb], alone.logits()?)?[0].iter().sum::<f64>() / 3.0;
             assert!((found[2].value - value).abs() < 1e-12);
         }
-        if ablation == Ablation::Corrupted {
+        if ablation == Change::Noise {
             let source = run(&model, &ids(&model, &pairs, false)?, &[], &[])?;
             let plan = Intervention::on_heads(&outside, &Action::Replace("source".into()));
             let alone = run(&model, &ids(&model, &pairs, true)?, &plan, &[("source", &source.cache)])?;
@@ -50,7 +51,7 @@ fn all_heads_are_the_model_and_none_is_nothing() -> Result {
 #[test]
 fn greedy_takes_the_best_of_all_single_heads_first() -> Result {
     let model = model("gpt2-untied")?;
-    let circuits = Circuits::new(&model, &pairs(&model), Metric::LogitDiff, Ablation::Zero, 64)?;
+    let circuits = Circuits::new(&model, &pairs(&model), Metric::LogitDiff, Change::Zero, 64)?;
     let heads = model.heads();
     let singles: Vec<Vec<Head>> = heads.iter().map(|head| vec![*head]).collect();
     let (whole, empty) = circuits.ends();
@@ -64,5 +65,49 @@ fn greedy_takes_the_best_of_all_single_heads_first() -> Result {
     assert!(misses.windows(2).all(|two| two[1] < two[0]), "{misses:?}");
     let curve = circuits.curve(&heads, &[0, 1, heads.len()])?;
     assert!(apart(&[curve[0].value, curve[2].value], &[empty, whole]) < 1e-12);
+    Ok(())
+}
+
+#[test]
+fn circuits_are_chosen_by_what_their_heads_do_alone_or_one_by_one() -> Result {
+    let model = model("llama-gqa")?;
+    let pairs = pairs(&model);
+    let settings = CircuitSettings {
+        metrics: vec![Metric::LogitDiff, Metric::LogProb],
+        change: Change::Noise,
+        selections: vec![Selection::Greedy, Selection::Top],
+        sizes: vec![1, 3],
+        candidates: 4,
+        rows: 64,
+    };
+    let found = select_circuits(&model, &pairs, &settings)?;
+    for metric in &settings.metrics {
+        let circuits = Circuits::new(&model, &pairs, *metric, Change::Noise, 64)?;
+        // What the ablation of each head alone changes, by hand.
+        let heads = model.heads();
+        let change = |head: &Head| -> Result<f64> {
+            let rest: Vec<Head> = heads.iter().copied().filter(|other| other != head).collect();
+            Ok((circuits.values(&[rest])?[0] - circuits.ends().0).abs())
+        };
+        let changes = heads.iter().map(change).collect::<Result<Vec<f64>>>()?;
+        let mut order: Vec<usize> = (0..heads.len()).collect();
+        order.sort_by(|a, b| changes[*b].total_cmp(&changes[*a]));
+        let first = |n: usize| order[..n].iter().map(|index| heads[*index]).collect::<Vec<Head>>();
+        let of = |selection| {
+            let own = found.iter().filter(move |one| (one.selection, one.metric) == (selection, *metric));
+            own.map(|one| one.score.clone()).collect::<Vec<_>>()
+        };
+        let top = of(Selection::Top);
+        assert_eq!(top.iter().map(|score| score.heads.clone()).collect::<Vec<_>>(), [first(1), first(3)]);
+        let greedy = of(Selection::Greedy);
+        assert_eq!(greedy, circuits.greedy(&first(4), 3)?);
+        for (size, score) in (1..).zip(&greedy) {
+            assert!(score.heads.len() == size && score.heads.iter().all(|head| first(4).contains(head)));
+        }
+    }
+    let refused =
+        |settings: &CircuitSettings| select_circuits(&model, &pairs, settings).unwrap_err().to_string();
+    assert!(refused(&CircuitSettings { sizes: vec![0], ..settings.clone() }).contains("one head at least"));
+    assert!(refused(&CircuitSettings { change: Change::Denoise, ..settings }).contains("clean runs"));
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! What these tests share.
 
-use refrain_patching::sweep::{Change, Settings};
+use ndarray::{Array2, ArrayView2};
+use refrain_patching::Change;
+use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Metric, Pair, Scores, Site, Targets, measure};
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Hook, Intervention, LogitPositions, Model, NameFilter,
@@ -57,7 +59,7 @@ pub fn settings(components: &[Component], metrics: &[Metric], change: Change) ->
 pub fn components(model: &Model) -> Vec<Component> {
     let arch = model.architecture();
     let has = |component: &Component| (0..arch.n_layers).any(|layer| component.count(arch, layer) > 0);
-    Component::ALL.into_iter().filter(has).collect()
+    Component::ALL.iter().copied().filter(has).collect()
 }
 
 /// The prompts of one side.
@@ -75,7 +77,7 @@ pub fn run(
 ) -> Result<Output> {
     let plan = BoundInterventions::new(model.architecture(), plan, sources)?;
     let names = NameFilter::all();
-    let run = Run { plan: Some(&plan), names, logits: LogitPositions::Last, ..Run::default() };
+    let run = Run { interventions: Some(&plan), names, logits: LogitPositions::Last, ..Run::default() };
     Ok(no_grad(|| model.run(ids, run))?)
 }
 
@@ -83,7 +85,7 @@ pub fn run(
 pub fn metrics(model: &Model, pairs: &[Pair], which: &[Metric], logits: &Tensor) -> Result<Vec<Vec<f64>>> {
     let clean = run(model, &ids(model, pairs, true)?, &[], &[])?;
     let targets = Targets::new(model, pairs)?.with_clean(&clean.logits()?.flatten(0, 1))?;
-    Ok(measure(which, logits, &targets)?)
+    Ok(measure(which, logits, &targets)?.rows().into_iter().map(|row| row.to_vec()).collect())
 }
 
 /// The intervention that replaces what is at `site`, by a run named `source`.
@@ -92,7 +94,7 @@ pub fn replace(site: &Site) -> Intervention {
     let neuron = site.component == Component::Neuron;
     Intervention {
         heads: site.component.is_of_heads().then(|| vec![site.index]),
-        neurons: neuron.then(|| vec![site.index]).or(site.key_position.map(|source| vec![source])),
+        neurons: neuron.then(|| vec![site.index]).or(site.key_position.map(|key| vec![key])),
         positions: site.position.map(|position| Positions::Columns(vec![position])),
         ..Intervention::new(hook, Action::Replace("source".into()))
     }
@@ -122,7 +124,13 @@ pub fn apart(a: &[f64], b: &[f64]) -> f64 {
     })
 }
 
-/// The values of `site`.
-pub fn at<'a>(scores: &'a Scores, site: &Site) -> &'a Vec<Vec<f64>> {
-    &scores.sites.iter().find(|(known, _)| known == site).expect("the site is scored").1
+/// The largest difference of two tables of one shape.
+pub fn furthest(a: &ArrayView2<'_, f64>, b: &Array2<f64>) -> f64 {
+    assert_eq!(a.shape(), b.shape());
+    apart(&a.iter().copied().collect::<Vec<_>>(), &b.iter().copied().collect::<Vec<_>>())
+}
+
+/// The values of `site`, `[metric, pair]`.
+pub fn at(scores: &Scores, site: Site) -> Array2<f64> {
+    scores.of(site).expect("the site is scored").to_owned()
 }

@@ -1,17 +1,18 @@
 //! Edge attribution: exact where everything is linear, and the pieces of attribution patching everywhere.
 
+use ndarray::Axis;
+use refrain_patching::Change;
 use refrain_patching::attribution::{
     IgSteps, Input, Node, Paths, atp, eap, path_attribution, path_patching, receivers, senders,
 };
-use refrain_patching::sweep::Change;
 use refrain_patching::{Component, Metric};
 use refrain_runner::architecture::Norm;
-use refrain_runner::{Head, Model, weights};
+use refrain_runner::{Model, weights};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use tch::Kind;
 
-use crate::common::{apart, model, pairs, settings};
+use crate::common::{apart, at, furthest, model, pairs, settings};
 
 /// A GPT-2 without queries and MLPs, so that patterns are uniform, and with norms whose eps dwarfs what they divide: everything is
 /// linear.
@@ -72,10 +73,9 @@ fn edges_into_a_receiver_sum_to_its_attribution() -> Result {
         let edges = eap(&model, &pairs, &of, None)?.remove(0);
         let nodes = atp(&model, &pairs, &of)?.remove(0);
         let change = |component: Component, layer: usize| -> Vec<f64> {
-            let site =
-                nodes.sites.iter().find(|(site, _)| site.component == component && site.layer == layer);
-            let values = &site.expect("it is scored").1[0];
-            values.iter().zip(&nodes.corrupted[0]).map(|(value, base)| value - base).collect()
+            let site = nodes.sites.iter().position(|site| site.component == component && site.layer == layer);
+            let changes = nodes.changes(Change::Denoise);
+            changes.index_axis(Axis(0), site.expect("it is scored")).row(0).to_vec()
         };
         let into = |wanted: &dyn Fn(Node) -> bool| -> Vec<f64> {
             let columns: Vec<usize> =
@@ -104,7 +104,7 @@ fn edges_into_a_receiver_sum_to_its_attribution() -> Result {
             .collect();
         let want = change(Component::ResidPre, last);
         check.holds(format!("{name}: the stream: {sum:?}, not {want:?}"), apart(&sum, &want) < 1e-10);
-        let embed: Vec<f64> = (0..3).map(|pair| edges.nodes()[0][pair][0]).collect();
+        let embed: Vec<f64> = (0..3).map(|pair| edges.scores[0][pair].row(0).sum()).collect();
         let want = change(Component::ResidPre, 0);
         check.holds(format!("{name}: the input: {embed:?}, not {want:?}"), apart(&embed, &want) < 1e-10);
     }
@@ -125,20 +125,12 @@ fn edges_out_of_a_sender_sum_to_its_attribution() -> Result {
             let of = settings(&[Component::Z, Component::MlpOut], &[Metric::LogProb], change);
             let edges = eap(&model, &pairs, &of, None)?.remove(0);
             let nodes = atp(&model, &pairs, &of)?.remove(0);
-            let base = if change.into_clean() { &nodes.clean } else { &nodes.corrupted };
-            for (site, values) in &nodes.sites {
-                let (layer, head) = (site.layer, site.index);
-                let node = match site.component {
-                    Component::Z => Node::Head(Head { layer, head }),
-                    _ => Node::Mlp(layer),
-                };
-                let row = edges.senders.iter().position(|sender| *sender == node).expect("it sends");
-                let got: Vec<f64> = (0..3).map(|pair| edges.nodes()[0][pair][row]).collect();
-                let want: Vec<f64> =
-                    values[0].iter().zip(&base[0]).map(|(value, base)| value - base).collect();
+            let summed = edges.nodes(change);
+            for (site, want) in nodes.iter() {
+                let got = at(&summed, site);
                 check.holds(
-                    format!("{name} {change:?}: {node}: {got:?}, not {want:?}"),
-                    apart(&got, &want) < 1e-10,
+                    format!("{name} {change:?}: {site:?}: {got}, not {want}"),
+                    furthest(&want, &got) < 1e-10,
                 );
             }
         }

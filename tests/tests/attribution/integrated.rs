@@ -1,11 +1,11 @@
 //! Integrated gradients of the input account for the whole difference.
 
+use refrain_patching::Change;
 use refrain_patching::attribution::{IgSteps, atp, integrated_gradients};
-use refrain_patching::sweep::Change;
 use refrain_patching::{Component, Metric};
 use refrain_tests::Result;
 
-use crate::common::{apart, model, pairs, settings};
+use crate::common::{furthest, model, pairs, settings};
 
 #[test]
 fn the_input_accounts_for_all() -> Result {
@@ -18,9 +18,9 @@ fn the_input_accounts_for_all() -> Result {
                 let steps = IgSteps { count, midpoint: true };
                 let scores = integrated_gradients(&model, &pairs, &settings, steps)?.remove(0);
                 let source = if change == Change::Denoise { &scores.clean } else { &scores.corrupted };
-                let (site, values) = &scores.sites[0];
+                let (site, values) = scores.iter().next().ok_or("no site")?;
                 assert_eq!((site.component, site.layer), (Component::ResidPre, 0));
-                Ok(apart(&values[0], &source[0]).max(apart(&values[1], &source[1])))
+                Ok(furthest(&values, source))
             };
             let (few, more, many) = (miss(2)?, miss(40)?, miss(80)?);
             assert!(more < few, "{few:e}, {more:e}");
@@ -40,10 +40,10 @@ fn a_single_step_is_attribution_at_the_source() -> Result {
     let steps = IgSteps { count: 1, midpoint: false };
     let ig = integrated_gradients(&model, &pairs, &of(Change::Denoise), steps)?.remove(0);
     let mirrored = atp(&model, &pairs, &of(Change::Noise))?.remove(0);
-    for ((_, ig), (_, atp)) in ig.sites.iter().zip(&mirrored.sites) {
+    for ((_, ig), (_, atp)) in ig.iter().zip(mirrored.iter()) {
         for pair in 0..3 {
-            let gain = ig[0][pair] - mirrored.corrupted[0][pair];
-            let loss = mirrored.clean[0][pair] - atp[0][pair];
+            let gain = ig[[0, pair]] - mirrored.corrupted[[0, pair]];
+            let loss = mirrored.clean[[0, pair]] - atp[[0, pair]];
             assert!((gain - loss).abs() < 1e-10);
         }
     }

@@ -8,3 +8,4 @@ mod direct;
 mod edges;
 mod integrated;
 mod paths;
+mod read_out;

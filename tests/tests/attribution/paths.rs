@@ -1,11 +1,11 @@
 //! Path patching against two whole runs in which every other head and MLP is frozen.
 
 use refrain_entropy::stats::pearson;
+use refrain_patching::Change;
 use refrain_patching::Metric;
 use refrain_patching::attribution::{
     Input, Node, Paths, path_attribution, path_patching, receivers, senders,
 };
-use refrain_patching::sweep::Change;
 use refrain_runner::{Action, ActivationCache, Hook, HookPoint, Intervention, Model};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -50,7 +50,7 @@ fn naive(
     let mut plan = frozen(model, sender);
     // What an MLP receives is computed, not frozen.
     if let Node::Mlp(layer) = receiver.0 {
-        let own = Hook::block(layer, HookPoint::MlpOut).to_string();
+        let own = Hook::block(layer, HookPoint::MlpOut);
         plan.retain(|one| one.hook != own);
     }
     let input = if sender == Node::Embed { &source_ids } else { &base_ids };

@@ -71,7 +71,8 @@ fn defaults_are_those_of_transformers() -> Result {
         ("phi3", json!({}), (32, 2, [None, None])),
     ];
     for (family, more, wanted) in cases {
-        let arch = read(&config(family, more.clone())).map_err(|error| format!("{family} {more}: {error}"))?;
+        let arch =
+            read(&config(family, more.clone())).map_err(|error| format!("{family} {more}: {error}"))?;
         assert_eq!(summary(&arch), wanted, "{family} {more}");
     }
     let arch = read(&config("gemma2", json!({})))?;

@@ -63,7 +63,8 @@ fn a_tensor_that_is_missing_may_have_another_name() {
 #[test]
 fn a_tensor_too_many_says_where_to_look() {
     let extra = |tiny: &mut Tiny| {
-        tiny.weights.insert("model.layers.0.mlp.up_proj.bias".into(), tch::Tensor::zeros([24], tch::kind::FLOAT_CPU));
+        tiny.weights
+            .insert("model.layers.0.mlp.up_proj.bias".into(), tch::Tensor::zeros([24], tch::kind::FLOAT_CPU));
     };
     refused(extra, &["`model.layers.0.mlp.up_proj.bias`", "states every part of the model (biases"]);
 }

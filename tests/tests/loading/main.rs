@@ -6,6 +6,7 @@ mod folders;
 mod hints;
 mod hub;
 mod hub_faults;
+mod interventions;
 mod marks;
 mod mutation;
 mod stale;

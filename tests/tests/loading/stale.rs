@@ -46,7 +46,14 @@ fn on_the_hub() -> Result {
     let files = world.get()?;
     world.same(&files)?;
     let asked = world.server.state().requests.len();
-    assert!(!world.server.state().requests.iter().any(|(path, _)| path.contains("index") || path.contains("-of-")));
+    assert!(
+        !world
+            .server
+            .state()
+            .requests
+            .iter()
+            .any(|(path, _)| path.contains("index") || path.contains("-of-"))
+    );
     world.same(&world.hub().model(NAME, None)?)?;
     assert_eq!(world.server.state().requests.len(), asked, "asked again for what it had");
     Ok(())

@@ -20,7 +20,8 @@ fn tokenizer(parts: Value) -> Result<Tokenizer> {
 /// `model` over blank-separated words, each with the letters of "cat" and its own unknown token, if it has one.
 fn kinds() -> Vec<(&'static str, Value)> {
     let whitespace = json!({"type": "Whitespace"});
-    let metaspace = json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
+    let metaspace =
+        json!({"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true});
     let pieces = |pieces: &[&str]| -> Value {
         let ids = pieces.iter().enumerate().map(|(id, piece)| ((*piece).to_owned(), json!(id)));
         Value::Object(ids.collect())
@@ -96,7 +97,8 @@ fn bytes_know_everything() -> Result {
     let fallback = Tokenizer::load(&ModelFiles::folder(dir.path())?, 300)?;
 
     // GPT-2's letters for bytes: the printable ones themselves, the others from U+0100 on.
-    let printable = |byte: &u32| (33..=126).contains(byte) || (161..=172).contains(byte) || (174..=255).contains(byte);
+    let printable =
+        |byte: &u32| (33..=126).contains(byte) || (161..=172).contains(byte) || (174..=255).contains(byte);
     let others = (0..256u32).filter(|byte| !printable(byte)).zip(256..).map(|(_, letter)| letter);
     let letters = (0..256u32).filter(printable).chain(others).filter_map(char::from_u32);
     let vocab: serde_json::Map<String, Value> =

@@ -58,10 +58,11 @@ fn generate(
         seeds: &seeds,
         stop: &[],
         max_new: Some(NEW),
-        plan: Some(plan),
+        interventions: Some(plan),
+        ..Generate::default()
     };
     let mut logits: Vec<Vec<Tensor>> = prompts.iter().map(|_| Vec::new()).collect();
-    let results = model.generate_with(prompts, &options, |view: &StepView<'_>| {
+    let results = model.generate_with(prompts, options, |view: &StepView<'_>| -> Result {
         for (at, row) in view.rows.iter().enumerate() {
             logits[*row].push(view.logits.get(at as i64));
         }
@@ -93,7 +94,7 @@ fn batched_cached_and_whole_runs_agree() -> Result {
 
                     let whole = [prompt.clone(), tokens[..NEW - 1].to_vec()].concat();
                     let steps = StepIndex { prompt_columns: Some(prompt.len()) };
-                    let run = Run { plan: Some(&plan), steps, ..Run::default() };
+                    let run = Run { interventions: Some(&plan), steps, ..Run::default() };
                     let anew = no_grad(|| model.run(&model.ids(&[whole])?, run))?;
                     let anew = anew.logits()?.get(0).narrow(0, prompt.len() as i64 - 1, NEW as i64);
                     check.close(format!("{label}: whole"), &anew, logits, 1e-9);
@@ -134,7 +135,8 @@ fn phases_are_calls_with_and_without_the_plan() -> Result {
         let mut kv = refrain_runner::KvCache::new(arch, 1, 20, device)?;
         let mut next = prompt.clone();
         for (step, holds) in holds.into_iter().enumerate() {
-            let run = Run { kv: Some(&mut kv), plan: holds.then_some(&everywhere), ..Run::default() };
+            let run =
+                Run { kv: Some(&mut kv), interventions: holds.then_some(&everywhere), ..Run::default() };
             let output = no_grad(|| model.run(&model.ids(std::slice::from_ref(&next))?, run))?;
             let last = output.logits()?.get(0).get(-1);
             check.close(format!("{when:?}: step {step}"), &got.1.get(step as i64), &last, 1e-9);

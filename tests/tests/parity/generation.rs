@@ -9,7 +9,7 @@ use refrain_tests::golden::{Golden, real_columns, rows};
 use tch::Tensor;
 
 fn greedy<'a>(seeds: &'a [u64], stop: &'a [i64], max_new: Option<usize>) -> Generate<'a> {
-    Generate { decoding: Decoding::GREEDY, seeds, stop, max_new, plan: None }
+    Generate { decoding: Decoding::GREEDY, seeds, stop, max_new, ..Generate::default() }
 }
 
 fn prompts(golden: &Golden) -> Result<Vec<Vec<i64>>> {
@@ -31,9 +31,9 @@ fn together_and_alone(
     max_new: Option<usize>,
 ) -> Result<Vec<Generated>> {
     let seeds = vec![0; prompts.len()];
-    let together = model.generate(prompts, &greedy(&seeds, stop, max_new))?;
+    let together = model.generate(prompts, greedy(&seeds, stop, max_new))?;
     for (prompt, one) in prompts.iter().zip(&together) {
-        let alone = model.generate(std::slice::from_ref(prompt), &greedy(&[0], stop, max_new))?;
+        let alone = model.generate(std::slice::from_ref(prompt), greedy(&[0], stop, max_new))?;
         assert_eq!(alone, std::slice::from_ref(one), "the prompt of {} tokens alone", prompt.len());
     }
     Ok(together)
@@ -44,7 +44,7 @@ fn greedy_continuations_are_those_of_transformers() -> Result {
     let mut check = Check::new();
     for golden in Golden::all()? {
         let want = golden.double("generated.logits_f64")?;
-        let mut observe = |view: &StepView<'_>| {
+        let observe = |view: &StepView<'_>| -> Result {
             for (at, row) in view.rows.iter().enumerate() {
                 let want = want.get(*row as i64).get(view.step as i64);
                 check.close(
@@ -56,8 +56,7 @@ fn greedy_continuations_are_those_of_transformers() -> Result {
             }
             Ok(())
         };
-        let got =
-            golden.model.generate_with(&prompts(&golden)?, &greedy(&[0; 3], &[], Some(20)), &mut observe)?;
+        let got = golden.model.generate_with(&prompts(&golden)?, greedy(&[0; 3], &[], Some(20)), observe)?;
         for (row, answer) in answers(&golden)?.into_iter().enumerate() {
             assert_eq!(
                 got[row],
@@ -138,7 +137,7 @@ fn a_row_that_stopped_near_the_end_of_the_window() -> Result {
     for golden in Golden::all()? {
         let window = golden.model.architecture().n_ctx;
         let long: Vec<i64> = (0..window as i64 - 2).map(|i| 3 + i % 30).collect();
-        let first = golden.model.generate(std::slice::from_ref(&long), &greedy(&[0], &[], Some(1)))?;
+        let first = golden.model.generate(std::slice::from_ref(&long), greedy(&[0], &[], Some(1)))?;
         let stop = first[0].tokens[0];
         // Among so many that one finished row is not worth clearing away.
         let short = (3..33).filter(|token| *token != stop).map(|token| vec![token, token]);

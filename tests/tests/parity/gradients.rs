@@ -29,7 +29,7 @@ fn loss(output: &Output) -> Result<Tensor> {
 
 fn run(model: &Model, ids: &Tensor, plan: &[Intervention], names: NameFilter) -> Result<Output> {
     let plan = BoundInterventions::new(model.architecture(), plan, &[])?;
-    Ok(model.run(ids, Run { plan: Some(&plan), names, ..Run::default() })?)
+    Ok(model.run(ids, Run { interventions: Some(&plan), names, ..Run::default() })?)
 }
 
 /// Lets gradients be recorded from what enters the first block on.

@@ -115,7 +115,7 @@ fn a_changed_activation_breaks_its_own_identity_only() -> Result {
         for hook in plain.hooks() {
             let change = [Intervention::new(hook, Action::Scale(1.25))];
             let plan = BoundInterventions::new(model.architecture(), &change, &[])?;
-            let run = Run { plan: Some(&plan), names: NameFilter::all(), ..Run::default() };
+            let run = Run { interventions: Some(&plan), names: NameFilter::all(), ..Run::default() };
             let cache = no_grad(|| model.run(&ids, run))?.cache;
             let found = identities_of(model, &ids, None, &cache)?;
             let broken = broken(&found);

@@ -1,6 +1,7 @@
 //! Refrain against `transformers`, and what must hold inside every model. The goldens and the script that made them
 //! are in `tests/goldens`. `--nocapture` shows the worst error of everything that is compared.
 
+mod actions;
 mod addressing;
 mod against_transformers;
 mod cached_decoding;

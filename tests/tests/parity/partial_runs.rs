@@ -73,7 +73,7 @@ fn no_intervention_is_no_change() -> Result {
     for golden in Golden::all()? {
         let ids = golden.get("input_ids")?;
         let plan = BoundInterventions::new(golden.model.architecture(), &[], &[])?;
-        let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
+        let output = no_grad(|| golden.model.run(ids, Run { interventions: Some(&plan), ..Run::default() }))?;
         check.same(&golden.name, output.logits()?, &no_grad(|| golden.model.logits(ids))?);
     }
     check.finish();
@@ -94,7 +94,8 @@ fn an_intervention_that_does_nothing_changes_nothing() -> Result {
             for action in actions {
                 let one = [Intervention::new(hook, action)];
                 let plan = BoundInterventions::new(architecture, &one, &[("self", &cache)])?;
-                let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
+                let output =
+                    no_grad(|| golden.model.run(ids, Run { interventions: Some(&plan), ..Run::default() }))?;
                 check.close(format!("{}: {hook}", golden.name), output.logits()?, &plain, 1e-12);
             }
         }
@@ -116,7 +117,8 @@ fn an_intervention_at_every_hook_counts() -> Result {
             let neurons = Some((0..width.div_ceil(2)).collect());
             let one = [Intervention { neurons, ..Intervention::new(hook, Action::Scale(1.5)) }];
             let plan = BoundInterventions::new(architecture, &one, &[])?;
-            let output = no_grad(|| golden.model.run(ids, Run { plan: Some(&plan), ..Run::default() }))?;
+            let output =
+                no_grad(|| golden.model.run(ids, Run { interventions: Some(&plan), ..Run::default() }))?;
             let change = refrain_tests::check::largest(output.logits()?, &plain);
             check.holds(
                 format!("{}: {hook} x 1.5 moves the logits (by {change:.1e})", golden.name),

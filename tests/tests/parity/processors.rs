@@ -70,8 +70,8 @@ fn what_does_not_fit_is_refused() -> Result {
 }
 
 fn decode(model: &Model, prompts: &[Vec<i64>], seeds: &[u64], decoding: Decoding) -> Result<Vec<Vec<i64>>> {
-    let options = Generate { decoding, seeds, stop: &[], max_new: Some(20), plan: None };
-    let results = model.generate(prompts, &options)?;
+    let options = Generate { decoding, seeds, stop: &[], max_new: Some(20), ..Generate::default() };
+    let results = model.generate(prompts, options)?;
     Ok(results.into_iter().map(|one| one.tokens).collect())
 }
 

@@ -126,11 +126,11 @@ fn a_generation_can_be_read_as_it_comes() -> Result {
     let tokenizer = Tokenizer::load(&files, golden.model.architecture().n_vocab)?;
     let prompts = [vec![3, 4, 5], vec![6]];
     let decoding = Decoding { temperature: 1.5, choice: Choice::Sample, ..Decoding::GREEDY };
-    let options = Generate { decoding, seeds: &[1, 2], stop: &[], max_new: Some(12), plan: None };
+    let options = Generate { decoding, seeds: &[1, 2], stop: &[], max_new: Some(12), ..Generate::default() };
     let mut streams: Vec<TextStream<'_>> = prompts.iter().map(|_| tokenizer.stream()).collect();
     let mut shown = vec![String::new(); prompts.len()];
     let mut steps = 0;
-    let results = golden.model.generate_with(&prompts, &options, |view: &StepView<'_>| {
+    let results = golden.model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result {
         for (row, token) in view.rows.iter().zip(view.chosen) {
             shown[*row].extend(streams[*row].push(*token)?);
         }

@@ -4,8 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use refrain_patching::Change;
 use refrain_patching::detect::{self, Detector, RepeatedSequence};
-use refrain_patching::sweep::{Change, Settings, Sweep};
+use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Metric, Pair, Site, normalised_effect};
 use refrain_runner::Model;
 use refrain_runner::family::{Config, architecture};
@@ -130,17 +131,23 @@ fn compare(
     let sweep = Sweep::new(&model, std::slice::from_ref(pair), settings)?;
     let mut seen = 0;
     sweep.run(sweep.units(), &mut |_, scores| {
-        for (site, values) in &scores.sites {
-            let known = theory.iter().find(|(known, _)| known == site);
+        for (site, values) in scores.iter() {
+            let known = theory.iter().find(|(known, _)| *known == site);
             seen += usize::from(known.is_some());
             let want = known.map_or(0.0, |(_, effect)| *effect);
-            let got = normalised_effect(values[0][0], scores.clean[0][0], scores.corrupted[0][0], 0.01);
+            let got = normalised_effect(
+                Change::Denoise,
+                values[[0, 0]],
+                scores.clean[[0, 0]],
+                scores.corrupted[[0, 0]],
+                0.01,
+            );
             check.holds(
                 format!("{component} {site:?}: {got:?}, theory {want}"),
                 got.is_ok_and(|got| (got - want).abs() < 1e-9),
             );
         }
-        Ok(())
+        Ok::<(), refrain_patching::Error>(())
     })?;
     check.holds(format!("{component}: every head of theory is there"), seen == theory.len());
     Ok(())

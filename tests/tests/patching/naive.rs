@@ -1,7 +1,8 @@
 //! The slow, obvious sweep: for every site and pair one whole run from the tokens, with one intervention. It shares nothing with
 //! the engine but the forward pass and what an intervention is.
 
-use refrain_patching::sweep::{Change, Settings};
+use refrain_patching::Change;
+use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Pair, Site};
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Intervention, Model, NameFilter, Positions, Run,
@@ -66,7 +67,7 @@ fn changed(model: &Model, ids: &[i64], site: &Site, source: &ActivationCache) ->
     let sources = [("source", &own)];
     let plan = BoundInterventions::new(model.architecture(), &what, &sources)?;
     let ids = model.ids(&[ids.to_vec()])?;
-    let output = no_grad(|| model.run(&ids, Run { plan: Some(&plan), ..Run::default() }))?;
+    let output = no_grad(|| model.run(&ids, Run { interventions: Some(&plan), ..Run::default() }))?;
     Ok(output.logits()?.get(0).get(-1))
 }
 

@@ -1,7 +1,9 @@
 //! What must hold of any sweep, whatever the model.
 
-use refrain_patching::sweep::{Change, Settings, Sweep};
-use refrain_patching::{Component, Error, Metric, Pair, Scores};
+use ndarray::Array2;
+use refrain_patching::Change;
+use refrain_patching::sweep::{Settings, Sweep};
+use refrain_patching::{Component, Error, Metric, Pair, Scores, Site};
 use refrain_runner::Model;
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -32,17 +34,17 @@ fn sweep(model: &Model, pairs: &[Pair], settings: Settings) -> Result<Vec<Scores
     let mut all = Vec::new();
     sweep.run(sweep.units(), &mut |_, scores| {
         all.push(scores);
-        Ok(())
+        Ok::<(), Error>(())
     })?;
     Ok(all)
 }
 
 /// The largest distance of any site's values from `want`.
-fn furthest(scores: &[Scores], want: &dyn Fn(&Scores) -> Vec<Vec<f64>>) -> f64 {
+fn furthest(scores: &[Scores], want: &dyn Fn(&Scores) -> Array2<f64>) -> f64 {
     let mut worst = 0.0f64;
     for scores in scores {
-        for (_, values) in &scores.sites {
-            for (got, want) in values.iter().flatten().zip(want(scores).iter().flatten()) {
+        for (_, values) in scores.iter() {
+            for (got, want) in values.iter().zip(&want(scores)) {
                 worst = worst.max((got - want).abs());
             }
         }
@@ -58,7 +60,8 @@ fn patching_a_run_with_itself_changes_nothing() -> Result {
     for name in MODELS {
         let model = golden::model(name, Kind::Double)?;
         let components: Vec<Component> = Component::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .filter(|component| component.count(model.architecture(), 0) > 0)
             .collect();
         let own = Pair { corrupted: pair(&model, 0).clean, ..pair(&model, 0) };
@@ -117,13 +120,8 @@ fn a_head_without_output_weights_has_no_effect() -> Result {
             let found = sweep(&model, &pairs, settings(&[Component::Z, Component::Result], change))?;
             for scores in &found {
                 let unchanged = if change == Change::Denoise { &scores.corrupted } else { &scores.clean };
-                for (site, values) in &scores.sites {
-                    let far = values
-                        .iter()
-                        .flatten()
-                        .zip(unchanged.iter().flatten())
-                        .map(|(a, b)| (a - b).abs())
-                        .fold(0.0, f64::max);
+                for (site, values) in scores.iter() {
+                    let far = values.iter().zip(unchanged).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                     let silent = (site.layer, site.index) == (layer, head);
                     // Pooled over the positions of one prompt the mean differs from the values; other heads do something.
                     check.holds(
@@ -160,10 +158,15 @@ fn lengths_may_differ_between_pairs() -> Result {
         let own: Vec<&Scores> = both.iter().filter(|scores| scores.pairs == [index]).collect();
         assert_eq!(own.len(), alone.len());
         for (a, b) in own.iter().zip(&alone) {
-            assert_eq!((&a.sites, &a.clean), (&b.sites, &b.clean));
+            assert_eq!((&a.sites, &a.values, &a.clean), (&b.sites, &b.values, &b.clean));
         }
     }
     Ok(())
+}
+
+/// The sites with all their values.
+fn by_site(scores: &Scores) -> Vec<(Site, Vec<f64>)> {
+    scores.iter().map(|(site, values)| (site, values.iter().copied().collect())).collect()
 }
 
 #[test]
@@ -171,20 +174,20 @@ fn some_sites_are_scored_as_among_all() -> Result {
     let model = golden::model("llama-gqa", Kind::Double)?;
     let pairs = [pair(&model, 0), pair(&model, 1)];
     let all = sweep(&model, &pairs, settings(&[Component::Z, Component::K], Change::Noise))?;
-    let all: Vec<_> = all.into_iter().flat_map(|scores| scores.sites).collect();
+    let all: Vec<_> = all.iter().flat_map(by_site).collect();
     let some: Vec<_> = all.iter().step_by(3).cloned().collect();
     let only = Sweep::new(&model, &pairs, settings(&[Component::Z, Component::K], Change::Noise))?
         .only(some.iter().map(|(site, _)| *site));
     let mut found = Vec::new();
     only.run(only.units(), &mut |_, scores| {
-        found.extend(scores.sites);
-        Ok(())
+        found.extend(by_site(&scores));
+        Ok::<(), Error>(())
     })?;
     found.sort_by_key(|(site, _)| *site);
     let mut some = some;
     some.sort_by_key(|(site, _)| *site);
-    let flat = |sites: &[(refrain_patching::Site, Vec<Vec<f64>>)]| {
-        Tensor::from_slice(&sites.iter().flat_map(|(_, values)| values.concat()).collect::<Vec<f64>>())
+    let flat = |sites: &[(Site, Vec<f64>)]| {
+        Tensor::from_slice(&sites.iter().flat_map(|(_, values)| values.clone()).collect::<Vec<f64>>())
     };
     assert_eq!(
         found.iter().map(|(site, _)| site).collect::<Vec<_>>(),
@@ -213,11 +216,11 @@ fn the_budget_and_the_workers_change_no_number() -> Result {
         .max()
         .ok_or("the error names no budget")?;
     let by_site = |found: Vec<Scores>| {
-        let mut all: Vec<(refrain_patching::Site, usize, f64)> = Vec::new();
+        let mut all: Vec<(Site, usize, f64)> = Vec::new();
         for scores in found {
-            for (site, values) in &scores.sites {
-                let pairs = scores.pairs.iter().zip(&values[0]);
-                all.extend(pairs.map(|(pair, value)| (*site, *pair, *value)));
+            for (site, values) in scores.iter() {
+                let pairs = scores.pairs.iter().zip(values.row(0));
+                all.extend(pairs.map(|(pair, value)| (site, *pair, *value)));
             }
         }
         all.sort_by_key(|(site, pair, _)| (*site, *pair));
@@ -225,11 +228,64 @@ fn the_budget_and_the_workers_change_no_number() -> Result {
     };
     let (least, most) = (by_site(with(smallest, 1)?), by_site(with(1 << 30, 3)?));
     assert_eq!(least.len(), most.len());
-    let values = |all: &[(refrain_patching::Site, usize, f64)]| {
+    let values = |all: &[(Site, usize, f64)]| {
         Tensor::from_slice(&all.iter().map(|(.., value)| *value).collect::<Vec<f64>>())
     };
     let mut check = Check::new();
     check.close("smallest budget, one worker", &values(&least), &values(&most), 1e-12);
     check.finish();
+    Ok(())
+}
+
+/// z and result of a head are changed at one hook: asked for together, its mean is still the mean.
+#[test]
+fn a_component_is_scored_alike_alone_and_beside_others() -> Result {
+    let model = golden::model("llama-gqa", Kind::Double)?;
+    let pairs = [pair(&model, 0), pair(&model, 1)];
+    for change in [Change::Mean { pooled: false }, Change::Mean { pooled: true }, Change::Zero] {
+        let of = |components: &[Component]| -> Result<Vec<(Site, Vec<f64>)>> {
+            let found = sweep(&model, &pairs, settings(components, change))?;
+            let mut z: Vec<_> = found.iter().flat_map(by_site).collect();
+            z.retain(|(site, _)| site.component == Component::Z);
+            z.sort_by_key(|(site, _)| *site);
+            Ok(z)
+        };
+        let (alone, beside) = (of(&[Component::Z])?, of(&[Component::Z, Component::Result])?);
+        assert_eq!(alone.len(), model.heads().len());
+        for ((site, alone), (same, beside)) in alone.iter().zip(&beside) {
+            assert_eq!(site, same);
+            let far = alone.iter().zip(beside).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            assert!(far < 1e-12, "{change:?} {site:?}: {alone:?} is not {beside:?}");
+        }
+    }
+    Ok(())
+}
+
+/// What goes wrong in the caller's hands comes back as it is, and nothing is handed over after it.
+#[test]
+fn the_callers_error_comes_back_as_it_is() -> Result {
+    #[derive(Debug, PartialEq)]
+    enum Own {
+        Full(usize),
+        Engine(String),
+    }
+    impl From<Error> for Own {
+        fn from(error: Error) -> Own {
+            Own::Engine(error.to_string())
+        }
+    }
+    let model = golden::model("llama-gqa", Kind::Double)?;
+    let pairs = [pair(&model, 0), pair(&model, 1)];
+    for threads in [1, 2] {
+        let settings = Settings { threads, ..settings(&[Component::Z, Component::K], Change::Noise) };
+        let sweep = Sweep::new(&model, &pairs, settings)?;
+        assert!(sweep.units().len() > 2);
+        let mut handed = 0;
+        let outcome = sweep.run(sweep.units(), &mut |_, _| {
+            handed += 1;
+            if handed == 2 { Err(Own::Full(handed)) } else { Ok(()) }
+        });
+        assert_eq!((outcome, handed), (Err(Own::Full(2)), 2));
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Every family, component, direction and ablation, all positions and one at a time.
 
-use refrain_patching::sweep::{Change, Settings, Sweep};
+use refrain_patching::Change;
+use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Metric, Pair, Scores, Site, Targets, measure};
 use refrain_runner::Model;
 use refrain_tests::Result;
@@ -10,7 +11,7 @@ use tch::{Kind, Tensor};
 
 use crate::naive;
 
-const METRICS: [Metric; 8] = Metric::ALL;
+const METRICS: &[Metric] = Metric::ALL;
 
 /// Pairs of one length whose first differing positions differ.
 fn pairs(model: &Model, length: usize) -> Vec<Pair> {
@@ -48,12 +49,12 @@ fn swept(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<(Site
     let sweep = Sweep::new(model, pairs, settings.clone())?;
     let mut found: Vec<(Site, Vec<Vec<f64>>)> = Vec::new();
     let mut add = |scores: Scores| {
-        for (site, values) in scores.sites {
+        for (site, values) in scores.iter() {
             let index = found.iter().position(|(known, _)| *known == site).unwrap_or_else(|| {
                 found.push((site, vec![vec![f64::NAN; pairs.len()]; METRICS.len()]));
                 found.len() - 1
             });
-            for (metric, of_pairs) in values.iter().enumerate() {
+            for (metric, of_pairs) in values.outer_iter().enumerate() {
                 for (value, pair) in of_pairs.iter().zip(&scores.pairs) {
                     found[index].1[metric][*pair] = *value;
                 }
@@ -62,7 +63,7 @@ fn swept(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<(Site
     };
     sweep.run(sweep.units(), &mut |_, scores| {
         add(scores);
-        Ok(())
+        Ok::<(), refrain_patching::Error>(())
     })?;
     found.sort_by_key(|(site, _)| *site);
     Ok(found)
@@ -101,9 +102,9 @@ fn compare(
         let clean = naive::plain(model, &pairs[pair].clean)?.unsqueeze(0);
         let targets = Targets::new(model, &pairs[pair..=pair])?.with_clean(&clean)?;
         for ((_, values), want) in some.iter().zip(&naive) {
-            let want = measure(&METRICS, &want[pair].unsqueeze(0), &targets)?;
+            let want = measure(METRICS, &want[pair].unsqueeze(0), &targets)?;
             let got: Vec<f64> = values.iter().map(|of_pairs| of_pairs[pair]).collect();
-            let want: Vec<f64> = want.into_iter().flatten().collect();
+            let want: Vec<f64> = want.iter().copied().collect();
             let what =
                 format!("{name} {component} {:?} by position {}", settings.change, settings.by_position);
             check.close(what, &Tensor::from_slice(&got), &Tensor::from_slice(&want), tolerance);
@@ -126,7 +127,7 @@ fn others(pairs: usize, seed: u64) -> Vec<usize> {
 fn components(model: &Model) -> Vec<Component> {
     let arch = model.architecture();
     let has = |component: &Component| (0..arch.n_layers).any(|layer| component.count(arch, layer) > 0);
-    Component::ALL.into_iter().filter(has).collect()
+    Component::ALL.iter().copied().filter(has).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Against TransformerLens's own sweeps, on the shared random models in goldens/heads (goldens/heads.py made the numbers).
 
-use refrain_patching::sweep::{Change, Settings, Sweep};
+use refrain_patching::Change;
+use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Metric, Pair, Site};
 use refrain_runner::Model;
 use refrain_tests::Result;
@@ -90,13 +91,13 @@ fn one_set(model: &Model, set: &Value, name: &str, key: &str, tolerance: f64, ch
         let sweep = Sweep::new(model, &pairs, settings)?;
         let (mut got, mut wanted) = (Vec::new(), Vec::new());
         sweep.run(sweep.units(), &mut |_, scores| {
-            for (site, values) in &scores.sites {
-                for (value, pair) in values[0].iter().zip(&scores.pairs) {
+            for (site, values) in scores.iter() {
+                for (value, pair) in values.row(0).iter().zip(&scores.pairs) {
                     got.push(*value);
-                    wanted.push(order.of(&want[*pair][site.layer], site).unwrap_or(f64::NAN));
+                    wanted.push(order.of(&want[*pair][site.layer], &site).unwrap_or(f64::NAN));
                 }
             }
-            Ok(())
+            Ok::<(), refrain_patching::Error>(())
         })?;
         let size = count(want);
         // TransformerLens has no entry above the diagonal to patch: both keys and queries run over all positions there.

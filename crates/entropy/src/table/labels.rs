@@ -79,8 +79,10 @@ label! {
         ToxicityCausal,
         /// What log descaling should make of the causal toxicity.
         ToxicityPredicted,
-        /// Share of the induction heads in the norms of direct logits.
+        /// Norm of the induction heads' direct logits as a share of that and the other heads'.
         ToxicityNormShare,
+        /// The same as a share of that and everything else's: other heads, MLPs, embedding, biases.
+        ToxicityNormShareOfAll,
         /// Entropy of the logit lens after a layer.
         LogitLensEntropyNats,
     }

@@ -5,9 +5,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBAColor, ShapeStyle, TextStyle};
 
 use crate::draw::canvas::{Anchor, Mark, Point, Text};
-use crate::error::Error;
 use crate::draw::palette::{Colour, WHITE};
 use crate::draw::text;
+use crate::error::Error;
 
 /// Backend pixels per unit. Backends take whole pixels: this is the precision of every position.
 const SCALE: f64 = 4.0;

@@ -99,7 +99,8 @@ impl Grid {
 
     /// Height of what stands under the cells.
     pub(crate) fn under(&self) -> f64 {
-        let longest = self.shown_columns().map(|i| width(&self.column_label(i), TICK, false)).fold(0.0, f64::max);
+        let longest =
+            self.shown_columns().map(|i| width(&self.column_label(i), TICK, false)).fold(0.0, f64::max);
         match (self.column_labels.is_empty(), self.compact) {
             (true, true) => 18.0,
             (true, false) => BOTTOM,
@@ -240,5 +241,8 @@ impl Grid {
 
 /// Every how many cells of `size` one is labelled, when a label needs `need`.
 fn every(count: u64, size: f64, need: f64) -> u64 {
-    [1, 2, 4, 5, 10, 20, 50, 100, 200, 500].into_iter().find(|k| *k as f64 * size >= need).unwrap_or(count.max(1))
+    [1, 2, 4, 5, 10, 20, 50, 100, 200, 500]
+        .into_iter()
+        .find(|k| *k as f64 * size >= need)
+        .unwrap_or(count.max(1))
 }

@@ -20,9 +20,6 @@ const SMALL_KEY: f64 = 14.0;
 pub(crate) enum Key {
     /// A line, with its marker where the data have markers.
     Line(Style, bool),
-    Band(Colour),
-    /// A small dot for a single run.
-    Dot(Style),
     Open(Marker, Colour),
     Filled(Marker, Colour),
     Rule,
@@ -39,8 +36,7 @@ pub(crate) enum Key {
 impl Key {
     fn width(&self) -> f64 {
         match self {
-            Self::Line(..) | Self::Band(_) | Self::Rule => KEY,
-            Self::Dot(_) => 22.0,
+            Self::Line(..) | Self::Rule => KEY,
             Self::Open(..) | Self::Filled(..) | Self::Outline(_) | Self::Hatch | Self::Cut => SMALL_KEY,
             Self::Patch(_) | Self::Arrow(_) => SMALL_KEY,
         }
@@ -89,7 +85,9 @@ impl Page {
             }
             self.key(key, x, self.top - LEGEND * 0.36);
             // A reason may be longer than the page is wide.
-            for (i, line) in wrap(label, LEGEND, false, self.width - MARGIN - x - sign).into_iter().enumerate() {
+            for (i, line) in
+                wrap(label, LEGEND, false, self.width - MARGIN - x - sign).into_iter().enumerate()
+            {
                 self.top += if i > 0 { LEGEND + 4.0 } else { 0.0 };
                 self.canvas.text(Text { at: (x + sign, self.top), text: line, ..text.clone() });
             }
@@ -103,12 +101,6 @@ impl Page {
         let (corner, opposite) = ((middle - 6.0, y - 5.5), (middle + 6.0, y + 5.5));
         match key {
             Key::Line(style, marked) => canvas.sample((middle, y), KEY, *style, *marked),
-            Key::Band(colour) => canvas.rect((x, y - 5.0), (x + KEY, y + 5.0), colour.alpha(0.25)),
-            Key::Dot(style) => {
-                for (dx, dy) in [(-8.0, 2.0), (0.0, -2.0), (8.0, 1.0)] {
-                    canvas.shape((middle + dx, y + dy), Marker::Circle, 1.6, style.colour.alpha(0.55));
-                }
-            }
             Key::Open(marker, colour) => canvas.open_marker((middle, y), *marker, 4.2, *colour),
             Key::Filled(marker, colour) => canvas.marker((middle, y), *marker, 4.2, *colour),
             Key::Rule => canvas.line(&[(x, y), (x + KEY, y)], RULE, INK, 1.0),
@@ -129,14 +121,19 @@ impl Page {
         }
     }
 
-    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the figure's,
-    /// and, where it gives several, what tells them apart.
+    /// Ends the page under the panels, with footnotes such as what the bands are. `name` is the drawing's: the
+    /// figure's, and, where it gives several, what tells them apart.
     pub(crate) fn finish(mut self, name: &[&str], bottom: f64, footnotes: &[String]) -> Drawing {
         self.top = bottom + 2.0;
         for note in footnotes.iter().filter(|note| !note.is_empty()) {
             self.lines(note);
         }
-        let name = name.iter().filter(|part| !part.is_empty()).map(|part| file_part(part)).collect::<Vec<_>>().join(".");
+        let name = name
+            .iter()
+            .filter(|part| !part.is_empty())
+            .map(|part| file_part(part))
+            .collect::<Vec<_>>()
+            .join(".");
         Drawing { name, width: self.width, height: self.top + MARGIN - 6.0, marks: self.canvas.marks }
     }
 }

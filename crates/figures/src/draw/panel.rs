@@ -2,8 +2,8 @@
 
 use crate::draw::axis::Axis;
 use crate::draw::canvas::{Anchor, Canvas, Point, Text};
-use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
 use crate::draw::estimate::Estimate;
+use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
 use crate::draw::text::width;
 
 /// Size of tick labels.

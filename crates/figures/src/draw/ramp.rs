@@ -47,7 +47,13 @@ impl Ramp {
         for (v, text) in &axis.ticks {
             let y = at(axis.position(*v));
             canvas.line(&[(x + WIDTH, y), (x + WIDTH + 3.0, y)], &[], GREY, 0.8);
-            canvas.text(Text::new((x + WIDTH + 5.0, y + TICK * 0.36), Anchor::Start, TICK - 0.5, INK, text.clone()));
+            canvas.text(Text::new(
+                (x + WIDTH + 5.0, y + TICK * 0.36),
+                Anchor::Start,
+                TICK - 0.5,
+                INK,
+                text.clone(),
+            ));
         }
     }
 }

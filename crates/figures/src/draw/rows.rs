@@ -45,7 +45,9 @@ pub(crate) struct Rows<'a> {
 
 /// Room that the names of rows need, and that their notes need.
 pub(crate) fn rooms<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> (f64, f64) {
-    let most = |text: &dyn Fn(&Row) -> String| rows.clone().map(|r| width(&text(r), TICK, false)).fold(0.0, f64::max);
+    let most = |text: &dyn Fn(&Row) -> String| {
+        rows.clone().map(|r| width(&text(r), TICK, false)).fold(0.0, f64::max)
+    };
     (most(&|r| short(&r.name)) + 8.0, most(&|r| r.note.clone()) + 12.0)
 }
 
@@ -55,9 +57,8 @@ fn short(name: &str) -> String {
 
 /// Limits around all estimates and `rule`, with some room on both sides.
 pub(crate) fn limits<'a>(rows: impl Iterator<Item = &'a Row>, rule: f64, label: &str, ticks: f64) -> Axis {
-    let (low, high) = rows
-        .filter_map(|r| r.estimate)
-        .fold((rule, rule), |(l, h), e| (l.min(e.low()), h.max(e.high())));
+    let (low, high) =
+        rows.filter_map(|r| r.estimate).fold((rule, rule), |(l, h), e| (l.min(e.low()), h.max(e.high())));
     let room = ((high - low) * 0.05).max(1e-3 * high.abs().max(1e-3));
     Axis::tight(low - room, high + room, label, ticks)
 }

@@ -34,7 +34,8 @@ pub(crate) fn register() -> Result<(), Error> {
 /// `text` with every character that the embedded font lacks as an escape: a line feed as `\n`, an emoji as `\u{1f600}`.
 /// A token is then still told from another one, where a font would show the same box, or nothing, for both.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    static GLYPHS: LazyLock<Option<FontRef<'static>>> = LazyLock::new(|| FontRef::try_from_slice(REGULAR).ok());
+    static GLYPHS: LazyLock<Option<FontRef<'static>>> =
+        LazyLock::new(|| FontRef::try_from_slice(REGULAR).ok());
     // Without the font there is no drawing, and the error says so.
     let Some(font) = &*GLYPHS else { return text.into() };
     let known = |c: char| !c.is_control() && font.glyph_id(c).0 != 0;
@@ -76,8 +77,8 @@ pub(crate) fn width(text: &str, size: f64, bold: bool) -> f64 {
     font.box_size(text).map_or(guess, |(w, _)| f64::from(w)) * size / EM
 }
 
-/// Breaks `text` at spaces into lines no wider than `limit`; a word that is wider itself, such as a model's long name, is
-/// broken where the line is full.
+/// Breaks `text` at spaces into lines no wider than `limit`; a word that is wider itself, such as a model's long
+/// name, is broken where the line is full.
 pub(crate) fn wrap(text: &str, size: f64, bold: bool, limit: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -139,18 +140,6 @@ pub(crate) fn number(value: f64, decimals: usize) -> String {
     }
 }
 
-/// A share of 0 to 1 in per cent, rounded so that only none is 0 % and only all is 100 %.
-pub(crate) fn percent(share: f64) -> String {
-    let rounded = (share * 100.0).round();
-    if share > 0.0 && rounded < 1.0 {
-        "<1%".to_owned()
-    } else if share < 1.0 && rounded > 99.0 {
-        ">99%".to_owned()
-    } else {
-        format!("{rounded:.0}%")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,7 +147,7 @@ mod tests {
     #[test]
     fn missing_glyphs_become_escapes() {
         assert_eq!(visible("a\u{1F600}b"), "a\\u{1f600}b");
-assert_eq!(visible("\n中é∑γ"), "\\n\\u{4e2d}é∑γ");
+        assert_eq!(visible("\n中é∑γ"), "\\n\\u{4e2d}é∑γ");
         assert_eq!(token(" the\n", 8), "·the\\n");
         assert_eq!(token("abcdefgh", 4), "abc…");
         // A text is measured as it is drawn.
@@ -167,7 +156,8 @@ assert_eq!(visible("\n中é∑γ"), "\\n\\u{4e2d}é∑γ");
 
     #[test]
     fn numbers_are_short() {
-        let cases = [(0.0, "0"), (0.1234, "0.123"), (-12.345, "−12.3"), (12345.0, "12345"), (2.5e-5, "2.5×10⁻⁵")];
+        let cases =
+            [(0.0, "0"), (0.1234, "0.123"), (-12.345, "−12.3"), (12345.0, "12345"), (2.5e-5, "2.5×10⁻⁵")];
         for (value, text) in cases {
             assert_eq!(significant(value), text);
         }

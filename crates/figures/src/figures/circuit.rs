@@ -43,7 +43,10 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     if metrics.is_empty() {
         return Err(table.nothing("a faithfulness or an incompleteness", "see the column `reason`"));
     }
-    Ok(metrics.iter().map(|(metric, curves)| one(metric, &measures.get(metric).label, curves, about)).collect())
+    Ok(metrics
+        .iter()
+        .map(|(metric, curves)| one(metric, &measures.get(metric).label, curves, about))
+        .collect())
 }
 
 fn one(metric: &str, metric_label: &str, curves: &[Curves; 2], about: &About) -> Drawing {

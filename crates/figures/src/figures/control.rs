@@ -26,7 +26,8 @@ pub(crate) const FIGURE: Figure = Figure {
 fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let conditions = Conditions::read(NAME, tables)?;
     let table = Table::new(NAME, "contrasts", tables)?;
-    let (quantity, condition, test) = (table.text("quantity")?, table.text("condition")?, table.text("test")?);
+    let (quantity, condition, test) =
+        (table.text("quantity")?, table.text("condition")?, table.text("test")?);
     let (at, low, high) = (table.number("estimate")?, table.number("ci_low")?, table.number("ci_high")?);
     let (p, items) = (table.number("p_value")?, table.number("n_items")?);
     let (sets, as_much) = (table.number("random_sets")?, table.number("did_as_much")?);
@@ -69,9 +70,13 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let most = (0..table.rows()).filter_map(|row| index(&items, row)).max().unwrap_or(0);
     let title = "What the interventions change, against no intervention";
     let mut page = Page::new(WIDTH, title, &about.line(&[format!("{most} items")]));
-    let mut legend = vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
+    let mut legend =
+        vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
     if controls {
-        legend.push((Key::Open(Marker::Circle, CONTROL_GREY), "control: as many random heads".to_owned()));
+        legend.push((
+            Key::Open(Marker::Circle, CONTROL_GREY),
+            "control: random sets of the same size".to_owned(),
+        ));
     }
     page.legend(&legend);
     let per_row = if panels.len() == 1 { 1 } else { 2 };
@@ -84,8 +89,10 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let mut top = page.top + 28.0;
     for pair in panels.chunks(per_row) {
         // The panels of a row share the names, and so the rows: what one lacks stays empty in it.
-        let mut keys: Vec<((usize, bool, usize), &str)> =
-            pair.iter().flat_map(|(_, rows)| rows.iter().map(|(key, row)| (*key, row.name.as_str()))).collect();
+        let mut keys: Vec<((usize, bool, usize), &str)> = pair
+            .iter()
+            .flat_map(|(_, rows)| rows.iter().map(|(key, row)| (*key, row.name.as_str())))
+            .collect();
         keys.sort_unstable();
         keys.dedup();
         for (column, (quantity, rows)) in pair.iter().enumerate() {
@@ -116,16 +123,20 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         }
         top += ROW * (keys.len() as f64 + 0.4) + 66.0;
     }
-    let mut tests: Vec<&str> = (0..table.rows()).map(|row| label(&test, row)).filter(|t| !t.is_empty()).collect();
+    let mut tests: Vec<&str> =
+        (0..table.rows()).map(|row| label(&test, row)).filter(|t| !t.is_empty()).collect();
     tests.sort_unstable();
     tests.dedup();
-    let tests = if tests.is_empty() { String::new() } else { format!(" ({})", tests.join(", ").replace('_', " ")) };
+    let tests =
+        if tests.is_empty() { String::new() } else { format!(" ({})", tests.join(", ").replace('_', " ")) };
     let compared = if compared {
         " The fraction: of how many random sets so many changed it as much, in the same direction."
     } else {
         ""
     };
-    let note = format!("Mean change over items with its 95 % interval; p: two-sided{tests}.{compared} Positive: more than without.");
+    let note = format!(
+        "Mean change over items with its 95 % interval; p: two-sided{tests}.{compared} Positive: more than without."
+    );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])
 }
 

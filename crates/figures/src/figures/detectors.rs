@@ -27,7 +27,12 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let mut groups = read.shaped(|place| place.head.is_some() && place.position.is_none());
     groups.retain(|group| group.method == "detectors");
     if groups.is_empty() {
-        return Err(nothing(NAME, "head_scores", "method = detectors and a null prompt", "run the method `detectors`"));
+        return Err(nothing(
+            NAME,
+            "head_scores",
+            "method = detectors and a null prompt",
+            "run the method `detectors`",
+        ));
     }
     let all: Vec<&Group> = groups.iter().collect();
     let panels: Vec<Multiple> = all

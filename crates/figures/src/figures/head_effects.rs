@@ -37,7 +37,12 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         drawings.push(one(&read, &own, about));
     }
     if drawings.is_empty() {
-        return Err(nothing(NAME, "head_scores", "a null prompt, neuron and position, of a method other than `detectors`", "score heads or layers"));
+        return Err(nothing(
+            NAME,
+            "head_scores",
+            "a null prompt, neuron and position, of a method other than `detectors`",
+            "score heads or layers",
+        ));
     }
     Ok(drawings)
 }
@@ -62,7 +67,10 @@ fn one(read: &HeadScores, groups: &[Group], about: &About) -> Drawing {
     let layers: Vec<&Layer> = panels.iter().map(|p| &p.layer).collect();
     maps::legend(&mut page, &layers, &all, cells);
     let bottom = multiples::draw(&mut page, &panels);
-    let note = format!("Each cell is a mean over prompts; each panel has its own scale, white where nothing is done. {}", first.meaning());
+    let note = format!(
+        "Each cell is a mean over prompts; each panel has its own scale, white where nothing is done. {}",
+        first.meaning()
+    );
     page.finish(&[NAME, &first.method, &first.direction, &first.metric], bottom, &[note])
 }
 
@@ -83,7 +91,9 @@ fn layers(read: &HeadScores, groups: &[&Group]) -> Multiple {
     let top = groups
         .iter()
         .enumerate()
-        .filter_map(|(column, group)| Some((column as u64, group.component.as_str(), *group.ranked().first()?)))
+        .filter_map(|(column, group)| {
+            Some((column as u64, group.component.as_str(), *group.ranked().first()?))
+        })
         .max_by(|a, b| {
             let size = |s: &crate::read::scores::Score| s.estimate.map_or(0.0, |e| e.at.abs());
             size(a.2).total_cmp(&size(b.2))

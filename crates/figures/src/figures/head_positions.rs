@@ -16,8 +16,8 @@ use crate::read::tables::Tables;
 
 const NAME: &str = "head_positions";
 
-/// Above, by layer and position, the strongest head of each layer there; below, the layer of the strongest place of all,
-/// by head and position, or, of single entries of the pattern, that head's by query and key.
+/// Above, by layer and position, the strongest head of each layer there; below, the layer of the strongest place of
+/// all, by head and position, or, of single entries of the pattern, that head's by query and key.
 pub(crate) const FIGURE: Figure = Figure {
     name: NAME,
     doc: "Scores by position: each layer's strongest head at each token, and the heads of the strongest layer",
@@ -55,8 +55,7 @@ fn columns(groups: &[Group], group: &Group) -> Columns {
     }
     if !tokens.is_empty() {
         let number = |i: u64| if columns.from_end { count - i } else { i }.to_string();
-        columns.labels =
-            (0..count).map(|i| tokens.get(&i).cloned().unwrap_or_else(|| number(i))).collect();
+        columns.labels = (0..count).map(|i| tokens.get(&i).cloned().unwrap_or_else(|| number(i))).collect();
     }
     columns
 }
@@ -125,25 +124,32 @@ fn one(read: &HeadScores, group: &Group, columns: &Columns, about: &About) -> Dr
     ];
     let bottom = page.top;
     let end = if columns.from_end { "from_end" } else { "" };
-    page.finish(&[NAME, &group.method, &group.component, &group.direction, &group.metric, end], bottom, &notes)
+    page.finish(
+        &[NAME, &group.method, &group.component, &group.direction, &group.metric, end],
+        bottom,
+        &notes,
+    )
 }
 
 /// The second panel, where the strongest place is a head's.
 fn detail(read: &HeadScores, group: &Group, columns: &Columns, top: &Score) -> Option<(Grid, Layer)> {
     let (head, position) = (top.place.head?, top.place.position?);
     if let Some(key) = top.place.key {
-        let own = group.scores.iter().filter(|s| (s.place.layer, s.place.head) == (top.place.layer, Some(head)));
+        let own =
+            group.scores.iter().filter(|s| (s.place.layer, s.place.head) == (top.place.layer, Some(head)));
         let cells = own.filter_map(|s| Some(((columns.of(s.place.position?), columns.of(s.place.key?)), s)));
         let title = format!("Entries of the pattern of {}, by query (rows) and key", top.place.name());
         let layer = layer(cells, Some((columns.of(position), columns.of(key))), title);
         let area = (320.0, 320.0);
         let grid = Grid::fit(columns.count, columns.count, area, ("query position", "key"));
-        let grid = Grid { column_labels: columns.labels.clone(), from_end: columns.from_end, sparse: true, ..grid };
+        let grid =
+            Grid { column_labels: columns.labels.clone(), from_end: columns.from_end, sparse: true, ..grid };
         return Some((grid, layer));
     }
     let own = group.scores.iter().filter(|s| s.place.layer == top.place.layer);
     let cells = own.filter_map(|s| Some(((s.place.head?, columns.of(s.place.position?)), s)));
-    let layer = layer(cells, Some((head, columns.of(position))), format!("The heads of layer {}", top.place.layer));
+    let layer =
+        layer(cells, Some((head, columns.of(position))), format!("The heads of layer {}", top.place.layer));
     Some((columns.grid(read.extent(&group.component).1, group.heads_are()), layer))
 }
 

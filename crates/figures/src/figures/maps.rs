@@ -22,7 +22,11 @@ pub(crate) fn heads(read: &HeadScores, group: &Group, title: String, subtitle: &
             layer.outlined.insert(cell);
         }
     }
-    layer.subtitle = [subtitle.to_owned(), strongest(group)].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>().join(" · ");
+    layer.subtitle = [subtitle.to_owned(), strongest(group)]
+        .into_iter()
+        .filter(|s| !s.is_empty())
+        .collect::<Vec<_>>()
+        .join(" · ");
     if layer.outlined.is_empty() {
         layer.outlined.extend(group.ranked().first().map(|s| (s.place.layer, s.place.head.unwrap_or(0))));
     }
@@ -41,7 +45,8 @@ fn strongest(group: &Group) -> String {
     top.map_or(String::new(), |(name, at)| format!("strongest: {name} ({})", significant(at)))
 }
 
-/// What the signs on maps mean, where there are any: outlines, cut corners and hatching, with the counts and the causes.
+/// What the signs on maps mean, where there are any: outlines, cut corners and hatching, with the counts and the
+/// causes.
 pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cells: u64) {
     let scores = || groups.iter().flat_map(|g| &g.scores);
     let mut entries = Vec::new();
@@ -58,9 +63,11 @@ pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cell
     }
     let known: &[&Scores] = &panels.iter().map(|p| &p.scores).collect::<Vec<_>>();
     let scored = known.iter().map(|s| s.len() as u64).sum::<u64>();
-    let hatched = cells.saturating_sub(scored) + known.iter().flat_map(|s| s.values()).filter(|v| v.is_none()).count() as u64;
+    let hatched = cells.saturating_sub(scored)
+        + known.iter().flat_map(|s| s.values()).filter(|v| v.is_none()).count() as u64;
     if hatched > 0 {
-        let mut why: Vec<&str> = groups.iter().flat_map(|g| g.reasons()).collect::<BTreeSet<_>>().into_iter().collect();
+        let mut why: Vec<&str> =
+            groups.iter().flat_map(|g| g.reasons()).collect::<BTreeSet<_>>().into_iter().collect();
         if scored < cells {
             why.insert(0, "not scored by this method");
         }

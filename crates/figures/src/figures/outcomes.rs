@@ -66,7 +66,12 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     }
     panels.retain(|_, bars| bars.shares.values().flatten().any(Option::is_some));
     if panels.is_empty() {
-        return Err(nothing(NAME, "count_summary", "a share of an outcome over all pools", "run the count sweep"));
+        return Err(nothing(
+            NAME,
+            "count_summary",
+            "a share of an outcome over all pools",
+            "run the count sweep",
+        ));
     }
     let size = Counts::size(panels.values().flat_map(|b| b.rows.iter().copied()));
     let mut page = Page::new(WIDTH, "How counting runs end", &about.line(&[size]));
@@ -97,7 +102,14 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         // The last panel of each column names the axis.
         let named = i + per_row >= all.len();
         let x = Axis::slots(&asked, "N, repetitions asked for");
-        let panel = Panel { left, right: left + width, top, bottom: top + height, x, y: Axis::share("share of runs") };
+        let panel = Panel {
+            left,
+            right: left + width,
+            top,
+            bottom: top + height,
+            x,
+            y: Axis::share("share of runs"),
+        };
         panel.frame(&mut page.canvas, &bars.name, named || row + 1 == rows, column == 0);
         draw_bars(&mut page, &panel, bars, &asked);
         bottom = f64::max(bottom, panel.bottom + 38.0);
@@ -137,7 +149,12 @@ fn draw_bars(page: &mut Page, panel: &Panel, bars: &Bars<'_>, asked: &[u64]) {
         }
         if let Some(exact) = bars.exact.get(n) {
             if exact.interval.is_some() {
-                page.canvas.line(&[panel.at((slot as f64, exact.low())), panel.at((slot as f64, exact.high()))], &[], INK, 1.1);
+                page.canvas.line(
+                    &[panel.at((slot as f64, exact.low())), panel.at((slot as f64, exact.high()))],
+                    &[],
+                    INK,
+                    1.1,
+                );
             }
             panel.marker(&mut page.canvas, (slot as f64, exact.at), Marker::Diamond, 2.8, INK);
         }

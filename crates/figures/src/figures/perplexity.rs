@@ -46,19 +46,28 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
             (Sign::Filled(of.style.marker), of.style.colour)
         };
         let key = (!of.baseline, kind, of.control, of.order);
-        rows.push((key, Row { name: of.name(), estimate: Some(estimate), colour, sign, note: number(at, 2) }));
+        rows.push((
+            key,
+            Row { name: of.name(), estimate: Some(estimate), colour, sign, note: number(at, 2) },
+        ));
     }
     if rows.is_empty() {
-        return Err(table.nothing("a null text (the pool over texts) and a perplexity", "write the pooled rows too"));
+        return Err(
+            table.nothing("a null text (the pool over texts) and a perplexity", "write the pooled rows too")
+        );
     }
     rows.sort_by_key(|(key, _)| *key);
     let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     let rule = reference.unwrap_or_else(|| rows[0].estimate.map_or(0.0, |e| e.at));
     let counted = [format!("{} texts, {} tokens", size.0, size.1)];
     let mut page = Page::new(WIDTH, "Cost of the interventions on ordinary text", &about.line(&counted));
-    let mut legend = vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
+    let mut legend =
+        vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
     if rows.iter().any(|r| matches!(r.sign, Sign::Open(_))) {
-        legend.push((Key::Open(Marker::Circle, CONTROL_GREY), "control: as many random heads".to_owned()));
+        legend.push((
+            Key::Open(Marker::Circle, CONTROL_GREY),
+            "control: random sets of the same size".to_owned(),
+        ));
     }
     if reference.is_some() {
         legend.push((Key::Rule, "no intervention".to_owned()));

@@ -38,13 +38,18 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let mut panels: Vec<(&str, Vec<Line<'_>>)> = Vec::new();
     let of_pool = |pool| counts.of(QUANTITY, pool).filter(|r| r.condition.baseline).collect::<Vec<_>>();
     let pools = pools(&counts);
-    let by_pool: Vec<(usize, &str, Vec<&Count>)> =
-        pools.iter().enumerate().map(|(i, pool)| (i, *pool, of_pool(pool))).filter(|p| !p.2.is_empty()).collect();
+    let by_pool: Vec<(usize, &str, Vec<&Count>)> = pools
+        .iter()
+        .enumerate()
+        .map(|(i, pool)| (i, *pool, of_pool(pool)))
+        .filter(|p| !p.2.is_empty())
+        .collect();
     if !by_pool.is_empty() {
         for (i, pool, _) in &by_pool {
             legend.push((Key::Line(pool_style(*i), true), pool_in_words(pool)));
         }
-        let lines = by_pool.into_iter().map(|(i, _, points)| Line { style: pool_style(i), band: true, points });
+        let lines =
+            by_pool.into_iter().map(|(i, _, points)| Line { style: pool_style(i), band: true, points });
         panels.push(("No intervention, by pool", lines.collect()));
     }
     let mut by_condition = conditions(&counts, QUANTITY);
@@ -61,7 +66,12 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         panels.push(("All pools, by condition", lines.collect()));
     }
     if panels.iter().all(|(_, lines)| lines.is_empty()) {
-        return Err(nothing(NAME, "count_summary", "quantity = median_response_tokens and a value", "run the count sweep"));
+        return Err(nothing(
+            NAME,
+            "count_summary",
+            "quantity = median_response_tokens and a value",
+            "run the count sweep",
+        ));
     }
     let all = || panels.iter().flat_map(|(_, lines)| lines).flat_map(|l| &l.points).copied();
     if all().any(|r| r.lower_bound) {
@@ -105,7 +115,8 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
 
 /// The pools of a table, in the order of frequency where they are the known ones.
 fn pools(counts: &Counts) -> Vec<&str> {
-    let mut pools: Vec<&str> = counts.rows.iter().map(|r| r.pool.as_str()).filter(|p| !p.is_empty()).collect();
+    let mut pools: Vec<&str> =
+        counts.rows.iter().map(|r| r.pool.as_str()).filter(|p| !p.is_empty()).collect();
     let place = |pool: &str| ["top", "random", "rare"].iter().position(|p| *p == pool).unwrap_or(3);
     pools.sort_by_key(|pool| (place(pool), *pool));
     pools.dedup();
@@ -148,7 +159,8 @@ pub(crate) fn condition_legend(lines: &[Vec<&Count>]) -> Vec<(Key, String)> {
 }
 
 fn diagonal(canvas: &mut Canvas, panel: &Panel, asked: &[f64]) {
-    let ends: Vec<(f64, f64)> = [asked.first(), asked.last()].into_iter().flatten().map(|n| (*n, *n)).collect();
+    let ends: Vec<(f64, f64)> =
+        [asked.first(), asked.last()].into_iter().flatten().map(|n| (*n, *n)).collect();
     let points: Vec<_> = ends.into_iter().map(|p| panel.at(p)).collect();
     canvas.line(&points, crate::draw::palette::RULE, GREY, 1.0);
 }

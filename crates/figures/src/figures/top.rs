@@ -89,7 +89,8 @@ fn places(
 fn edges(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     const NAME: &str = "top_edges";
     let table = Table::new(NAME, "edge_scores", tables)?;
-    let (method, direction, metric) = (table.text("method")?, table.text("direction")?, table.text("metric")?);
+    let (method, direction, metric) =
+        (table.text("method")?, table.text("direction")?, table.text("metric")?);
     let (sender, receiver, input) =
         (table.text("sender")?, table.text("receiver")?, table.text("receiver_input")?);
     let (prompt, prompts) = (table.number("prompt")?, table.number("n_prompts")?);
@@ -109,8 +110,10 @@ fn edges(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let drawings = groups.into_iter().map(|([name, way, metric], rows)| {
         let measure = measures.get(metric);
         let composition = name == "detectors";
-        let shown = if composition || rows.iter().all(|r| value(&effect, *r).is_none()) { &reading } else { &effect };
-        let mut ranked: Vec<(usize, f64)> = rows.iter().filter_map(|r| Some((*r, value(shown, *r)?))).collect();
+        let shown =
+            if composition || rows.iter().all(|r| value(&effect, *r).is_none()) { &reading } else { &effect };
+        let mut ranked: Vec<(usize, f64)> =
+            rows.iter().filter_map(|r| Some((*r, value(shown, *r)?))).collect();
         ranked.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
         let bars = ranked.iter().take(SHOWN).map(|(r, at)| {
             let input = label(&input, *r);
@@ -132,7 +135,11 @@ fn edges(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
                 count(rows_shown.len(), ranked.len(), "edge"),
                 n.filter(|_| !composition).map_or(String::new(), |n| format!("{n} prompts")),
             ],
-            axis: if std::ptr::eq(shown, &reading) { measure.axis() } else { format!("effect on {}", measure.label) },
+            axis: if std::ptr::eq(shown, &reading) {
+                measure.axis()
+            } else {
+                format!("effect on {}", measure.label)
+            },
             meaning: String::new(),
             selected: false,
             intervals: false,
@@ -186,7 +193,11 @@ impl List {
         };
         let bottom = panel.draw(&mut page.canvas, &self.rows, true);
         let ranked = "Ranked by the distance from 0, either sign.";
-        let interval = if self.intervals { " Whiskers: 95 % intervals of the table." } else { " The table has no intervals." };
+        let interval = if self.intervals {
+            " Whiskers: 95 % intervals of the table."
+        } else {
+            " The table has no intervals."
+        };
         let missing = match self.missing {
             0 => String::new(),
             n => format!(" Not ranked: {n} without a value or over fewer prompts."),

@@ -96,11 +96,8 @@ fn toxicity(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
 fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     const NAME: &str = "entropy_under_intervention";
     let traces = Traces::read(NAME, tables)?;
-    let lines: Vec<&Trace> = traces
-        .all
-        .iter()
-        .filter(|t| t.prompt_kind == "repetition" && t.quantity == "entropy_nats")
-        .collect();
+    let lines: Vec<&Trace> =
+        traces.all.iter().filter(|t| t.prompt_kind == "repetition" && t.quantity == "entropy_nats").collect();
     let mut panels: Vec<Strip<'_>> = Vec::new();
     for kind in &traces.conditions.kinds {
         let mut own: Vec<&Trace> =
@@ -128,7 +125,8 @@ fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Er
         if condition.control {
             controls += 1;
         } else {
-            legend.push((condition.order, (Key::Line(condition.style, false), named(condition.name(), trace))));
+            legend
+                .push((condition.order, (Key::Line(condition.style, false), named(condition.name(), trace))));
         }
     }
     legend.sort_by_key(|(order, _)| *order);
@@ -212,7 +210,11 @@ fn page(
         bottom = f64::max(bottom, below.bottom + 38.0);
     }
     let thinned = lines().any(|t| t.steps.iter().any(|s| s.step > EVERY_STEP));
-    let thinned = if thinned { format!(" Beyond step {EVERY_STEP}, eight steps an octave are drawn.") } else { String::new() };
+    let thinned = if thinned {
+        format!(" Beyond step {EVERY_STEP}, eight steps an octave are drawn.")
+    } else {
+        String::new()
+    };
     let note = format!(
         "Line: mean over the items that still generate; below, their share of those that began. Band: 95 % interval of the table. Thin \
          and pale where fewer than a quarter, or fewer than three, are left: there a change may only mean that others have stopped.\

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::read::about::About;
 use crate::draw::axis::Axis;
 use crate::draw::canvas::{Anchor, Text};
 use crate::draw::drawing::Drawing;
-use crate::entry::Figure;
-use crate::error::Error;
-use crate::read::tables::Tables;
 use crate::draw::page::{Key, Page};
 use crate::draw::palette::{GREY, INK, Marker, REFERENCE, Style, category, viridis};
 use crate::draw::panel::{LABEL, Panel, TICK};
-use crate::read::columns::{Table, label, value};
 use crate::draw::text::{number, width};
+use crate::entry::Figure;
+use crate::error::Error;
+use crate::read::about::About;
+use crate::read::columns::{Table, label, value};
+use crate::read::tables::Tables;
 
 /// Tokens seen, in order, with the value.
 type Curve = Vec<(f64, f64)>;

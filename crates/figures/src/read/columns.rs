@@ -119,6 +119,11 @@ pub(crate) fn index(array: &Float64Array, row: usize) -> Option<u64> {
 }
 
 /// The error for a table that has rows, but none of the kind that the figure shows.
-pub(crate) fn nothing(figure: &'static str, table: &'static str, wanted: &'static str, hint: &'static str) -> Error {
+pub(crate) fn nothing(
+    figure: &'static str,
+    table: &'static str,
+    wanted: &'static str,
+    hint: &'static str,
+) -> Error {
     Error::NothingToDraw { figure, table, wanted, hint }
 }

@@ -57,7 +57,8 @@ impl Conditions {
         let name = |row: usize| label(&intervention, row).replace('_', " ");
         // The dose tells conditions apart only where one intervention has several.
         let several = |row: usize| {
-            (0..table.rows()).any(|other| name(other) == name(row) && value(&dose, other) != value(&dose, row))
+            (0..table.rows())
+                .any(|other| name(other) == name(row) && value(&dose, other) != value(&dose, row))
         };
         for row in 0..table.rows() {
             let baseline = matches!(label(&intervention, row), "none" | "");

@@ -29,7 +29,6 @@ pub(crate) struct Count {
 #[derive(Debug)]
 pub(crate) struct Counts {
     pub(crate) rows: Vec<Count>,
-    pub(crate) conditions: Conditions,
 }
 
 impl Counts {
@@ -40,7 +39,8 @@ impl Counts {
         let (condition, pool, quantity) =
             (table.text("condition")?, table.text("pool")?, table.text("quantity")?);
         let (n, score) = (table.number("n")?, table.number("value")?);
-        let (low, high, bound) = (table.number("ci_low")?, table.number("ci_high")?, table.flag("lower_bound")?);
+        let (low, high, bound) =
+            (table.number("ci_low")?, table.number("ci_high")?, table.flag("lower_bound")?);
         let (items, runs) = (table.number("n_items")?, table.number("n_runs")?);
         let mut rows = Vec::new();
         for row in 0..table.rows() {
@@ -62,7 +62,7 @@ impl Counts {
                 runs: index(&runs, row).unwrap_or(0),
             });
         }
-        Ok(Self { rows, conditions })
+        Ok(Self { rows })
     }
 
     /// The rows of a quantity that have a value, of a pool (empty: all pools), by condition and N.

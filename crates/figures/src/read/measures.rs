@@ -33,9 +33,12 @@ impl Measures {
     pub(crate) fn of(figure: &'static str, table: &'static str, batch: &RecordBatch) -> Result<Self, Error> {
         match batch.schema_ref().metadata().get(KEY) {
             None => Ok(Self::default()),
-            Some(text) => serde_json::from_str(text)
-                .map(Self)
-                .map_err(|e| Error::Metadata { figure, table, key: KEY, why: e.to_string() }),
+            Some(text) => serde_json::from_str(text).map(Self).map_err(|e| Error::Metadata {
+                figure,
+                table,
+                key: KEY,
+                why: e.to_string(),
+            }),
         }
     }
 
@@ -65,7 +68,10 @@ impl Measure {
     pub(crate) fn ramp(&self, values: &[f64]) -> Ramp {
         let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
         let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-        if self.sequential.unwrap_or(low >= self.neutral.unwrap_or(0.0) || high <= self.neutral.unwrap_or(0.0)) {
+        if self
+            .sequential
+            .unwrap_or(low >= self.neutral.unwrap_or(0.0) || high <= self.neutral.unwrap_or(0.0))
+        {
             return Ramp::sequential(self.low.unwrap_or(low), self.high.unwrap_or(high));
         }
         let limits = [self.low, self.high].into_iter().flatten();

@@ -7,7 +7,7 @@ use crate::draw::estimate::Estimate;
 use crate::draw::ramp::Ramp;
 use crate::error::Error;
 use crate::read::columns::{Table, index, label, value};
-use crate::read::measures::{Measure, Measures};
+use crate::read::measures::Measure;
 use crate::read::tables::Tables;
 
 /// Where a score was taken.
@@ -93,7 +93,8 @@ impl HeadScores {
         let (from, token) = (table.text("position_from")?, table.text("position_token")?);
         let (prompt, prompts) = (table.number("prompt")?, table.number("n_prompts")?);
         let (reading, change) = (table.number("value")?, table.number("change")?);
-        let (effect, low, high) = (table.number("effect")?, table.number("ci_low")?, table.number("ci_high")?);
+        let (effect, low, high) =
+            (table.number("effect")?, table.number("ci_low")?, table.number("ci_high")?);
         let selected = table.flag("selected")?;
         let measures = table.measures()?;
 
@@ -132,8 +133,7 @@ impl HeadScores {
             let most = rows.iter().filter_map(|row| index(&prompts, *row)).max();
             let scores = rows.iter().filter_map(|&row| {
                 // An interval is that of the effect; a change shown in its place has none.
-                let interval =
-                    value(&low, row).zip(value(&high, row)).filter(|_| kind != Kind::Change);
+                let interval = value(&low, row).zip(value(&high, row)).filter(|_| kind != Kind::Change);
                 let n = index(&prompts, row);
                 Some(Score {
                     place: Place {

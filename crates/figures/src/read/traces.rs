@@ -9,8 +9,8 @@ use crate::read::conditions::{Condition, Conditions};
 use crate::read::measures::Measures;
 use crate::read::tables::Tables;
 
-/// Up to this step every step is drawn; beyond it, eight an octave: a line over log2(1 + step) would otherwise put hundreds
-/// of steps under one pixel.
+/// Up to this step every step is drawn; beyond it, eight an octave: a line over log2(1 + step) would otherwise put
+/// hundreds of steps under one pixel.
 pub(crate) const EVERY_STEP: f64 = 31.0;
 const AN_OCTAVE: f64 = 8.0;
 

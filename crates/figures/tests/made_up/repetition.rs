@@ -55,7 +55,10 @@ pub fn count_summary(rows: &[Count]) -> RecordBatch {
         ("lower_bound", flags(rows.iter().map(|r| r.lower_bound))),
         ("n_items", counts(rows.iter().map(|r| Some(if r.pool.is_some() { 12 } else { 36 })))),
         ("n_runs", counts(rows.iter().map(|r| Some(if r.pool.is_some() { 36 } else { 108 })))),
-        ("reason", labels(rows.iter().map(|r| if r.value.is_none() { Some("no feasible run") } else { None }))),
+        (
+            "reason",
+            labels(rows.iter().map(|r| if r.value.is_none() { Some("no feasible run") } else { None })),
+        ),
     ])
 }
 
@@ -73,10 +76,19 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
                 };
                 let late = (f64::from(n).log2() / 8.0).min(1.0);
                 let lost = n >= 128 && strength < 0.5;
-                let tokens = if lost { 900.0 } else { f64::from(n) * (1.4 - 0.3 * strength + 0.1 * p as f64) };
+                let tokens =
+                    if lost { 900.0 } else { f64::from(n) * (1.4 - 0.3 * strength + 0.1 * p as f64) };
                 let mut push = |quantity, value: f64, half: f64, lower_bound| {
                     let interval = Some(((value - half).max(0.0), value + half));
-                    rows.push(Count { condition, n, pool, quantity, value: Some(value), interval, lower_bound });
+                    rows.push(Count {
+                        condition,
+                        n,
+                        pool,
+                        quantity,
+                        value: Some(value),
+                        interval,
+                        lower_bound,
+                    });
                 };
                 push("median_response_tokens", tokens, tokens * 0.15, lost);
                 push("median_overshoot", tokens / f64::from(n) / 1.3, 0.1, lost);
@@ -96,7 +108,15 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
                 let feasible = n < 256;
                 let value = feasible.then_some(0.7 * (1.0 - late));
                 let interval = value.map(|v| ((v - 0.12f64).max(0.0), v + 0.12));
-                rows.push(Count { condition, n, pool, quantity: "exact_share", value, interval, lower_bound: false });
+                rows.push(Count {
+                    condition,
+                    n,
+                    pool,
+                    quantity: "exact_share",
+                    value,
+                    interval,
+                    lower_bound: false,
+                });
             }
         }
     }
@@ -108,10 +128,15 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
     struct Step(&'static str, &'static str, &'static str, u32, f64, Option<(f64, f64)>, u32);
     let mut rows = Vec::new();
     let repetition = all.iter().map(|c| ("repetition", *c));
-    for (s, (kind, (condition, intervention, target))) in repetition.chain([("ordinary", all[0])]).enumerate() {
+    for (s, (kind, (condition, intervention, target))) in repetition.chain([("ordinary", all[0])]).enumerate()
+    {
         for step in 0..last {
             let t = f64::from(step);
-            let left = if kind == "ordinary" { begun } else { (f64::from(begun) * (-t / 150.0).exp()).round() as u32 };
+            let left = if kind == "ordinary" {
+                begun
+            } else {
+                (f64::from(begun) * (-t / 150.0).exp()).round() as u32
+            };
             if left == 0 {
                 break;
             }
@@ -123,7 +148,8 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
                 ("constant", "induction") => 0.5,
                 _ => 0.15 + 0.05 * s as f64,
             };
-            let entropy = if kind == "ordinary" { 4.0 } else { floor + 3.6 / (1.0 + 0.6 * t) } + 0.1 * bell(seed);
+            let entropy =
+                if kind == "ordinary" { 4.0 } else { floor + 3.6 / (1.0 + 0.6 * t) } + 0.1 * bell(seed);
             let half = 0.4 / f64::from(left).sqrt();
             let interval = (begun > 4).then_some((entropy - half, entropy + half));
             rows.push(Step(kind, condition, "entropy_nats", step, entropy.max(0.0), interval, left));
@@ -131,7 +157,15 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
                 let level = if kind == "ordinary" { 0.35 } else { 0.25 + 0.6 * (1.0 - (-t / 6.0).exp()) };
                 let around = |v: f64| (begun > 4).then_some((v - 0.07, v + 0.07));
                 rows.push(Step(kind, condition, "toxicity_causal", step, level, around(level), left));
-                rows.push(Step(kind, condition, "toxicity_norm_share", step, level * 0.7, around(level * 0.7), left));
+                rows.push(Step(
+                    kind,
+                    condition,
+                    "toxicity_norm_share",
+                    step,
+                    level * 0.7,
+                    around(level * 0.7),
+                    left,
+                ));
             }
         }
     }
@@ -151,7 +185,9 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
 
 pub fn contrasts(all: &[Condition]) -> RecordBatch {
     let quantities = ["exact_share", "endless_share", "clean_stop_share", "nll_nats"];
-    let rows = || quantities.into_iter().enumerate().flat_map(|(q, name)| all[1..].iter().map(move |c| (q, name, c)));
+    let rows = || {
+        quantities.into_iter().enumerate().flat_map(|(q, name)| all[1..].iter().map(move |c| (q, name, c)))
+    };
     let estimate = |q: usize, c: &Condition| {
         let size = if c.2 == "induction" { 0.25 } else { 0.05 };
         let seed = (q * 100 + c.0.len() * 7 + c.2.len()) as u64;

@@ -64,7 +64,8 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         let (layer, head) = (id / heads, id % heads);
         let seed = u64::from(id);
         let selected = id % 53 == 7 % total;
-        let base = Row { layer, head: Some(head), n_prompts: 64, selected, metric: "logit_diff", ..Row::default() };
+        let base =
+            Row { layer, head: Some(head), n_prompts: 64, selected, metric: "logit_diff", ..Row::default() };
         let effect = if selected { 0.3 + 0.5 * noise(seed) } else { 0.02 * bell(seed) };
         let unmeasured = id == 5 && layers > 4;
         let measured = |effect: f64| Row {
@@ -76,10 +77,20 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
             ..base.clone()
         };
         let denoising = Some("denoising");
-        rows.push(Row { method: "attribution-patching", component: "z", direction: denoising, ..measured(effect * 0.9) });
-        if effect.abs() > 0.025 {
+        rows.push(Row {
+            method: "attribution-patching",
+            component: "z",
+            direction: denoising,
+            ..measured(effect * 0.9)
+        });
+        if effect.abs() > 0.025 || unmeasured {
             // Confirmed exactly, the strongest only.
-            rows.push(Row { method: "activation-patching", component: "z", direction: denoising, ..measured(effect) });
+            rows.push(Row {
+                method: "activation-patching",
+                component: "z",
+                direction: denoising,
+                ..measured(effect)
+            });
         }
         let contribution = if selected { -0.4 * noise(seed + 1) } else { 0.03 * bell(seed + 2) };
         rows.push(Row { method: "dla", component: "result", ..measured(contribution) });
@@ -88,7 +99,12 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
             rows.push(Row { n_prompts: 1, ..dla });
         }
         if head < heads.div_ceil(4) {
-            rows.push(Row { method: "attribution-patching", component: "k", direction: denoising, ..measured(0.01 * bell(seed)) });
+            rows.push(Row {
+                method: "attribution-patching",
+                component: "k",
+                direction: denoising,
+                ..measured(0.01 * bell(seed))
+            });
         }
         let detectors: [(&str, f64); 9] = [
             ("prefix_matching", if selected { 0.6 + 0.35 * noise(seed) } else { 0.08 * noise(seed) }),
@@ -103,18 +119,39 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         ];
         for (metric, value) in detectors {
             let interval = Some((value - 0.02, value + 0.02));
-            rows.push(Row { method: "detectors", component: "pattern", metric, value: Some(value), interval, ..base.clone() });
+            rows.push(Row {
+                method: "detectors",
+                component: "pattern",
+                metric,
+                value: Some(value),
+                interval,
+                ..base.clone()
+            });
         }
     }
     for layer in 0..layers {
         for (component, size) in [("mlp_out", 0.1), ("attn_out", 0.2)] {
             let effect = size * bell(u64::from(layer) + 900);
-            let row = Row { component, layer, n_prompts: 64, metric: "logit_diff", effect: Some(effect), ..Row::default() };
+            let row = Row {
+                component,
+                layer,
+                n_prompts: 64,
+                metric: "logit_diff",
+                effect: Some(effect),
+                ..Row::default()
+            };
             rows.push(Row { method: "attribution-patching", direction: Some("denoising"), ..row.clone() });
             rows.push(Row { method: "dla", ..row });
         }
     }
-    let embed = Row { method: "dla", component: "embed", n_prompts: 64, metric: "logit_diff", effect: Some(0.11), ..Row::default() };
+    let embed = Row {
+        method: "dla",
+        component: "embed",
+        n_prompts: 64,
+        metric: "logit_diff",
+        effect: Some(0.11),
+        ..Row::default()
+    };
     rows.push(embed);
     rows
 }
@@ -124,7 +161,14 @@ const TOKENS: [&str; 12] =
     ["<s>", " When", " Mary", " and", " John", "\n", " went", " to", " the", " store", "\u{1F600}", " gave"];
 
 /// Patching by position: of heads (0: of layers), from either end, with tokens or without.
-pub fn by_position(layers: u32, heads: u32, positions: u32, from: &'static str, tokens: bool, key: bool) -> Vec<Row> {
+pub fn by_position(
+    layers: u32,
+    heads: u32,
+    positions: u32,
+    from: &'static str,
+    tokens: bool,
+    key: bool,
+) -> Vec<Row> {
     let mut rows = Vec::new();
     for layer in 0..layers {
         for head in 0..heads.max(1) {
@@ -141,7 +185,13 @@ pub fn by_position(layers: u32, heads: u32, positions: u32, from: &'static str, 
                     };
                     rows.push(Row {
                         method: "activation-patching",
-                        component: if heads == 0 { "resid_pre" } else if key { "pattern" } else { "z" },
+                        component: if heads == 0 {
+                            "resid_pre"
+                        } else if key {
+                            "pattern"
+                        } else {
+                            "z"
+                        },
                         direction: Some("noising"),
                         layer,
                         head: (heads > 0).then_some(head),
@@ -183,14 +233,38 @@ pub fn neurons(layers: u32, neurons: u32) -> Vec<Row> {
 }
 
 pub fn edge_scores() -> RecordBatch {
-    struct Edge(&'static str, Option<&'static str>, String, String, Option<&'static str>, &'static str, Option<f64>);
+    struct Edge(
+        &'static str,
+        Option<&'static str>,
+        String,
+        String,
+        Option<&'static str>,
+        &'static str,
+        Option<f64>,
+    );
     let mut edges = Vec::new();
     for i in 0..60u64 {
         let (from, to) = (format!("L{}H{}", i % 4, i % 7), format!("L{}H{}", 4 + i % 5, i % 3));
         let input = ["q", "k", "v"][i as usize % 3];
         let effect = (i != 9).then(|| 0.2 * bell(i).powi(3));
-        edges.push(Edge("eap-ig", Some("noising"), from.clone(), to.clone(), Some(input), "logit_diff", effect));
-        edges.push(Edge("eap-ig", Some("noising"), format!("mlp{}", i % 6), "logits".into(), None, "logit_diff", Some(0.01 * bell(i + 99))));
+        edges.push(Edge(
+            "eap-ig",
+            Some("noising"),
+            from.clone(),
+            to.clone(),
+            Some(input),
+            "logit_diff",
+            effect,
+        ));
+        edges.push(Edge(
+            "eap-ig",
+            Some("noising"),
+            format!("mlp{}", i % 6),
+            "logits".into(),
+            None,
+            "logit_diff",
+            Some(0.01 * bell(i + 99)),
+        ));
         edges.push(Edge("detectors", None, from, to, Some(input), "composition", Some(noise(i))));
     }
     table(vec![
@@ -209,7 +283,8 @@ pub fn edge_scores() -> RecordBatch {
 
 pub fn circuit_scores() -> RecordBatch {
     let steps = || ["greedy", "top"].into_iter().flat_map(|m| (0..24u32).map(move |n| (m, n)));
-    let kept = |method: &str, n: u32| 1.0 - (-f64::from(n) / if method == "greedy" { 4.0 } else { 8.0 }).exp();
+    let kept =
+        |method: &str, n: u32| 1.0 - (-f64::from(n) / if method == "greedy" { 4.0 } else { 8.0 }).exp();
     table(vec![
         ("method", labels(steps().map(|s| Some(s.0)))),
         ("n_heads", counts(steps().map(|s| Some(s.1)))),

@@ -5,17 +5,18 @@
 //! head, component and position of a batch. What it misses is everything that is not linear: saturated softmaxes (see
 //! [`crate::attribution::atp_star()`]) and effects that cancel to first order.
 
-use refrain_runner::{Model, NameFilter};
+use refrain_runner::Model;
 
-use crate::attribution::means::Means;
 use crate::attribution::runs::{self, Batch, PairRuns, gradients};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
+use crate::change::Change;
 use crate::component::Component;
 use crate::error::{Error, Result};
+use crate::means::Means;
 use crate::metric::Metric;
 use crate::pair::Pair;
 use crate::scores::Scores;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
 
 /// First-order estimates of the metrics of the changed runs, on the scale of the exact ones, in each metric's own unit. One
 /// [`Scores`] for each batch of pairs of one length, in the order of [`crate::batches`]; every position is a site if
@@ -27,7 +28,7 @@ use crate::sweep::{Change, Settings};
 /// [`Model::run`].
 pub fn atp(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Scores>> {
     let names = terms::names(model, &settings.components);
-    each_batch(model, pairs, settings, &names, 0, |batch, means| {
+    each_batch(model, pairs, settings, 0, |batch, means| {
         let ends = PairRuns::run(model, batch, settings, [&names, &names], means)?;
         let terms = Term::all_plain(model, settings, &ends)?;
         let mut changes = Vec::new();
@@ -51,12 +52,11 @@ pub(crate) fn at_terms(metric: Metric, ends: &PairRuns, terms: &[Term]) -> Resul
 }
 
 /// Checks `settings`, and does `score` for every batch of pairs that fits into its memory, with the means over the task where it asks for them.
-/// `source_names`: what the means are of; `more_per_token`: bytes that a pair takes beside its runs.
+/// `more_per_token`: bytes that a pair takes beside its runs.
 pub(crate) fn each_batch<T>(
     model: &Model,
     pairs: &[Pair],
     settings: &Settings,
-    source_names: &NameFilter,
     more_per_token: u64,
     mut score: impl FnMut(&Batch, Option<&Means>) -> Result<T>,
 ) -> Result<Vec<T>> {
@@ -68,7 +68,10 @@ pub(crate) fn each_batch<T>(
     let most = usize::try_from(settings.memory / each.max(1)).unwrap_or(usize::MAX).max(1);
     let batches = Batch::all(model, pairs, most)?;
     let means = match settings.change {
-        Change::Mean { pooled } => Some(Means::over(model, &batches, source_names, pooled)?),
+        Change::Mean { pooled } => {
+            let hooks = terms::hooks(model, &settings.components);
+            Some(Means::over(model, pairs, &hooks, pooled, most)?)
+        }
         _ => None,
     };
     if batches.is_empty() {

@@ -16,13 +16,14 @@ use tch::{Kind, Tensor, with_grad};
 
 use crate::attribution::atp::{at_terms, each_batch};
 use crate::attribution::qk;
-use crate::attribution::runs::{Batch, PairRuns, backward};
+use crate::attribution::runs::{Batch, PairRuns, backward, gradients};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
+use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::pair::Pair;
 use crate::scores::Scores;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
 
 /// Both stages of AtP*.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,7 +43,7 @@ pub struct AtpStar {
 /// normalises them over all heads together.
 pub fn atp_qk(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Scores>> {
     let prepared = Prepared::new(model, settings)?;
-    each_batch(model, pairs, settings, &prepared.names[0], 0, |batch, _| {
+    each_batch(model, pairs, settings, 0, |batch, _| {
         let (ends, terms) = prepared.terms(model, batch, settings)?;
         let mut changes = Vec::new();
         for metric in &settings.metrics {
@@ -70,7 +71,7 @@ pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Ve
     let streams = [HookPoint::ResidPre, HookPoint::AttnOut, HookPoint::MlpOut, HookPoint::ResidPost];
     prepared.base.extend((0..arch.n_layers).flat_map(|layer| streams.map(|point| Hook::block(layer, point))));
     prepared.names[1] = NameFilter::hooks(&prepared.base);
-    each_batch(model, pairs, settings, &prepared.names[0], 0, |batch, _| {
+    each_batch(model, pairs, settings, 0, |batch, _| {
         let (ends, terms) = prepared.terms(model, batch, settings)?;
         let (mut plain, mut magnitudes) = (Vec::new(), Vec::new());
         for metric in &settings.metrics {
@@ -137,7 +138,7 @@ fn dropped(
     hooks.sort_unstable();
     hooks.dedup();
     let at = hooks.iter().map(|hook| Ok(ends.base.cache.get(*hook)?)).collect::<Result<Vec<_>>>()?;
-    let found = crate::attribution::runs::gradients(metric, ends.base.logits()?, &ends.targets, &at)?;
+    let found = gradients(metric, ends.base.logits()?, &ends.targets, &at)?;
     let plain: Gradients = hooks.iter().copied().zip(found).collect();
     let signed = all_changes(terms, &plain, settings)?;
     if layers == 1 {

@@ -4,11 +4,12 @@
 use std::fmt;
 
 use refrain_runner::{Architecture, Head, Hook, HookPoint, LogitPositions, Model, NameFilter, Run};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::attribution::linear::{check_additive, frozen, out_by_head, scale_between};
-use crate::attribution::runs::wide;
+use crate::attribution::linear::{centred, check_additive, frozen, scale_between};
+use crate::component::Part;
 use crate::error::{Error, Result};
+use crate::tensors::{numbers, out_by_head, wide};
 
 /// What adds to a logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,22 @@ pub enum Contribution {
     FinalBias,
     /// The bias of the unembedding.
     UnembedBias,
+}
+
+impl Contribution {
+    /// What it is in tables, its layer (0 for what stands outside the blocks) and its head.
+    pub fn place(self) -> (Part, usize, Option<usize>) {
+        match self {
+            Contribution::Embed => (Part::Embed, 0, None),
+            Contribution::PosEmbed => (Part::PosEmbed, 0, None),
+            Contribution::Head(head) => (Part::Result, head.layer, Some(head.head)),
+            Contribution::AttnBias(layer) => (Part::AttnBias, layer, None),
+            Contribution::Mlp(layer) => (Part::MlpOut, layer, None),
+            Contribution::PerLayer(layer) => (Part::PerLayerOut, layer, None),
+            Contribution::FinalBias => (Part::LnFinalBias, 0, None),
+            Contribution::UnembedBias => (Part::UnembedBias, 0, None),
+        }
+    }
 }
 
 impl fmt::Display for Contribution {
@@ -107,9 +124,6 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
     let output = model.run(ids, run)?;
     let last = |t: &Tensor| -> Result<Tensor> { wide(&t.f_select(1, t.size()[1] - 1)?) };
     let kept = |hook: Hook| last(output.cache.get(hook)?);
-    let numbers = |t: &Tensor| -> Result<Vec<f64>> {
-        Ok(Vec::try_from(&t.f_to_kind(Kind::Double)?.f_to_device(Device::Cpu)?.f_contiguous()?)?)
-    };
     let row = |ids: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(ids)?.f_to_device(model.device())?) };
     let read = |of: &Tensor| -> Result<Tensor> {
         let own = of.f_index_select(0, &row(answers)?)?;
@@ -211,7 +225,7 @@ fn attention(
         // A norm that divides by a known scale is diagonal but for the centring.
         let scale = kept(Hook::block(layer, HookPoint::Ln1PostScale))?;
         let linear = |t: &Tensor, scale: &Tensor| -> Result<Tensor> {
-            let t = if norm.centres() { crate::attribution::linear::centred(t)? } else { t.shallow_clone() };
+            let t = if norm.centres() { centred(t)? } else { t.shallow_clone() };
             let unit = t.f_div(scale)?;
             Ok(match &post.weight {
                 Some(weight) => unit.f_mul(&wide(weight)?)?,

@@ -18,11 +18,13 @@ use crate::attribution::atp::each_batch;
 use crate::attribution::edges::{Edges, receivers, senders};
 use crate::attribution::ig::{self, IgSteps};
 use crate::attribution::linear::{NormAt, check_additive, in_by_head, results};
-use crate::attribution::runs::{Batch, PairRuns, bytes, gradients, record, wide};
+use crate::attribution::runs::{Batch, PairRuns, bytes, gradients, record};
 use crate::attribution::terms::Gradients;
+use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
+use crate::tensors::wide;
 
 /// EAP; with `steps`, EAP-IG. Of `settings` the metrics, the change (denoise or noise; Syed et al. take gradients at the clean run, which is
 /// noise) and the memory are used. Scores are changes of the metric, by pair.
@@ -40,7 +42,7 @@ pub fn eap(model: &Model, pairs: &[Pair], settings: &Settings, steps: Option<IgS
     let inside = Settings { components: vec![crate::Component::Z], ..settings.clone() };
     // Every node's difference and gradient as it stands in the stream.
     let nodes = (senders(model).len() + 2 * receivers(model).len()) * model.architecture().d_model;
-    each_batch(model, pairs, &inside, &written, nodes as u64 * bytes(model), |batch, _| {
+    each_batch(model, pairs, &inside, nodes as u64 * bytes(model), |batch, _| {
         let base_names = if steps.is_some() { &written } else { &both };
         let ends = PairRuns::run(model, batch, settings, [&written, base_names], None)?;
         let ends_of = [&ends.clean, &ends.corrupted];

@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use ndarray::Array2;
+use ndarray::{Array2, Array3};
 use refrain_runner::{Head, Model};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
+use crate::change::Change;
+use crate::component::{Component, Site};
+use crate::error::Error;
 use crate::metric::Metric;
-use crate::scores::ByMetric;
+use crate::scores::{ByMetric, Scores};
 
 /// A component that writes into the stream or reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,8 +38,25 @@ impl fmt::Display for Node {
 }
 
 /// What of a node reads the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Input {
     /// A head's queries.
     Q,
@@ -45,6 +66,17 @@ pub enum Input {
     V,
     /// All of an MLP or of the logits.
     Whole,
+}
+
+fn unknown(name: &str) -> Error {
+    Error::unknown("input", name, <Input as VariantNames>::VARIANTS)
+}
+
+impl Input {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// Scores of edges on some pairs of one length: by how much the metric changes when the receiver reads the sender's
@@ -103,10 +135,32 @@ impl Edges {
         (0..self.senders.len()).flat_map(of).filter(|(sender, receiver)| self.exists(*sender, *receiver))
     }
 
-    /// A node's score: the sum over the edges that leave it, by metric, then by pair, then by sender.
-    pub fn nodes(&self) -> Vec<Vec<Vec<f64>>> {
-        let sums = |scores: &Array2<f64>| scores.rows().into_iter().map(|row| row.sum()).collect();
-        self.scores.iter().map(|by_pair| by_pair.iter().map(sums).collect()).collect()
+    /// The senders' own scores, of heads as their z and of MLPs as their output: the sum over the edges that leave a node is
+    /// what it changes, and the value the base run's metric plus that. `change` is that of the edges.
+    pub fn nodes(&self, change: Change) -> Scores {
+        let base = if change.into_clean() { &self.clean } else { &self.corrupted };
+        let site = |node: &Node| {
+            let (component, layer, index) = match node {
+                Node::Head(head) => (Component::Z, head.layer, head.head),
+                Node::Mlp(layer) => (Component::MlpOut, *layer, 0),
+                Node::Embed | Node::Logits => return None,
+            };
+            Some(Site { component, layer, index, position: None, key_position: None })
+        };
+        let nodes = self.senders.iter().enumerate().filter_map(|(sender, node)| Some((sender, site(node)?)));
+        let (senders, sites): (Vec<usize>, Vec<Site>) = nodes.unzip();
+        let shape = (sites.len(), self.metrics.len(), self.pairs.len());
+        let values = Array3::from_shape_fn(shape, |(site, metric, pair)| {
+            base[[metric, pair]] + self.scores[metric][pair].row(senders[site]).sum()
+        });
+        Scores {
+            metrics: self.metrics.clone(),
+            pairs: self.pairs.clone(),
+            clean: self.clean.clone(),
+            corrupted: self.corrupted.clone(),
+            sites,
+            values,
+        }
     }
 }
 

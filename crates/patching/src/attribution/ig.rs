@@ -1,16 +1,18 @@
 //! Integrated gradients of nodes (Sundararajan et al. 2017; on the inputs, as Hanna et al. 2024 do for edges).
 
-use refrain_runner::Model;
+use refrain_runner::{Hook, Model};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::attribution::atp::each_batch;
 use crate::attribution::runs::{Batch, PairRuns, embedded, gradients, record};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
+use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
 use crate::scores::Scores;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
+use crate::tensors::wide;
 
 /// Where between the two inputs gradients are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +54,7 @@ pub fn integrated_gradients(
 ) -> Result<Vec<Scores>> {
     check(model, settings.change, steps)?;
     let names = terms::names(model, &settings.components);
-    each_batch(model, pairs, settings, &names, 0, |batch, _| {
+    each_batch(model, pairs, settings, 0, |batch, _| {
         let ends = PairRuns::run(model, batch, settings, [&names, &names], None)?;
         let terms = Term::all_plain(model, settings, &ends)?;
         let mut means: Vec<Gradients> = settings.metrics.iter().map(|_| Gradients::new()).collect();
@@ -99,13 +101,9 @@ pub(crate) fn streams(model: &Model, batch: &Batch, change: Change, steps: IgSte
 }
 
 /// Adds a step's part to a mean over steps.
-fn add(
-    mean: &mut Gradients,
-    found: impl Iterator<Item = (refrain_runner::Hook, Tensor)>,
-    steps: IgSteps,
-) -> Result<()> {
+fn add(mean: &mut Gradients, found: impl Iterator<Item = (Hook, Tensor)>, steps: IgSteps) -> Result<()> {
     for (hook, gradient) in found {
-        let part = crate::attribution::runs::wide(&gradient)?.f_div_scalar(steps.count as f64)?;
+        let part = wide(&gradient)?.f_div_scalar(steps.count as f64)?;
         let sum = match mean.get(&hook) {
             Some(before) => before.f_add(&part)?,
             None => part,

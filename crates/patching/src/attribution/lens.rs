@@ -1,14 +1,15 @@
 //! The logit lens (nostalgebraist 2020): what the stream would say if the model ended there.
 
+use ndarray::{Axis, stack};
 use refrain_runner::{Hook, LogitPositions, Model, NameFilter, Run};
 use tch::no_grad;
 
 use crate::attribution::runs::Batch;
 use crate::component::{Component, Site};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metric::{Metric, measure};
 use crate::pair::Pair;
-use crate::scores::Scores;
+use crate::scores::{ByMetric, Scores};
 
 /// The streams of the clean prompts (of the corrupted ones unless `clean`), each put through the final norm and the unembedding at the last position, and every metric
 /// read from that: the sites are `resid_pre`, `resid_mid` (where a block has one) and `resid_post` of all layers, in that order. At most
@@ -46,6 +47,7 @@ fn of_batch(
     let targets = batch.against(clean_run.logits()?)?;
     let cache = if clean { &clean_run.cache } else { &corrupted_run.cache };
     let mut sites = Vec::new();
+    let mut values = Vec::new();
     for layer in 0..arch.n_layers {
         for &component in streams {
             let hook: Hook = component.hook(layer);
@@ -54,15 +56,17 @@ fn of_batch(
             }
             let stream = cache.get(hook)?;
             let last = stream.f_narrow(1, stream.size()[1] - 1, 1)?;
-            let values = measure(metrics, &model.unembed(&last)?, &targets)?;
-            sites.push((Site { component, layer, index: 0, position: None, key_position: None }, values));
+            sites.push(Site { component, layer, index: 0, position: None, key_position: None });
+            values.push(measure(metrics, &model.unembed(&last)?, &targets)?);
         }
     }
+    let views: Vec<_> = values.iter().map(ByMetric::view).collect();
     Ok(Scores {
         metrics: metrics.to_vec(),
         pairs: batch.pairs.clone(),
         clean: measure(metrics, clean_run.logits()?, &targets)?,
         corrupted: measure(metrics, corrupted_run.logits()?, &targets)?,
         sites,
+        values: stack(Axis(0), &views).map_err(|error| Error::Input(error.to_string()))?,
     })
 }

@@ -7,15 +7,8 @@ use refrain_runner::architecture::{Norm, NormPlace};
 use refrain_runner::weights::NormWeights;
 use tch::{Kind, Tensor};
 
-use crate::attribution::runs::wide;
 use crate::error::{Error, Result};
-
-/// W_O by head in `layer`: `[head, d_head, d_model]`.
-pub(crate) fn out_by_head(model: &Model, layer: usize) -> Result<Tensor> {
-    let heads = model.architecture().n_heads as i64;
-    let weight = &model.weights().blocks[layer].attention.out.weight;
-    Ok(wide(weight)?.f_reshape([weight.size()[0], heads, -1])?.f_permute([1, 2, 0])?)
-}
+use crate::tensors::{out_by_head, wide};
 
 /// What each head adds to attention's output, from its z, `[pairs, pos, head, d_head]`: `[pairs, head, pos, d_model]`.
 pub(crate) fn results(model: &Model, layer: usize, z: &Tensor) -> Result<Tensor> {

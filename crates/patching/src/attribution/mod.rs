@@ -12,7 +12,6 @@ mod edges;
 mod ig;
 mod lens;
 pub(crate) mod linear;
-pub(crate) mod means;
 mod path;
 mod path_runs;
 mod qk;

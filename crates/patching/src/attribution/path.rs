@@ -6,15 +6,18 @@
 //! computed. The first run is the receiver's block alone; the second starts at the receiver's block.
 
 use refrain_runner::{Hook, HookPoint, Model, NameFilter};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::attribution::edges::{Edges, Input, Node, reaches};
+use crate::attribution::edges::{Edges, Input, Node, reaches, receivers, senders};
 use crate::attribution::linear::{check_additive, normed, results, scale_between};
-use crate::attribution::runs::{Batch, PairRuns, check, wide};
+use crate::attribution::path_runs::{Scorer, repeated};
+use crate::attribution::runs::{Batch, PairRuns, check};
+use crate::change::Change;
 use crate::error::{Error, Result};
 use crate::metric::{Metric, measure};
 use crate::pair::Pair;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
+use crate::tensors::{numbers, wide};
 
 /// Which paths.
 #[derive(Debug, Clone, PartialEq)]
@@ -89,9 +92,9 @@ fn score(model: &Model, pairs: &[Pair], paths: &Paths, linear: bool) -> Result<V
         let (senders, receivers) = (paths.senders.clone(), paths.receivers.clone());
         let ends_of = [&ends.clean, &ends.corrupted];
         let mut edges = Edges::empty(model, &paths.metrics, &batch.pairs, ends_of, senders, receivers);
-        let scorer = Scorer { model, batch, paths, ends: &ends };
+        let scorer = Scorer { model, batch, metrics: &paths.metrics, change: paths.change, ends: &ends };
         for receiver in 0..paths.receivers.len() {
-            scorer.receiver(receiver, linear, &mut edges)?;
+            scorer.receiver(paths, receiver, linear, &mut edges)?;
         }
         Ok(edges)
     };
@@ -100,11 +103,11 @@ fn score(model: &Model, pairs: &[Pair], paths: &Paths, linear: bool) -> Result<V
 
 fn check_nodes(model: &Model, paths: &Paths) -> Result<()> {
     let arch = model.architecture();
-    let known = crate::attribution::edges::senders(model);
+    let known = senders(model);
     if let Some(node) = paths.senders.iter().find(|node| !known.contains(node)) {
         return Err(Error::Input(format!("`{node}` sends nothing in this {} model", arch.family)));
     }
-    let known = crate::attribution::edges::receivers(model);
+    let known = receivers(model);
     if let Some((node, input)) = paths.receivers.iter().find(|receiver| !known.contains(receiver)) {
         return Err(Error::Input(format!(
             "`{node}` ({input:?}) receives nothing in this {} model",
@@ -114,20 +117,7 @@ fn check_nodes(model: &Model, paths: &Paths) -> Result<()> {
     Ok(())
 }
 
-/// Scores the paths of one batch.
-pub(crate) struct Scorer<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) batch: &'a Batch,
-    pub(crate) paths: &'a Paths,
-    pub(crate) ends: &'a PairRuns,
-}
-
 impl Scorer<'_> {
-    /// An activation of the base run, without its graph.
-    pub(crate) fn base(&self, layer: usize, point: HookPoint) -> Result<Tensor> {
-        Ok(self.ends.base.cache.block(layer, point)?.f_detach()?)
-    }
-
     /// What `sender` changes in the stream right where it writes, `[pairs, pos, d_model]`.
     fn difference(&self, sender: Node) -> Result<Tensor> {
         let of = |layer, point| {
@@ -155,11 +145,11 @@ impl Scorer<'_> {
     }
 
     /// All senders of one receiver, as many at once as the rows allow.
-    fn receiver(&self, receiver: usize, linear: bool, edges: &mut Edges) -> Result<()> {
+    fn receiver(&self, paths: &Paths, receiver: usize, linear: bool, edges: &mut Edges) -> Result<()> {
         let arch = self.model.architecture();
-        let (node, input) = self.paths.receivers[receiver];
-        let reach = |sender: &usize| reaches(self.paths.senders[*sender], node, arch.parallel);
-        let senders: Vec<usize> = (0..self.paths.senders.len()).filter(reach).collect();
+        let (node, input) = paths.receivers[receiver];
+        let reach = |sender: &usize| reaches(paths.senders[*sender], node, arch.parallel);
+        let senders: Vec<usize> = (0..paths.senders.len()).filter(reach).collect();
         let at = match node {
             Node::Head(head) => head.layer,
             Node::Mlp(layer) => layer,
@@ -170,9 +160,9 @@ impl Scorer<'_> {
             false => Vec::new(),
         };
         let n_pairs = self.batch.pairs.len();
-        for senders in senders.chunks((self.paths.rows / n_pairs).max(1)) {
+        for senders in senders.chunks((paths.rows / n_pairs).max(1)) {
             let difference = |sender: &usize| -> Result<Tensor> {
-                let sender = self.paths.senders[*sender];
+                let sender = paths.senders[*sender];
                 let from = match sender {
                     Node::Head(head) => head.layer,
                     Node::Mlp(layer) => layer,
@@ -182,8 +172,7 @@ impl Scorer<'_> {
                 Ok(self.difference(sender)?.f_mul_scalar(times)?)
             };
             // [senders * pairs, pos, d_model]
-            let device =
-                self.base(at.min(self.model.architecture().n_layers - 1), HookPoint::ResidPost)?.device();
+            let device = self.base(at.min(arch.n_layers - 1), HookPoint::ResidPost)?.device();
             let moved = |sender| -> Result<Tensor> { Ok(difference(sender)?.f_to_device(device)?) };
             let added = Tensor::f_cat(&senders.iter().map(moved).collect::<Result<Vec<_>>>()?, 0)?;
             let copies = senders.len() as i64;
@@ -198,13 +187,13 @@ impl Scorer<'_> {
                         false,
                         Kind::Double,
                     )?;
-                    changes.push(Vec::try_from(&sum.f_to_device(Device::Cpu)?)?);
+                    changes.push(numbers(&sum)?);
                 }
             } else {
                 let logits = no_grad(|| self.above(node, input, at, after, copies))?;
-                let base = self.ends.base_values(self.paths.change);
-                let values = measure(&self.paths.metrics, &logits, &self.ends.targets)?;
-                for (values, base) in values.iter().zip(base) {
+                let base = self.ends.base_values(self.change);
+                let values = measure(self.metrics, &logits, &self.ends.targets)?;
+                for (values, base) in values.outer_iter().zip(base.outer_iter()) {
                     changes.push(
                         values.iter().enumerate().map(|(row, value)| value - base[row % n_pairs]).collect(),
                     );
@@ -218,11 +207,4 @@ impl Scorer<'_> {
         }
         Ok(())
     }
-}
-
-/// The whole batch `copies` times, one after the other.
-pub(crate) fn repeated(t: &Tensor, copies: i64) -> Result<Tensor> {
-    let mut times = vec![1; t.dim()];
-    times[0] = copies;
-    Ok(t.f_repeat(&times)?)
 }

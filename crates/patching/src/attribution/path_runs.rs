@@ -3,17 +3,32 @@
 
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Hook, HookPoint, Intervention, KnownActivations,
-    LogitPositions, NameFilter, Output, Run,
+    LogitPositions, Model, NameFilter, Output, Run,
 };
 use tch::Tensor;
 
 use crate::attribution::edges::{Input, Node};
-use crate::attribution::path::{Scorer, repeated};
-use crate::attribution::runs::{gradients, wide};
+use crate::attribution::runs::{Batch, PairRuns, gradients};
+use crate::change::Change;
 use crate::error::Result;
 use crate::metric::Metric;
+use crate::tensors::wide;
+
+/// Scores the paths of one batch.
+pub(crate) struct Scorer<'a> {
+    pub(crate) model: &'a Model,
+    pub(crate) batch: &'a Batch,
+    pub(crate) metrics: &'a [Metric],
+    pub(crate) change: Change,
+    pub(crate) ends: &'a PairRuns,
+}
 
 impl Scorer<'_> {
+    /// An activation of the base run, without its graph.
+    pub(crate) fn base(&self, layer: usize, point: HookPoint) -> Result<Tensor> {
+        Ok(self.ends.base.cache.block(layer, point)?.f_detach()?)
+    }
+
     /// What the receiver makes of the base stream, `[senders * pairs, ...]`, and of it with `added`.
     pub(crate) fn received(
         &self,
@@ -29,7 +44,7 @@ impl Scorer<'_> {
             let after = stream.f_add(&added.f_to_kind(stream.kind())?)?;
             return Ok((stream, after));
         };
-        let ids = repeated(self.batch.base(self.paths.change), copies)?;
+        let ids = repeated(self.batch.base(self.change), copies)?;
         let copied = |point| repeated(&self.base(layer, point)?, copies);
         let moved = |point| -> Result<Tensor> {
             let stream: Tensor = copied(point)?;
@@ -76,14 +91,15 @@ impl Scorer<'_> {
         let Some(point) = value(node, input) else {
             return Ok(self.model.unembed(&after.f_narrow(1, after.size()[1] - 1, 1)?)?);
         };
-        let ids = repeated(self.batch.base(self.paths.change), copies)?;
+        let ids = repeated(self.batch.base(self.change), copies)?;
         let copied = |point| repeated(&self.base(layer, point)?, copies);
         let start = copied(HookPoint::ResidPre)?;
         let run = |plan: Option<&BoundInterventions<'_>>, given: KnownActivations<'_>| -> Result<Output> {
             let logits = LogitPositions::Last;
-            Ok(self
-                .model
-                .run(&ids, Run { start: Some((layer, &start)), plan, given, logits, ..Run::default() })?)
+            Ok(self.model.run(
+                &ids,
+                Run { start: Some((layer, &start)), interventions: plan, given, logits, ..Run::default() },
+            )?)
         };
         let output = match node {
             Node::Head(head) => {
@@ -131,7 +147,7 @@ impl Scorer<'_> {
                 _ => found,
             })
         };
-        self.paths.metrics.iter().map(of_metric).collect()
+        self.metrics.iter().map(of_metric).collect()
     }
 }
 
@@ -144,4 +160,11 @@ fn value(node: Node, input: Input) -> Option<HookPoint> {
         (Node::Mlp(_), _) => Some(HookPoint::MlpOut),
         _ => None,
     }
+}
+
+/// The whole batch `copies` times, one after the other.
+pub(crate) fn repeated(t: &Tensor, copies: i64) -> Result<Tensor> {
+    let mut times = vec![1; t.dim()];
+    times[0] = copies;
+    Ok(t.f_repeat(&times)?)
 }

@@ -6,10 +6,11 @@ use refrain_runner::{Architecture, Hook, HookPoint};
 use tch::{Kind, Tensor};
 
 use crate::attribution::qk_apart::KeyTurn;
-use crate::attribution::runs::{PairRuns, PatchSource, wide};
+use crate::attribution::runs::{PairRuns, PatchSource};
 use crate::attribution::terms::{Part, Places, Rule, Term};
 use crate::component::Component;
 use crate::error::{Error, Result};
+use crate::tensors::wide;
 
 /// Where the queries and keys stand that the scores of `layer` are products of.
 fn factors(arch: &Architecture, layer: usize) -> Result<(Hook, Hook)> {

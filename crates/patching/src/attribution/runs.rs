@@ -6,12 +6,14 @@
 use refrain_runner::{ActivationCache, Architecture, LogitPositions, Model, NameFilter, Output, Run};
 use tch::{Kind, Tensor, no_grad, with_grad};
 
-use crate::attribution::means::Means;
+use crate::change::Change;
 use crate::error::{Error, Result};
+use crate::means::Means;
 use crate::metric::{Metric, Targets, measure};
 use crate::pair::{Pair, batches};
 use crate::scores::ByMetric;
-use crate::sweep::{Change, Settings};
+use crate::sweep::Settings;
+use crate::tensors::wide;
 
 /// A batch of pairs of one length.
 pub(crate) struct Batch {
@@ -196,12 +198,6 @@ pub(crate) fn backward(sum: &Tensor, at: &[&Tensor]) -> Result<Vec<Tensor>> {
         false => Ok(at.f_detach()?.f_zeros_like()?),
     };
     found.into_iter().zip(at).map(whole).collect()
-}
-
-/// In at least single precision.
-pub(crate) fn wide(t: &Tensor) -> Result<Tensor> {
-    let kind = if t.kind() == Kind::Double { Kind::Double } else { Kind::Float };
-    Ok(t.f_to_kind(kind)?)
 }
 
 /// Roughly the bytes that the recorded run of one pair of `pos` tokens takes. `inside`: scores and patterns are kept too.

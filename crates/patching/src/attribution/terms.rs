@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use ndarray::Array3;
 use refrain_runner::{Axes, Hook, HookPoint, Model, NameFilter};
 use tch::{Device, Kind, Tensor};
 
 use crate::attribution::qk_apart::KeyTurn;
-use crate::attribution::runs::{Batch, PairRuns, wide};
+use crate::attribution::runs::{Batch, PairRuns};
 use crate::component::{Component, Site};
 use crate::error::{Error, Result};
-use crate::scores::{ByMetric, Scores};
+use crate::scores::Scores;
 use crate::sweep::Settings;
+use crate::tensors::{numbers, wide};
 
 /// Gradients by the hook that they were taken at.
 pub(crate) type Gradients = BTreeMap<Hook, Tensor>;
@@ -102,12 +104,12 @@ impl Term {
     /// The places, of prompts of `pos` tokens.
     fn sites(&self, model: &Model, pos: usize, places: Places) -> Vec<Site> {
         let count = self.component.count(model.architecture(), self.layer);
-        let site = |index, position, source| Site {
+        let site = |index, position, key_position| Site {
             component: self.component,
             layer: self.layer,
             index,
             position,
-            key_position: source,
+            key_position,
         };
         let mut sites = Vec::new();
         for index in 0..count {
@@ -118,7 +120,7 @@ impl Term {
                 }
                 // Queries see keys up to their own position.
                 _ => sites.extend((0..pos).flat_map(|position| {
-                    (0..=position).map(move |source| site(index, Some(position), Some(source)))
+                    (0..=position).map(move |key| site(index, Some(position), Some(key)))
                 })),
             }
         }
@@ -186,10 +188,13 @@ pub(crate) fn places(model: &Model, components: &[Component]) -> impl Iterator<I
 }
 
 /// What to keep for the components.
+pub(crate) fn hooks(model: &Model, components: &[Component]) -> Vec<Hook> {
+    places(model, components).map(|(component, layer)| hook(component, layer)).collect()
+}
+
+/// The same as a filter.
 pub(crate) fn names(model: &Model, components: &[Component]) -> NameFilter {
-    let hooks: Vec<Hook> =
-        places(model, components).map(|(component, layer)| hook(component, layer)).collect();
-    NameFilter::hooks(&hooks)
+    NameFilter::hooks(&hooks(model, components))
 }
 
 /// Estimates of the changed runs' metrics: those of the base run and `changes`, by metric, then by term, `[pairs, sites]` each.
@@ -205,24 +210,23 @@ pub(crate) fn estimates(
     let pairs = &batch.pairs;
     let places = Places::of(settings);
     let base = ends.base_values(settings.change);
-    let mut by_metric: Vec<Vec<Vec<f64>>> = Vec::new();
-    for changes in changes {
-        // [pairs, sites of all terms]
-        by_metric.push(Vec::try_from(&Tensor::f_cat(changes, 1)?)?);
-    }
     let sites: Vec<Site> = terms.iter().flat_map(|term| term.sites(model, pos, places)).collect();
-    let value = |site: usize| -> ByMetric {
-        let of_pair = |metric: usize| {
-            let pair = |pair: usize| base[metric][pair] + by_metric[metric][pair][site];
-            (0..pairs.len()).map(pair).collect()
-        };
-        (0..settings.metrics.len()).map(of_pair).collect()
-    };
+    let mut values = Array3::zeros((sites.len(), settings.metrics.len(), pairs.len()));
+    for (metric, changes) in changes.iter().enumerate() {
+        // [pairs, sites of all terms]
+        let changes = numbers(&Tensor::f_cat(changes, 1)?)?;
+        for (pair, changes) in changes.chunks_exact(sites.len().max(1)).enumerate() {
+            for (site, change) in changes.iter().enumerate() {
+                values[[site, metric, pair]] = base[[metric, pair]] + change;
+            }
+        }
+    }
     Ok(Scores {
         metrics: settings.metrics.clone(),
         pairs: pairs.clone(),
         clean: ends.clean.clone(),
         corrupted: ends.corrupted.clone(),
-        sites: sites.into_iter().enumerate().map(|(index, site)| (site, value(index))).collect(),
+        sites,
+        values,
     })
 }

@@ -1,13 +1,14 @@
 //! Which positions count, as they are and drawn at random, and the sums over them.
 
-use rand::RngExt;
+use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use refrain_entropy::stats::rng;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::detector::Detector;
 use super::repeated_sequence::RepeatedSequence;
 use crate::error::Result;
+use crate::tensors::{numbers, wide};
 
 /// The targets of a pattern detector on `tokens`: the queries that count, in order, each with its key positions.
 pub(super) fn targets(
@@ -23,7 +24,7 @@ pub(super) fn targets(
         Detector::PreviousToken => (1, &|q, k| k + 1 == q),
         Detector::DuplicateToken => (repeated, &|q, k| k < q && tokens[k] == tokens[q]),
         Detector::FirstToken => (1, &|_, k| k == 0),
-        Detector::Copying | Detector::CopyingEigenvalues | Detector::Inactivity(_) => return Vec::new(),
+        _ => return Vec::new(),
     };
     (first..tokens.len()).map(|q| (q, (0..=q).filter(|k| is_target(q, *k)).collect())).collect()
 }
@@ -53,12 +54,11 @@ impl IndexBags {
         rng: &mut ChaCha8Rng,
     ) {
         self.add(targets.iter().flat_map(|(q, keys)| keys.iter().map(move |k| from + q * n + k)));
-        let mut chosen: Vec<usize> = Vec::new();
         for _ in 0..draws {
             self.starts.push(self.rows.len() as i64);
             for (q, keys) in targets {
-                choose(q + 1, keys.len(), &mut chosen, rng);
-                self.rows.extend(chosen.iter().map(|k| (from + q * n + k) as i64));
+                let chosen = sample(rng, q + 1, keys.len().min(q + 1));
+                self.rows.extend(chosen.into_iter().map(|k| (from + q * n + k) as i64));
             }
         }
     }
@@ -90,21 +90,6 @@ impl LoadedBags {
     }
 }
 
-/// The numbers of `tensor` in order.
-pub(super) fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    let flat = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Double)?.f_contiguous()?.f_view([-1])?;
-    Ok(Vec::try_from(&flat)?)
-}
-
-/// `of` distinct numbers below `n`, every set of them equally likely (Floyd).
-pub(super) fn choose(n: usize, of: usize, chosen: &mut Vec<usize>, rng: &mut ChaCha8Rng) {
-    chosen.clear();
-    for last in n.saturating_sub(of)..n {
-        let drawn = rng.random_range(0..=last as u32) as usize;
-        chosen.push(if chosen.contains(&drawn) { last } else { drawn });
-    }
-}
-
 /// The stream of the null draws of `detector` on `sequence`.
 pub(super) fn null_rng(seed: u64, detector: Detector, sequence: usize) -> ChaCha8Rng {
     rng(seed, &format!("detect/null/{}/{sequence}", detector.name()))
@@ -115,14 +100,4 @@ pub(super) fn table(pattern: &Tensor) -> Result<Tensor> {
     let heads = pattern.size()[1];
     let last = wide(pattern)?.f_permute([0, 2, 3, 1])?;
     Ok(last.f_reshape([-1, heads])?.f_contiguous()?)
-}
-
-/// In at least single precision.
-pub(super) fn wide(tensor: &Tensor) -> Result<Tensor> {
-    Ok(tensor.f_to_kind(wider(tensor.kind()))?)
-}
-
-/// f64 for f64, f32 for everything else.
-pub(super) fn wider(kind: Kind) -> Kind {
-    if kind == Kind::Double { Kind::Double } else { Kind::Float }
 }

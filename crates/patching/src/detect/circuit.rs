@@ -6,8 +6,8 @@ use refrain_runner::architecture::{Keys, NormPlace, QkNorm};
 use refrain_runner::weights::{Linear, NormWeights};
 use tch::Tensor;
 
-use super::assignment::{wide, wider};
 use crate::error::{Error, Result};
+use crate::tensors::{out_by_head, wide, wider};
 
 /// The layer whose stream a layer's keys and values are read from.
 pub(super) fn source(model: &Model, layer: usize) -> usize {
@@ -46,9 +46,7 @@ pub(super) fn values(model: &Model, layer: usize) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Runner`] for a model that normalises the stream itself.
 pub(super) fn outputs(model: &Model, layer: usize) -> Result<Tensor> {
-    let weight = wide(&model.weights().blocks[layer].attention.out.weight)?;
-    let heads = model.architecture().n_heads as i64;
-    let by_head = weight.f_reshape([weight.size()[0], heads, -1])?.f_permute([1, 2, 0])?;
+    let by_head = out_by_head(model, layer)?;
     let scale = Tensor::f_ones([1], (by_head.kind(), by_head.device()))?;
     wide(&model.attention_to_stream(layer, &by_head, Some(&scale))?)
 }

@@ -7,15 +7,35 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use refrain_entropy::stats::rng;
 use refrain_runner::{Head, Model};
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use tch::Tensor;
 
-use super::assignment::{numbers, wider};
 use super::circuit;
 use super::summary::{mean, p_value};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::tensors::{numbers, wider};
 
 /// Through which input of the receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Through {
     /// Queries: |W_QK^T W_OV| / (|W_QK| |W_OV|).
     Q,
@@ -25,17 +45,17 @@ pub enum Through {
     V,
 }
 
+fn unknown(name: &str) -> Error {
+    Error::unknown("composition", name, <Through as VariantNames>::VARIANTS)
+}
+
 impl Through {
     /// All three.
-    pub const ALL: [Through; 3] = [Through::Q, Through::K, Through::V];
+    pub const ALL: &'static [Through] = <Through as VariantArray>::VARIANTS;
 
-    /// The name in tables.
+    /// Its name in tables.
     pub fn name(self) -> &'static str {
-        match self {
-            Through::Q => "q_composition",
-            Through::K => "k_composition",
-            Through::V => "v_composition",
-        }
+        self.into()
     }
 }
 
@@ -74,7 +94,7 @@ pub struct Composition {
 /// p-value is given.
 ///
 /// # Errors
-/// [`crate::Error::Torch`], for one if memory is short: the senders' factors are held for all layers, as much as all
+/// [`Error::Torch`], for one if memory is short: the senders' factors are held for all layers, as much as all
 /// W_O.
 pub fn composition(model: &Model, null_draws: usize, seed: u64) -> Result<Vec<Composition>> {
     tch::no_grad(|| without_grad(model, null_draws, seed))
@@ -92,7 +112,7 @@ fn without_grad(model: &Model, null_draws: usize, seed: u64) -> Result<Vec<Compo
             None => Some(Receiver::all(model, layer)?),
         };
         for (below, sender) in senders.iter().enumerate() {
-            for (index, through) in Through::ALL.into_iter().enumerate() {
+            for (index, through) in Through::ALL.iter().copied().enumerate() {
                 let read_from = if through == Through::Q { layer } else { circuit::source(model, layer) };
                 if below >= read_from {
                     continue;

@@ -7,11 +7,12 @@ use refrain_entropy::stats::rng;
 use refrain_runner::Model;
 use tch::{Kind, Tensor};
 
-use super::assignment::{IndexBags, LoadedBags, null_rng, numbers, table, wider};
+use super::assignment::{IndexBags, LoadedBags, null_rng, table};
 use super::circuit::{self, Rows};
 use super::detector::Detector;
 use super::repeated_sequence::RepeatedSequence;
 use crate::error::Result;
+use crate::tensors::{numbers, wider};
 
 /// What one batch's sequences are compared on, the same in every layer.
 pub(super) struct Copying {

@@ -1,10 +1,34 @@
 //! The names of what is measured of a head.
 
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
+
+use crate::component::Part;
+use crate::error::Error;
+
 /// What is measured of a head on a sequence of T tokens with attention A, `[query, key]`.
 ///
 /// The first five are the attention on target positions, summed over a query's targets and averaged over queries
 /// (Olsson et al. 2022, in the form of Crosbie & Shutova 2024).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Detector {
     /// Induction: targets are all positions right after an earlier copy of the query's token; queries of copies 2
     /// and on.
@@ -36,13 +60,39 @@ pub enum Detector {
     /// moduli (Elhage et al. 2021): in [-1, 1], 1 if every direction copies. A number of the weights, without
     /// sequences, interval or null.
     CopyingEigenvalues,
-    /// One of the twelve functions that find inactive heads.
-    Inactivity(Inactivity),
+    /// AWFT, one of the twelve functions that find inactive heads (see [`Inactivity`]): the average weight of the first token.
+    Awft,
+    /// AEQD, the average entropy of the query distributions.
+    Aeqd,
+    /// FTVVN, the norm of the first token's value vector.
+    Ftvvn,
+    /// AVVN, the average norm of value vectors.
+    Avvn,
+    /// LTHON, the norm of the head's output at the last token.
+    Lthon,
+    /// AHON, the average norm of the head's output.
+    Ahon,
+    /// AWFT over its mean in the layer.
+    AwftLn,
+    /// AEQD over its mean in the layer.
+    AeqdLn,
+    /// FTVVN over its mean in the layer.
+    FtvvnLn,
+    /// AVVN over its mean in the layer.
+    AvvnLn,
+    /// LTHON over its mean in the layer.
+    LthonLn,
+    /// AHON over its mean in the layer.
+    AhonLn,
+}
+
+fn unknown(name: &str) -> Error {
+    Error::unknown("detector", name, Detector::NAMES)
 }
 
 /// A function whose low (or high) values mark a head as inactive (Sandoval-Segura et al., "Identifying and Evaluating
 /// Inactive Heads").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Inactivity {
     /// What is measured.
     pub measure: Measure,
@@ -53,7 +103,8 @@ pub struct Inactivity {
 /// What an [`Inactivity`] function measures; o_i = sum_j A_ij v_j is a head's output before W_O, norms are
 /// Euclidean, and means go over all positions of the input, 0 included. Under grouped queries, v is that of the
 /// head's group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, VariantArray)]
+#[serde(rename_all = "snake_case")]
 pub enum Measure {
     /// AWFT, average weight of the first token: mean_i A_i0.
     FirstTokenWeight,
@@ -71,44 +122,44 @@ pub enum Measure {
 
 impl Measure {
     /// All of them, in the paper's order.
-    pub const ALL: [Measure; 6] = [
-        Measure::FirstTokenWeight,
-        Measure::QueryEntropy,
-        Measure::FirstValueNorm,
-        Measure::ValueNorm,
-        Measure::LastOutputNorm,
-        Measure::OutputNorm,
-    ];
+    pub const ALL: &'static [Measure] = <Measure as VariantArray>::VARIANTS;
 }
 
 impl Inactivity {
     /// The twelve: the six measures, then their (LN) forms.
     pub fn all() -> Vec<Inactivity> {
-        let of = |by_layer| Measure::ALL.map(|measure| Inactivity { measure, by_layer });
-        [of(false), of(true)].concat()
+        let of =
+            |by_layer| Measure::ALL.iter().map(move |measure| Inactivity { measure: *measure, by_layer });
+        of(false).chain(of(true)).collect()
     }
 
     /// Whether high scores, not low ones, mark inactive heads.
     pub fn high_is_inactive(self) -> bool {
         self.measure == Measure::FirstTokenWeight
     }
+}
 
-    /// The paper's abbreviation in small letters; `_ln` for the (LN) form.
+impl Inactivity {
+    /// Its name in tables, which is that of its detector.
     pub fn name(self) -> &'static str {
-        match (self.measure, self.by_layer) {
-            (Measure::FirstTokenWeight, false) => "awft",
-            (Measure::QueryEntropy, false) => "aeqd",
-            (Measure::FirstValueNorm, false) => "ftvvn",
-            (Measure::ValueNorm, false) => "avvn",
-            (Measure::LastOutputNorm, false) => "lthon",
-            (Measure::OutputNorm, false) => "ahon",
-            (Measure::FirstTokenWeight, true) => "awft_ln",
-            (Measure::QueryEntropy, true) => "aeqd_ln",
-            (Measure::FirstValueNorm, true) => "ftvvn_ln",
-            (Measure::ValueNorm, true) => "avvn_ln",
-            (Measure::LastOutputNorm, true) => "lthon_ln",
-            (Measure::OutputNorm, true) => "ahon_ln",
-        }
+        Detector::from(self).name()
+    }
+}
+
+impl From<Inactivity> for Detector {
+    fn from(Inactivity { measure, by_layer }: Inactivity) -> Detector {
+        use Detector::{
+            Aeqd, AeqdLn, Ahon, AhonLn, Avvn, AvvnLn, Awft, AwftLn, Ftvvn, FtvvnLn, Lthon, LthonLn,
+        };
+        let [plain, normalised] = match measure {
+            Measure::FirstTokenWeight => [Awft, AwftLn],
+            Measure::QueryEntropy => [Aeqd, AeqdLn],
+            Measure::FirstValueNorm => [Ftvvn, FtvvnLn],
+            Measure::ValueNorm => [Avvn, AvvnLn],
+            Measure::LastOutputNorm => [Lthon, LthonLn],
+            Measure::OutputNorm => [Ahon, AhonLn],
+        };
+        if by_layer { normalised } else { plain }
     }
 }
 
@@ -123,39 +174,29 @@ impl Detector {
     ];
 
     /// Every detector.
-    pub fn all() -> Vec<Detector> {
-        let mut all = Detector::PATTERN.to_vec();
-        all.extend([Detector::Copying, Detector::CopyingEigenvalues]);
-        all.extend(Inactivity::all().into_iter().map(Detector::Inactivity));
-        all
-    }
+    pub const ALL: &'static [Detector] = <Detector as VariantArray>::VARIANTS;
+    /// Their names in tables and on command lines; of inactivity functions the paper's abbreviations in small letters, `_ln`
+    /// for the (LN) form.
+    pub const NAMES: &'static [&'static str] = <Detector as VariantNames>::VARIANTS;
 
-    /// What of a head it looks at: its `pattern`, the `value`s that it reads (a query head has them of its key/value head), its output `z`, or the circuit `ov` of its weights.
-    pub fn component(self) -> &'static str {
-        let Detector::Inactivity(function) = self else {
-            return match self {
-                Detector::Copying | Detector::CopyingEigenvalues => "ov",
-                _ => "pattern",
-            };
-        };
-        match function.measure {
-            Measure::FirstTokenWeight | Measure::QueryEntropy => "pattern",
-            Measure::FirstValueNorm | Measure::ValueNorm => "value",
-            Measure::LastOutputNorm | Measure::OutputNorm => "z",
-        }
-    }
-
-    /// The name in tables.
+    /// Its name in tables and on command lines.
     pub fn name(self) -> &'static str {
-        match self {
-            Detector::PrefixMatching => "prefix_matching",
-            Detector::PrefixMatchingRecent => "prefix_matching_recent",
-            Detector::PreviousToken => "previous_token",
-            Detector::DuplicateToken => "duplicate_token",
-            Detector::FirstToken => "first_token",
-            Detector::Copying => "copying",
-            Detector::CopyingEigenvalues => "copying_eigenvalues",
-            Detector::Inactivity(function) => function.name(),
+        self.into()
+    }
+
+    /// The inactivity function that it is, if it is one.
+    pub fn inactivity(self) -> Option<Inactivity> {
+        Inactivity::all().into_iter().find(|function| Detector::from(*function) == self)
+    }
+
+    /// What of a head it looks at.
+    pub fn looks_at(self) -> Part {
+        match self.inactivity().map(|function| function.measure) {
+            Some(Measure::FirstTokenWeight | Measure::QueryEntropy) => Part::Pattern,
+            Some(Measure::FirstValueNorm | Measure::ValueNorm) => Part::Value,
+            Some(Measure::LastOutputNorm | Measure::OutputNorm) => Part::Z,
+            None if matches!(self, Detector::Copying | Detector::CopyingEigenvalues) => Part::Ov,
+            None => Part::Pattern,
         }
     }
 }

@@ -3,11 +3,11 @@
 use refrain_runner::{ActivationCache, Head, HookPoint, Model};
 use tch::{Kind, Tensor};
 
-use super::assignment::{numbers, wide, wider};
 use super::circuit;
 use super::detector::{Inactivity, Measure};
 use super::passes::{each_layer, rows_at_once};
 use crate::error::{Error, Result};
+use crate::tensors::{numbers, wide, wider};
 
 /// The shares of the scores' distribution at which heads are cut off in the paper.
 pub const SHARES: [f64; 7] = [0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30];

@@ -24,6 +24,7 @@ mod detector;
 mod inactivity;
 mod passes;
 mod repeated_sequence;
+mod settings;
 mod summary;
 mod tally;
 #[cfg(test)]
@@ -42,48 +43,8 @@ pub use composition::{Composition, Through, composition};
 pub use detector::{Detector, Inactivity, Measure};
 pub use inactivity::{Flagged, InactivityScores, SHARES, inactivity};
 pub use repeated_sequence::RepeatedSequence;
+pub use settings::Settings;
 pub use summary::DetectorScore;
-
-/// What [`run`] is to measure, and on what.
-#[derive(Debug, Clone)]
-pub struct Settings<'a> {
-    /// The sequences' form; sequence i is drawn from the stream `probe/i` of the seed.
-    pub probe: RepeatedSequence<'a>,
-    /// How many sequences.
-    pub sequences: usize,
-    /// What is measured.
-    pub detectors: Vec<Detector>,
-    /// For [`Detector::Copying`]: the logits of how many tokens a token's is compared with, itself included. They
-    /// are the sequence's own drawn ones, all of them, and then random candidates, anew for each sequence; at most
-    /// all candidates. The score falls as this grows: the scale that makes a share of a half 1 was made for about as
-    /// many tokens as a short sequence has.
-    pub compared: usize,
-    /// Bootstrap resamples of the sequences, for the intervals.
-    pub resamples: usize,
-    /// Draws of the null, K. With 0 there is no p-value.
-    pub null_draws: usize,
-    /// Of every random number.
-    pub seed: u64,
-    /// About how much memory the activations of one batch of sequences may take. Nothing else depends on it, but for
-    /// rounding.
-    pub memory_bytes: usize,
-}
-
-impl<'a> Settings<'a> {
-    /// Every detector on 5 sequences, 50 tokens compared, 1000 resamples, 200 draws, seed 0, a gibibyte.
-    pub fn new(probe: RepeatedSequence<'a>) -> Self {
-        Settings {
-            probe,
-            sequences: 5,
-            detectors: Detector::all(),
-            compared: 50,
-            resamples: 1000,
-            null_draws: 200,
-            seed: 0,
-            memory_bytes: 1 << 30,
-        }
-    }
-}
 
 /// Measures every head: detectors in the order of `settings`, heads within in that of [`Model::heads`]. `progress`
 /// is told how many layers of batches are done, and of how many.
@@ -162,7 +123,7 @@ fn on_sequences(
     let copying = settings.detectors.contains(&Detector::Copying) && circuit::obstacle(model).is_none();
     let functions: Vec<Inactivity> = Inactivity::all()
         .into_iter()
-        .filter(|f| settings.detectors.contains(&Detector::Inactivity(*f)))
+        .filter(|function| settings.detectors.contains(&Detector::from(*function)))
         .collect();
     let mut points = inactivity::points(&functions);
     if !points.contains(&HookPoint::Pattern) && (copying || !patterns.is_empty()) {
@@ -199,7 +160,7 @@ fn on_sequences(
             for (function, values) in
                 functions.iter().zip(inactivity::measured(model, layer, cache, &functions)?)
             {
-                tally.add(&[Detector::Inactivity(*function)], place, false, &values);
+                tally.add(&[Detector::from(*function)], place, false, &values);
             }
             progress(first / at_once * layers + layer + 1, total);
             Ok(())

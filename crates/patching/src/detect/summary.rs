@@ -3,8 +3,8 @@
 use refrain_entropy::stats::bootstrap_mean;
 use refrain_runner::Head;
 
-use super::Settings;
 use super::detector::Detector;
+use super::settings::Settings;
 use super::tally::Accumulator;
 
 /// What one detector says of one head.
@@ -47,14 +47,16 @@ pub(super) fn summary(
         }
         Detector::PreviousToken | Detector::FirstToken => sum / (probe.length() - 1) as f64,
         Detector::Copying => 4.0 * sum - 1.0,
-        Detector::CopyingEigenvalues | Detector::Inactivity(_) => sum,
+        _ => sum,
     };
     let observed = tally.observed(detector, index);
     if observed.is_empty() || observed.iter().any(|sum| !sum.is_finite()) {
         let reason = match detector {
             Detector::Copying if observed.is_empty() => "nothing goes through this model's stream unchanged",
             Detector::Copying => "the head attends to no drawn token, or adds the same to the logits of all",
-            Detector::Inactivity(_) => "the mean over the layer's heads, by which it is divided, is 0",
+            _ if detector.inactivity().is_some() => {
+                "the mean over the layer's heads, by which it is divided, is 0"
+            }
             _ => "the model's attention is not finite",
         };
         return without_score(detector, head, reason.to_owned());

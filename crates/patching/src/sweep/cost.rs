@@ -4,7 +4,7 @@ use refrain_runner::architecture::Mlp;
 use refrain_runner::{Architecture, Model};
 use tch::Kind;
 
-use super::plan::{Batch, Job};
+use super::job::{Batch, Job};
 use super::settings::Settings;
 use crate::component::Component;
 

@@ -4,18 +4,16 @@
 //! component changed in every head gives what each head alone would give, and every site among the heads comes down to
 //! other values of z in its own heads.
 
-use refrain_runner::architecture::{Keys, QkNorm};
 use refrain_runner::{
-    Action, ActivationCache, Architecture, BoundInterventions, Hook, HookPoint, Intervention,
-    KnownActivations, Model, NameFilter, Positions, Run, StepIndex,
+    Action, ActivationCache, BoundInterventions, Hook, HookPoint, Intervention, Model, Positions,
 };
 use tch::Tensor;
 
-use super::Unit;
-use super::runs::{Runs, Streams};
-use super::under::Background;
+use super::job::{Unit, is_within};
+use super::runs::Runs;
+use super::streams::{at, block};
 use crate::component::Component;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What restarted runs are made of: for each kind of component what stands in the base run and what takes its place.
 pub(crate) enum BlockPatch {
@@ -47,85 +45,6 @@ pub(crate) enum Before {
     AttnOut(Tensor),
 }
 
-/// Whether sites of `component` in `layer` can be run from within the block; else the whole block is run for each.
-pub(crate) fn is_within(arch: &Architecture, component: Component, layer: usize) -> bool {
-    // Keys that layers share, queries and keys that are normalised together, and neurons whose output is not simply added:
-    // there a site acts on more than its own.
-    if arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {
-        return false;
-    }
-    match component {
-        Component::Q | Component::K => arch.qk_norm != Some(QkNorm::AllHeads),
-        Component::Neuron => !arch.norm_place.has_post() && arch.layers[layer].experts.is_none(),
-        // One projection serves keys and values, but the hooks are apart: a change at one is none at the other.
-        _ => true,
-    }
-}
-
-/// Whether a change at one position is felt in the last block at that position alone, so that only the last one matters.
-pub(crate) fn stays_at_its_position(component: Component) -> bool {
-    !matches!(component, Component::K | Component::V | Component::ResidPre)
-}
-
-/// Runs block `layer` of a run with `streams`, under `plan`, and keeps `hooks`. `copies` of the pairs are run.
-fn block(
-    model: &Model,
-    streams: &Streams,
-    layer: usize,
-    (plan, steps): (&BoundInterventions<'_>, StepIndex),
-    hooks: &[Hook],
-    copies: usize,
-) -> Result<ActivationCache> {
-    let repeat = |t: &Tensor| -> Result<Tensor> {
-        let mut times = vec![1; t.dim()];
-        times[0] = copies as i64;
-        Ok(if copies == 1 { t.shallow_clone() } else { t.f_repeat(&times)? })
-    };
-    let (ids, stream) = (repeat(&streams.ids)?, repeat(&streams.at[layer])?);
-    // Where only attention is looked at, the MLP need not be run: what it would add is not read.
-    let of_attention = |hook: &Hook| {
-        use HookPoint::{AttnOut, K, Pattern, Q, V, Z};
-        matches!(hook.point(), Q | K | V | Pattern | Z | AttnOut)
-    };
-    let skip = hooks.iter().all(of_attention).then_some(&stream);
-    let run = Run {
-        start: Some((layer, &stream)),
-        given: KnownActivations { mlp_out: skip, ..KnownActivations::default() },
-        stop_at_layer: Some(layer + 1),
-        names: NameFilter::hooks(hooks),
-        plan: Some(plan),
-        steps,
-        ..Run::default()
-    };
-    Ok(model.run(&ids, run)?.cache)
-}
-
-/// The activation at `hook` in `layer`.
-pub(crate) fn at(
-    model: &Model,
-    streams: &Streams,
-    under: &Background,
-    layer: usize,
-    hook: Hook,
-) -> Result<Tensor> {
-    let arch = model.architecture();
-    let plan = BoundInterventions::new(arch, &under.what, &[])?;
-    let first = arch.restart_layer(layer);
-    if first == layer {
-        let kept = block(model, streams, layer, (&plan, under.steps), &[hook], 1)?;
-        return Ok(kept.get(hook)?.shallow_clone());
-    }
-    let run = Run {
-        start: Some((first, &streams.at[first])),
-        stop_at_layer: Some(layer + 1),
-        names: NameFilter::hooks(&[hook]),
-        plan: Some(&plan),
-        steps: under.steps,
-        ..Run::default()
-    };
-    Ok(model.run(&streams.ids, run)?.cache.get(hook)?.shallow_clone())
-}
-
 impl BlockPatch {
     /// What `unit` comes down to; `by_position` and `by_key_position` as in the settings.
     pub(crate) fn new(
@@ -135,9 +54,9 @@ impl BlockPatch {
         by_position: bool,
         by_key_position: bool,
     ) -> Result<Self> {
-        let (arch, layer, under) = (model.architecture(), unit.layer, &runs.under);
+        let (arch, layer, background) = (model.architecture(), unit.layer, &runs.background);
         let component = unit.component.made_by();
-        let base = |component: Component| at(model, &runs.base, under, layer, component.hook(layer));
+        let base = |component: Component| at(model, &runs.base, background, layer, component.hook(layer));
         let source = runs.source(model, component, layer, &|| match component {
             Component::ResidPre => Ok(runs.base.at[layer].shallow_clone()),
             Component::ResidPost => Ok(runs.base.at[layer + 1].shallow_clone()),
@@ -159,28 +78,28 @@ impl BlockPatch {
         };
         Ok(match component {
             Component::Z | Component::Result => {
-                BlockPatch::Heads { base: runs.base.z(model, under, layer)?, changed: source }
+                BlockPatch::Heads { base: runs.base.z(model, background, layer)?, changed: source }
             }
             Component::K | Component::V if by_position => {
-                BlockPatch::Columns { base: runs.base.z(model, under, layer)?, source: cache(source) }
+                BlockPatch::Columns { base: runs.base.z(model, background, layer)?, source: cache(source) }
             }
             Component::Pattern if by_key_position => {
                 let hooks = [Hook::block(layer, HookPoint::Pattern), Hook::block(layer, HookPoint::V)];
-                let plan = BoundInterventions::new(arch, &under.what, &[])?;
-                let kept = block(model, &runs.base, layer, (&plan, under.steps), &hooks, 1)?;
+                let plan = BoundInterventions::new(arch, &background.what, &[])?;
+                let kept = block(model, &runs.base, layer, (&plan, background.steps), &hooks, 1)?;
                 let change = source.f_sub(kept.get(hooks[0])?)?;
                 let values = kept.get(hooks[1])?.shallow_clone();
-                BlockPatch::Entries { base: runs.base.z(model, under, layer)?, change, values }
+                BlockPatch::Entries { base: runs.base.z(model, background, layer)?, change, values }
             }
             Component::Q | Component::K | Component::V | Component::Pattern => {
                 let kept = cache(source);
                 let hook = component.hook(layer);
-                let what = under.and([Intervention::new(hook, Action::Replace("source".into()))]);
+                let what = background.and([Intervention::new(hook, Action::Replace("source".into()))]);
                 let plan = BoundInterventions::new(arch, &what, &[("source", &kept)])?;
                 let z = Hook::block(layer, HookPoint::Z);
-                let changed = block(model, &runs.base, layer, (&plan, under.steps), &[z], 1)?;
+                let changed = block(model, &runs.base, layer, (&plan, background.steps), &[z], 1)?;
                 BlockPatch::Heads {
-                    base: runs.base.z(model, under, layer)?,
+                    base: runs.base.z(model, background, layer)?,
                     changed: changed.get(z)?.shallow_clone(),
                 }
             }
@@ -198,7 +117,7 @@ impl BlockPatch {
             }
             Component::Neuron => {
                 let out = model.weights().blocks[layer].mlp.as_ref().map(|mlp| &mlp.output.weight);
-                let missing = || crate::Error::Input(format!("layer {layer} has no neurons"));
+                let missing = || Error::Input(format!("layer {layer} has no neurons"));
                 let change = source.f_sub(&base(component)?)?;
                 BlockPatch::Neurons {
                     before: before()?,
@@ -220,15 +139,15 @@ impl BlockPatch {
         positions: &[usize],
     ) -> Result<Tensor> {
         let pairs = runs.base.ids.size()[0] as usize;
-        let under = &runs.under;
-        let what = under.and(positions.iter().enumerate().map(|(copy, position)| Intervention {
+        let background = &runs.background;
+        let what = background.and(positions.iter().enumerate().map(|(copy, position)| Intervention {
             positions: Some(Positions::Columns(vec![*position])),
             rows: Some((copy * pairs, (copy + 1) * pairs)),
             ..Intervention::new(unit.component.hook(unit.layer), Action::Replace("source".into()))
         }));
         let plan = BoundInterventions::new(model.architecture(), &what, &[("source", source)])?;
         let z = Hook::block(unit.layer, HookPoint::Z);
-        let kept = block(model, &runs.base, unit.layer, (&plan, under.steps), &[z], positions.len())?;
+        let kept = block(model, &runs.base, unit.layer, (&plan, background.steps), &[z], positions.len())?;
         Ok(kept.get(z)?.f_unflatten(0, [positions.len() as i64, pairs as i64])?)
     }
 }

@@ -6,52 +6,32 @@
 //! rows of a batch that goes on through the remaining blocks, over the remaining positions, on the base run's keys and
 //! values ([`restart`]). In the last block only the last position is computed, which is what metrics read.
 
+mod background;
 mod cost;
+mod job;
 mod local;
 mod plan;
-mod reference;
 mod restart;
 mod runs;
 mod settings;
-mod under;
+mod streams;
 mod workers;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use refrain_runner::{Intervention, Model, StepIndex};
 
-use crate::component::{Component, Site};
+use crate::change::Change;
+use crate::component::Site;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
 use crate::scores::Scores;
 
+use background::Background;
 pub use cost::{MatMul, restart_products};
+pub use job::Unit;
 use runs::Runs;
-pub use settings::{Change, Settings};
-use under::Background;
-
-/// A part of a sweep that is done as a whole: one component of one layer, or some of its heads or neurons, on one batch of
-/// pairs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Unit {
-    /// Which batch of pairs.
-    pub batch: usize,
-    /// The component.
-    pub component: Component,
-    /// Its layer.
-    pub layer: usize,
-    /// The first of its heads or neurons.
-    pub from: usize,
-    /// One past the last.
-    pub to: usize,
-}
-
-impl Unit {
-    /// A stable name.
-    pub fn id(&self) -> String {
-        format!("b{:04}.{}.l{:03}.i{:05}", self.batch, self.component, self.layer, self.from)
-    }
-}
+pub use settings::Settings;
 
 /// A sweep of a model over pairs of prompts.
 #[derive(Debug)]
@@ -61,7 +41,7 @@ pub struct Sweep<'a> {
     settings: Settings,
     plan: plan::SweepPlan,
     units: Vec<Unit>,
-    under: Background,
+    background: Background,
     only: Option<BTreeSet<Site>>,
 }
 
@@ -88,7 +68,7 @@ impl<'a> Sweep<'a> {
                 }
             }
         }
-        Ok(Sweep { model, pairs, settings, plan, units, under: Background::default(), only: None })
+        Ok(Sweep { model, pairs, settings, plan, units, background: Background::default(), only: None })
     }
 
     /// With `interventions` in all of its runs, clean, corrupted and patched, before the patch; `steps` tells them which
@@ -104,7 +84,7 @@ impl<'a> Sweep<'a> {
                     .into(),
             ));
         }
-        self.under = Background::new(interventions, steps)?;
+        self.background = Background::new(interventions, steps)?;
         Ok(self)
     }
 
@@ -131,41 +111,24 @@ impl<'a> Sweep<'a> {
     /// Floating-point operations of `unit`, as an ideal restart needs them.
     pub fn cost(&self, unit: &Unit) -> f64 {
         let arch = self.model.architecture();
-        let of = |batch: &plan::Batch| -> f64 {
+        let of = |batch: &job::Batch| -> f64 {
             let jobs = plan::jobs(arch, &self.settings, &self.plan, batch, *unit, self.only.as_ref());
             jobs.iter().map(|job| cost::job(arch, job, batch)).sum()
         };
         self.plan.batches[unit.batch].iter().map(of).sum()
     }
 
-    /// As [`Sweep::run`], with errors of the caller's type.
+    /// Runs the units `todo`, in an order of its own, and hands over each as it is done. `E` is the caller's error, so that
+    /// what goes wrong in `done` comes back as it is.
     ///
     /// # Errors
     /// The first that `done` returns or that a run meets; nothing is handed over after it.
-    pub fn run_with<E: From<Error>>(
+    pub fn run<E: From<Error>>(
         &self,
         todo: &[Unit],
-        mut done: impl FnMut(&Unit, Scores) -> Result<(), E>,
+        done: &mut dyn FnMut(&Unit, Scores) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut failure = None;
-        let ran = self.run(todo, &mut |unit, scores| {
-            done(unit, scores).map_err(|error| {
-                failure = Some(error);
-                Error::Input("what a sweep found could not be taken".into())
-            })
-        });
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(ran?),
-        }
-    }
-
-    /// Runs the units `todo`, in an order of its own, and hands over each as it is done.
-    ///
-    /// # Errors
-    /// The first that `done` returns or that a run meets; nothing is handed over after it.
-    pub fn run(&self, todo: &[Unit], done: &mut dyn FnMut(&Unit, Scores) -> Result<()>) -> Result<()> {
-        let Sweep { model, pairs, settings, plan, under, only, .. } = self;
+        let Sweep { model, pairs, settings, plan, background, only, .. } = self;
         for (index, parts) in plan.batches.iter().enumerate() {
             let units: Vec<Unit> = todo.iter().copied().filter(|unit| unit.batch == index).collect();
             if units.is_empty() {
@@ -174,11 +137,13 @@ impl<'a> Sweep<'a> {
             // What the parts before the last gave.
             let mut kept: BTreeMap<Unit, Scores> = BTreeMap::new();
             for (part, batch) in parts.iter().enumerate() {
-                let runs = tch::no_grad(|| Runs::new(model, pairs, batch, settings, &plan.means, under))?;
+                let runs = tch::no_grad(|| {
+                    Runs::new(model, pairs, batch, settings, plan.means.as_ref(), background)
+                })?;
                 let work = workers::Work { model, runs: &runs, settings, plan, batch, only: only.as_ref() };
                 workers::run(&work, &units, &mut |unit, scores| {
                     let whole = match kept.remove(unit) {
-                        Some(before) => before.and(scores),
+                        Some(before) => before.and(&scores)?,
                         None => scores,
                     };
                     if part + 1 == parts.len() {
@@ -191,13 +156,4 @@ impl<'a> Sweep<'a> {
         }
         Ok(())
     }
-}
-
-/// The query heads that `site` changes: a key/value head serves several.
-pub(crate) fn heads_of(arch: &refrain_runner::Architecture, site: Site) -> std::ops::Range<usize> {
-    let times = match site.component {
-        Component::K | Component::V => arch.n_heads / arch.layers[site.layer].n_kv_heads,
-        _ => 1,
-    };
-    site.index * times..(site.index + 1) * times
 }

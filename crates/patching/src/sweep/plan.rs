@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rand::RngExt;
-use refrain_entropy::stats::rng;
 use refrain_runner::{Architecture, Model};
 use tch::Device;
 
-use super::Unit;
 use super::cost::Memory;
-use super::local::{is_within, stays_at_its_position};
-use super::reference::Means;
-use super::settings::{Change, Settings};
+use super::job::{Batch, Job, Unit, is_within, stays_at_its_position};
+use super::settings::Settings;
+use crate::change::Change;
 use crate::component::{Component, Site};
 use crate::error::{Error, Result};
-use crate::pair::{Pair, batches};
+use crate::means::Means;
+use crate::pair::{Pair, batches, other};
 
 /// Tokens that one job takes through the blocks on a CPU: enough for large products, few enough that what is between them
 /// stays in the cache.
@@ -27,25 +25,12 @@ const MOST_PAIRS: usize = 32;
 /// Tokens that the sites of a unit take through a block, about, so that a unit is soon done: whatever memory and cores there are.
 const UNIT_TOKENS: usize = 1 << 18;
 
-/// Pairs of one length that share their base runs.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// Indices of the pairs.
-    pub(crate) pairs: Vec<usize>,
-    /// For resampling: whose activations each pair is given.
-    pub(crate) others: Vec<usize>,
-    /// Tokens of each prompt.
-    pub(crate) length: usize,
-    /// The first column where a change can be felt; `length` if none can.
-    pub(crate) first: usize,
-}
-
 /// How the work is cut.
 #[derive(Debug)]
 pub(crate) struct SweepPlan {
     /// For each batch the parts whose base runs fit into memory together; mostly one.
     pub(crate) batches: Vec<Vec<Batch>>,
-    pub(crate) means: Means,
+    pub(crate) means: Option<Means>,
     /// Tokens that a job may take through the blocks.
     tokens: usize,
     /// Bytes that the rows of one job may take.
@@ -53,15 +38,6 @@ pub(crate) struct SweepPlan {
     memory: Memory,
     /// Jobs side by side.
     pub(crate) workers: usize,
-}
-
-/// Some sites of a unit whose runs go through the model together.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) unit: Unit,
-    pub(crate) sites: Vec<Site>,
-    /// The first column that is computed; none: the sites change nothing, and their runs are the base run.
-    pub(crate) column: Option<usize>,
 }
 
 impl SweepPlan {
@@ -83,14 +59,13 @@ impl SweepPlan {
         let workers = (left / job.max(1)).clamp(1, wanted as u64) as usize;
         let means = match settings.change {
             Change::Mean { pooled } => {
-                let components: Vec<Component> =
-                    settings.components.iter().map(|component| component.made_by()).collect();
-                tch::no_grad(|| Means::new(model, pairs, &components, pooled, most))?
+                let hooks = settings.components.iter().flat_map(|component| component.made_by().hooks(model));
+                Some(Means::over(model, pairs, &hooks.collect::<Vec<_>>(), pooled, most)?)
             }
-            _ => Means::default(),
+            _ => None,
         };
         let parts = |own: Vec<usize>| -> Result<Vec<Batch>> {
-            own.chunks(most).map(|part| Batch::new(pairs, part.to_vec(), settings)).collect()
+            own.chunks(most).map(|part| batch(pairs, part.to_vec(), settings)).collect()
         };
         let batches = batches(pairs, MOST_PAIRS)?.into_iter().map(parts).collect::<Result<_>>()?;
         Ok(SweepPlan {
@@ -126,36 +101,21 @@ impl SweepPlan {
     }
 }
 
-impl Batch {
-    fn new(pairs: &[Pair], own: Vec<usize>, settings: &Settings) -> Result<Self> {
-        let length = pairs[own[0]].clean.len();
-        let first_of = |index: &usize| pairs[*index].first_difference().unwrap_or(length);
-        let first = match settings.change {
-            Change::Denoise | Change::Noise => own.iter().map(first_of).min().unwrap_or(length),
-            _ => 0,
-        };
-        let others = match settings.change {
-            Change::Resample { seed } => {
-                own.iter().map(|index| other(pairs, *index, seed)).collect::<Result<_>>()?
-            }
-            _ => Vec::new(),
-        };
-        Ok(Batch { pairs: own, others, length, first })
-    }
-}
-
-/// Another pair than `index` with a clean prompt of its length, at random.
-fn other(pairs: &[Pair], index: usize, seed: u64) -> Result<usize> {
-    let length = pairs[index].clean.len();
-    let fits = |other: &usize| *other != index && pairs[*other].clean.len() == length;
-    let others: Vec<usize> = (0..pairs.len()).filter(fits).collect();
-    if others.is_empty() {
-        return Err(Error::Input(format!(
-            "pair {index}: no other prompt has its {length} tokens, so there is nothing to resample from\n\
-             hint: give more pairs of that length, or ablate by zero or a pooled mean"
-        )));
-    }
-    Ok(others[rng(seed, &format!("resample/{index}")).random_range(0..others.len())])
+/// Those of `pairs` whose indices are `own`.
+fn batch(pairs: &[Pair], own: Vec<usize>, settings: &Settings) -> Result<Batch> {
+    let length = pairs[own[0]].clean.len();
+    let first_of = |index: &usize| pairs[*index].first_difference().unwrap_or(length);
+    let first = match settings.change {
+        Change::Denoise | Change::Noise => own.iter().map(first_of).min().unwrap_or(length),
+        _ => 0,
+    };
+    let others = match settings.change {
+        Change::Resample { seed } => {
+            own.iter().map(|index| other(pairs, *index, seed)).collect::<Result<_>>()?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Batch { pairs: own, others, length, first })
 }
 
 /// The jobs of `unit`.
@@ -197,9 +157,8 @@ pub(crate) fn jobs(
         for position in 0..length {
             match settings.by_key_position {
                 false => add(Site { position: Some(position), ..site }),
-                true => (0..=position).for_each(|source| {
-                    add(Site { position: Some(position), key_position: Some(source), ..site })
-                }),
+                true => (0..=position)
+                    .for_each(|key| add(Site { position: Some(position), key_position: Some(key), ..site })),
             }
         }
     }

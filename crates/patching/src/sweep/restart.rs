@@ -6,16 +6,15 @@ use refrain_runner::{
 };
 use tch::{Kind, Tensor};
 
+use super::job::{Job, Unit, heads_of};
 use super::local::{Before, BlockPatch};
-use super::plan::Job;
 use super::runs::Runs;
-use super::{Unit, heads_of};
 use crate::component::{Component, Site};
 use crate::error::Result;
 use crate::metric::{Metric, measure, measure_stream};
 use crate::scores::ByMetric;
 
-/// Runs the sites of `job` from `column` on: by metric, then site by site, pair by pair.
+/// Runs the sites of `job` from `column` on: `[metric, site * pair]`.
 pub(crate) fn run(
     model: &Model,
     runs: &Runs,
@@ -194,8 +193,8 @@ impl Rows<'_> {
         }
         let mut given = KnownActivations::default();
         give(&mut given);
-        let plan = BoundInterventions::new(self.model.architecture(), &self.runs.under.what, &[])?;
-        let run = Run { start: Some((layer, stream)), given, plan: Some(&plan), ..Run::default() };
+        let plan = BoundInterventions::new(self.model.architecture(), &self.runs.background.what, &[])?;
+        let run = Run { start: Some((layer, stream)), given, interventions: Some(&plan), ..Run::default() };
         self.go(stream.size()[0], run)
     }
 
@@ -203,8 +202,8 @@ impl Rows<'_> {
         let ids = self.columns_of(&self.runs.base.ids)?;
         let ids = ids.f_repeat([rows / self.pairs(), 1])?;
         let past = KvPrefix::new(&self.runs.kv, self.column)?;
-        let (logits, steps) = (LogitPositions::LastResidual, self.runs.under.steps);
-        let run = Run { past: Some(&past), logits, steps, ..run };
+        let (logits, steps) = (LogitPositions::LastResidual, self.runs.background.steps);
+        let run = Run { past: Some(&past), logits, steps, ..run.shorter() };
         self.read(&self.model.run(&ids, run)?.resid)
     }
 
@@ -229,7 +228,7 @@ impl Rows<'_> {
             from.f_narrow(axis, self.column as i64, from.size()[axis as usize] - self.column as i64)?,
         );
         let pairs = self.pairs() as usize;
-        let what = self.runs.under.and(self.sites.iter().enumerate().map(|(copy, site)| Intervention {
+        let what = self.runs.background.and(self.sites.iter().enumerate().map(|(copy, site)| Intervention {
             heads: component.is_of_heads().then(|| vec![site.index]),
             neurons: (component == Component::Neuron).then(|| vec![site.index]),
             positions: site.position.map(|position| Positions::Columns(vec![position])),
@@ -240,7 +239,7 @@ impl Rows<'_> {
         let plan = BoundInterventions::new(arch, &what, &[("source", &kept)])?;
         let first = arch.restart_layer(layer);
         let stream = self.copies(&self.runs.base.at[first])?;
-        let run = Run { start: Some((first, &stream)), plan: Some(&plan), ..Run::default() };
+        let run = Run { start: Some((first, &stream)), interventions: Some(&plan), ..Run::default() };
         self.go(stream.size()[0], run)
     }
 }

@@ -4,54 +4,11 @@ use refrain_runner::Model;
 use refrain_runner::architecture::Keys;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Change;
 use crate::component::Component;
-use crate::effect::Changed;
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::pair::Pair;
-
-/// What is put in a site's place, and into which run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Change {
-    /// The clean run's value into the corrupted run.
-    Denoise,
-    /// The corrupted run's value into the clean run.
-    Noise,
-    /// Zeros into the clean run.
-    Zero,
-    /// The mean over the clean prompts of the task into the clean run.
-    Mean {
-        /// Over positions too; else position by position, which takes prompts of one length.
-        pooled: bool,
-    },
-    /// The value of another clean prompt of the same length, drawn at random, into the clean run.
-    Resample {
-        /// Of the draw.
-        seed: u64,
-    },
-}
-
-impl Change {
-    /// Whether the run that is changed is the clean one.
-    pub fn into_clean(self) -> bool {
-        self != Change::Denoise
-    }
-
-    /// Which run is changed.
-    pub fn changed(self) -> Changed {
-        if self.into_clean() { Changed::Clean } else { Changed::Corrupted }
-    }
-
-    /// `denoise` or `noise` for patching; ablations have no direction.
-    pub fn direction(self) -> Option<&'static str> {
-        match self {
-            Change::Denoise => Some("denoise"),
-            Change::Noise => Some("noise"),
-            _ => None,
-        }
-    }
-}
 
 /// What a sweep is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -5,21 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
+use ndarray::{Array3, Axis, concatenate, s};
 use refrain_runner::Model;
 
+use super::job::{Batch, Job, Unit};
 use super::local::BlockPatch;
-use super::plan::{Batch, Job, SweepPlan, jobs};
+use super::plan::{SweepPlan, jobs};
 use super::runs::Runs;
 use super::settings::Settings;
-use super::{Unit, cost, restart};
+use super::{cost, restart};
 use crate::component::Site;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::scores::{ByMetric, Scores};
 
 /// What is done of a unit so far.
-struct Progress {
+struct Progress<'a> {
     left: usize,
-    sites: Vec<(Site, ByMetric)>,
+    /// The sites of the jobs that are done, with their values, `[metric, site * pair]`.
+    done: Vec<(&'a [Site], ByMetric)>,
 }
 
 /// What the jobs of a batch have in common.
@@ -34,18 +37,18 @@ pub(crate) struct Work<'a> {
 }
 
 /// Runs `units` of one batch and hands each over as it is done.
-pub(crate) fn run(
+pub(crate) fn run<E: From<Error>>(
     &Work { model, runs, settings, plan, batch, only }: &Work<'_>,
     units: &[Unit],
-    done: &mut dyn FnMut(&Unit, Scores) -> Result<()>,
-) -> Result<()> {
+    done: &mut dyn FnMut(&Unit, Scores) -> Result<(), E>,
+) -> Result<(), E> {
     let arch = model.architecture();
     let by_unit: Vec<Vec<Job>> =
         units.iter().map(|unit| jobs(arch, settings, plan, batch, *unit, only)).collect();
     let mut progress: BTreeMap<Unit, Progress> = units
         .iter()
         .zip(&by_unit)
-        .map(|(unit, jobs)| (*unit, Progress { left: jobs.len(), sites: Vec::new() }))
+        .map(|(unit, jobs)| (*unit, Progress { left: jobs.len(), done: Vec::new() }))
         .collect();
     let costed = |jobs: Vec<Job>| {
         let mut jobs: Vec<(f64, Job)> =
@@ -60,26 +63,26 @@ pub(crate) fn run(
     // A unit of which no site is wanted here is done.
     for unit in units {
         if progress.get(unit).is_some_and(|known| known.left == 0) {
-            done(unit, empty(settings, runs, batch))?;
+            done(unit, gathered(settings, runs, batch, &[]))?;
         }
     }
-    let mut finished = |job: &Job, values: Result<Vec<ByMetric>>| {
+    let mut finished = |index: usize, values: Result<ByMetric>| -> Result<(), E> {
+        let job = &work[index].1;
         let Some(of_unit) = progress.get_mut(&job.unit) else { return Ok(()) };
-        of_unit.sites.extend(job.sites.iter().copied().zip(values?));
+        of_unit.done.push((&job.sites, values?));
         of_unit.left -= 1;
         if of_unit.left > 0 {
             return Ok(());
         }
-        let mut sites = std::mem::take(&mut of_unit.sites);
-        sites.sort_by_key(|(site, _)| *site);
-        done(&job.unit, Scores { sites, ..empty(settings, runs, batch) })
+        let jobs = std::mem::take(&mut of_unit.done);
+        done(&job.unit, gathered(settings, runs, batch, &jobs))
     };
     if plan.workers == 1 {
         let _guard = tch::no_grad_guard();
         let mut known = None;
-        return work
-            .iter()
-            .try_for_each(|(_, job)| finished(job, run_job(model, runs, settings, job, &mut known)));
+        return (0..work.len()).try_for_each(|index| {
+            finished(index, run_job(model, runs, settings, &work[index].1, &mut known))
+        });
     }
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let before = tch::get_num_threads();
@@ -103,7 +106,7 @@ pub(crate) fn run(
             });
         }
         drop(sender);
-        let outcome = receiver.into_iter().try_for_each(|(index, values)| finished(&work[index].1, values));
+        let outcome = receiver.into_iter().try_for_each(|(index, values)| finished(index, values));
         stop.store(true, Ordering::Relaxed);
         outcome
     });
@@ -111,36 +114,48 @@ pub(crate) fn run(
     outcome
 }
 
-/// Scores of no site yet.
-fn empty(settings: &Settings, runs: &Runs, batch: &Batch) -> Scores {
+/// The scores of the sites of `jobs`, in the order of the sites.
+fn gathered(settings: &Settings, runs: &Runs, batch: &Batch, jobs: &[(&[Site], ByMetric)]) -> Scores {
+    // Of each site its job and its number there.
+    let mut order: Vec<(Site, usize, usize)> = Vec::new();
+    for (job, (sites, _)) in jobs.iter().enumerate() {
+        order.extend(sites.iter().enumerate().map(|(number, site)| (*site, job, number)));
+    }
+    order.sort_unstable();
+    let (metrics, pairs) = (settings.metrics.len(), batch.pairs.len());
+    let mut values = Array3::zeros((order.len(), metrics, pairs));
+    for (mut of_site, (_, job, number)) in values.outer_iter_mut().zip(&order) {
+        let own = s![.., number * pairs..(number + 1) * pairs];
+        of_site.assign(&jobs[*job].1.slice(own));
+    }
     Scores {
         metrics: settings.metrics.clone(),
         pairs: batch.pairs.clone(),
         clean: runs.clean.clone(),
         corrupted: runs.corrupted.clone(),
-        sites: Vec::new(),
+        sites: order.into_iter().map(|(site, ..)| site).collect(),
+        values,
     }
 }
 
-/// The values of the job's sites, each by metric and pair. `known` is what the last job's unit came down to.
+/// The values of the job's sites, `[metric, site * pair]`. `known` is what the last job's unit came down to.
 fn run_job(
     model: &Model,
     runs: &Runs,
     settings: &Settings,
     job: &Job,
     known: &mut Option<(Unit, BlockPatch)>,
-) -> Result<Vec<ByMetric>> {
+) -> Result<ByMetric> {
     let Some(column) = job.column else {
-        return Ok(vec![runs.unchanged.clone(); job.sites.len()]);
+        let copies = vec![runs.unchanged.view(); job.sites.len()];
+        return concatenate(Axis(1), &copies).map_err(|error| Error::Input(error.to_string()));
     };
     if known.as_ref().is_none_or(|(unit, _)| *unit != job.unit) {
         let local = BlockPatch::new(model, runs, job.unit, settings.by_position, settings.by_key_position)?;
         *known = Some((job.unit, local));
     }
-    let Some((_, local)) = known else { return Ok(Vec::new()) };
-    let flat = restart::run(model, runs, local, job, column, &settings.metrics)?;
-    let pairs = runs.targets.rows() as usize;
-    let of_site =
-        |site: usize| flat.iter().map(|all| all[site * pairs..(site + 1) * pairs].to_vec()).collect();
-    Ok((0..job.sites.len()).map(of_site).collect())
+    match known {
+        Some((_, local)) => restart::run(model, runs, local, job, column, &settings.metrics),
+        None => Err(Error::Input("a job without a unit".into())),
+    }
 }

@@ -5,13 +5,14 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
+use crate::forward::KnownActivations;
 use crate::forward::context::Mask;
-use crate::forward::kv_prefix::KvPrefix;
 use crate::forward::norm::plain;
 use crate::forward::rotation::Rotation;
-use crate::forward::{KnownActivations, Tap};
-use crate::generate::KvCache;
 use crate::hook::{Hook, HookPoint};
+use crate::kv_cache::KvCache;
+use crate::kv_prefix::KvPrefix;
+use crate::tap::Tap;
 use crate::weights::{Attention, Linear, NormWeights};
 
 /// Keys and values, each `[batch, kv_head, key pos, d_head]`, as a layer leaves them to those above it.

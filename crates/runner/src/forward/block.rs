@@ -4,11 +4,11 @@ use tch::Tensor;
 
 use crate::architecture::{Architecture, NormPlace};
 use crate::error::Result;
-use crate::forward::Tap;
 use crate::forward::attention::{self, Context, KeysValues};
 use crate::forward::mlp;
 use crate::forward::norm::{self, NormHooks};
 use crate::hook::{Hook, HookPoint};
+use crate::tap::Tap;
 use crate::weights::{NormWeights, Weights};
 
 /// Takes the stream `resid`, `[batch, pos, d_model]`, through block `layer`. `input` is the layer's own input beside

@@ -4,9 +4,9 @@ use tch::Tensor;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use crate::forward::Tap;
 use crate::forward::norm;
 use crate::hook::{Hook, HookPoint};
+use crate::tap::Tap;
 use crate::weights::{PerLayerInputs, Weights};
 
 /// The token embedding as it enters the stream, `[batch, pos, d_model]`, positions not added.

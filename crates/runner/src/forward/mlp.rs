@@ -4,9 +4,9 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Experts, Mlp, Norm};
 use crate::error::{Error, Result};
-use crate::forward::Tap;
 use crate::forward::norm::{plain, wider};
 use crate::hook::{Hook, HookPoint};
+use crate::tap::Tap;
 use crate::weights::{Block, ExpertWeights, MlpWeights};
 
 /// Everything that stands between the norms around the MLP: the dense one, the experts, or both.

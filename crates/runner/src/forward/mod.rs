@@ -5,7 +5,6 @@ mod block;
 mod context;
 mod embedding;
 pub(crate) mod gemv;
-mod kv_prefix;
 mod mlp;
 pub(crate) mod norm;
 pub(crate) mod onednn;
@@ -15,60 +14,24 @@ mod run;
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys};
-use crate::cache::{ActivationCache, NameFilter};
+use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
-use crate::generate::KvCache;
 use crate::hook::{Hook, HookPoint};
-use crate::intervention::BoundInterventions;
-use crate::intervention::StepIndex;
+use crate::kv_cache::KvCache;
+use crate::kv_prefix::KvPrefix;
+use crate::tap::Tap;
 use crate::weights::Weights;
 use attention::{Context, KeysValues};
 use context::Contexts;
 use embedding::{embed, per_layer_inputs, positioned};
-pub use kv_prefix::KvPrefix;
 use norm::NormHooks;
 pub use run::{KnownActivations, LogitPositions, Output, Run};
-
-/// Where activations are changed and kept, the one place for both.
-#[derive(Default)]
-pub(crate) struct Tap<'a> {
-    plan: Option<&'a BoundInterventions<'a>>,
-    names: NameFilter,
-    cache: ActivationCache,
-    first_column: usize,
-    steps: StepIndex,
-    /// Which columns so far are real, `[batch, columns]`; none: all.
-    real: Option<Tensor>,
-}
-
-impl Tap<'_> {
-    /// Whether anything happens at `hook`; what is computed only for hooks can be left out otherwise.
-    pub(crate) fn wants(&self, hook: Hook) -> bool {
-        self.names.wants(hook) || self.plan.is_some_and(|plan| plan.touches(hook))
-    }
-
-    /// Whether anything happens in `layer`.
-    fn watches(&self, layer: usize) -> bool {
-        HookPoint::ALL.iter().any(|point| point.in_block() && self.wants(Hook::block(layer, *point)))
-    }
-
-    /// Passes an activation: changes it if an intervention says so, then keeps it if the filter does.
-    pub(crate) fn observe(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
-        let value = match self.plan {
-            Some(plan) => plan.apply(hook, value, self.first_column, self.steps, self.real.as_ref())?,
-            None => value,
-        };
-        if self.names.wants(hook) {
-            self.cache.insert(hook, value.shallow_clone());
-        }
-        Ok(value)
-    }
-}
 
 /// Runs `ids`, `[batch, pos]` i64.
 pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run: Run<'_>) -> Result<Output> {
     let device = weights.embed.device();
-    let Run { mask, plan, names, start, given, past, stop_at_layer, mut kv, steps, logits } = run;
+    let Run { mask, interventions, edit, names, start, given, past, stop_at_layer, mut kv, steps, logits } =
+        run;
     let size = ids.size();
     let [batch, pos] = size[..] else {
         return Err(Error::Input(format!("token ids must be [batch, pos], not {size:?}")));
@@ -90,7 +53,6 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
             arch.n_layers
         )));
     }
-    names.check(arch)?;
     if let Some(past) = past
         && (kv.is_some() || mask.is_some() || past.layers() != arch.n_layers || !past.fits(batch as usize))
     {
@@ -129,7 +91,11 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         None => mask,
     };
     let seen = real.as_ref().map(Tensor::shallow_clone);
-    let mut tap = Tap { plan, names, cache: ActivationCache::default(), first_column, steps, real: seen };
+    let mut cache = ActivationCache::default();
+    let of_run = real.as_ref().map(|real| real.f_narrow(1, real.size()[1] - pos, pos)).transpose()?;
+    cache.set_columns(first_column, pos as usize, of_run);
+    let mut tap = Tap { interventions, edit, names, cache, first_column, steps, real: seen };
+    tap.check(arch)?;
 
     let (first_layer, mut resid) = match start {
         Some((layer, resid)) => {
@@ -165,8 +131,9 @@ pub(crate) fn forward(arch: &Architecture, weights: &Weights, ids: &Tensor, run:
         None => None,
         // A run that starts inside has not passed the embedding, with what may be changed there.
         Some(per_layer) if start.is_some() => {
-            let mut unseen = Tap { plan, first_column, steps, ..Tap::default() };
-            let embedded = embed(arch, weights, ids, &mut unseen)?;
+            let names = std::mem::take(&mut tap.names);
+            let embedded = embed(arch, weights, ids, &mut tap)?;
+            tap.names = names;
             Some(per_layer_inputs(arch, per_layer, ids, &embedded)?)
         }
         Some(per_layer) => Some(per_layer_inputs(arch, per_layer, ids, &resid)?),

@@ -4,8 +4,8 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::Norm;
 use crate::error::Result;
-use crate::forward::Tap;
 use crate::hook::{Hook, HookPoint};
+use crate::tap::Tap;
 use crate::weights::NormWeights;
 
 /// The hooks of one norm.

@@ -4,9 +4,10 @@ use tch::Tensor;
 
 use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
-use crate::forward::KvPrefix;
-use crate::generate::KvCache;
 use crate::intervention::{BoundInterventions, StepIndex};
+use crate::kv_cache::KvCache;
+use crate::kv_prefix::KvPrefix;
+use crate::tap::Edit;
 
 /// Which positions the logits are computed for. The last norm and the unembedding are the largest matrix
 /// product of a small model: a caller that reads one position should ask for one.
@@ -63,7 +64,9 @@ pub struct Run<'a> {
     /// Which columns are real tokens, `[batch, pos]`, 1 or true for real; none: all.
     pub mask: Option<&'a Tensor>,
     /// Interventions, applied in order.
-    pub plan: Option<&'a BoundInterventions<'a>>,
+    pub interventions: Option<&'a BoundInterventions<'a>>,
+    /// A change in Rust, after the interventions.
+    pub edit: Option<Edit<'a>>,
     /// Which activations to keep.
     pub names: NameFilter,
     /// Start at this layer from this residual stream (`blocks.L.hook_resid_pre`, `[batch, pos, d_model]`) instead
@@ -81,6 +84,20 @@ pub struct Run<'a> {
     pub steps: StepIndex,
     /// Which logits to compute.
     pub logits: LogitPositions,
+}
+
+impl<'a> Run<'a> {
+    /// The same for a shorter time, so that things that live less long can be added to it. The compiler does not see this by
+    /// itself: a function that may be called and changed ties `'a` down.
+    pub fn shorter<'b>(self) -> Run<'b>
+    where
+        'a: 'b,
+    {
+        let Run { mask, interventions, edit, names, start, given, past, stop_at_layer, kv, steps, logits } =
+            self;
+        let edit = edit.map(|edit| Edit { hooks: edit.hooks, function: edit.function });
+        Run { mask, interventions, edit, names, start, given, past, stop_at_layer, kv, steps, logits }
+    }
 }
 
 /// What a forward pass gives.

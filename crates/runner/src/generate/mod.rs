@@ -1,9 +1,9 @@
 //! Autoregressive decoding over a key/value cache, many prompts at once.
 
-mod kv_cache;
 mod process;
 mod sample;
-mod written;
+
+use std::ops::ControlFlow;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,14 +12,14 @@ use tch::{Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::forward::gemv;
 use crate::forward::{LogitPositions, Run};
-use crate::intervention::BoundInterventions;
-use crate::intervention::StepIndex;
+use crate::intervention::{BoundInterventions, StepIndex};
+use crate::kv_cache::KvCache;
 use crate::model::Model;
-pub use kv_cache::KvCache;
+use crate::tap::Edit;
 pub use sample::{Choice, Decoding};
 
 /// How to continue some prompts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Generate<'a> {
     /// How tokens are chosen.
     pub decoding: Decoding,
@@ -31,7 +31,18 @@ pub struct Generate<'a> {
     /// At most so many new tokens; none: until the window is full.
     pub max_new: Option<usize>,
     /// Interventions; their steps count from the prompt, which is step 0.
-    pub plan: Option<&'a BoundInterventions<'a>>,
+    pub interventions: Option<&'a BoundInterventions<'a>>,
+    /// A change in Rust, after the interventions. It is called in every forward pass, the prompt's and each token's; its
+    /// rows are the prompts still running, and may be finished ones, too.
+    pub edit: Option<Edit<'a>>,
+}
+
+impl Generate<'_> {
+    /// One forward pass with what is to be changed.
+    fn run(&mut self) -> Run<'_> {
+        let edit = self.edit.as_mut().map(Edit::again);
+        Run { interventions: self.interventions, edit, ..Run::default() }
+    }
 }
 
 /// One continuation.
@@ -74,34 +85,37 @@ impl Model {
     /// prompt alone.
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no token,
-    /// [`Error::Window`] for a prompt that leaves no room for a new token, and what [`Model::run`] returns.
-    pub fn generate(&self, prompts: &[Vec<i64>], options: &Generate<'_>) -> Result<Vec<Generated>> {
-        self.generate_with(prompts, options, |_| Ok::<(), Error>(()))
+    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no
+    /// token, [`Error::Window`] for a prompt that leaves no room for a new token, and what [`Model::run`] returns.
+    pub fn generate(&self, prompts: &[Vec<i64>], options: Generate<'_>) -> Result<Vec<Generated>> {
+        self.generate_with(prompts, options, |_| Ok(()))
     }
 
-    /// The same, watched: `observe` is called once a step, as soon as its tokens are chosen. For text as it comes, give each
-    /// row's tokens to a [`crate::TextStream`]. The errors are of the caller's type.
+    /// As [`Model::generate`]; `observe` is called once a step, as soon as its tokens are chosen. For text as it comes, give
+    /// each row's tokens to a [`crate::TextStream`]. An error of `observe` ends the generation.
     ///
     /// # Errors
     /// As [`Model::generate`], and what `observe` returns.
     pub fn generate_with<E: From<Error>>(
         &self,
         prompts: &[Vec<i64>],
-        options: &Generate<'_>,
+        options: Generate<'_>,
         mut observe: impl FnMut(&StepView<'_>) -> Result<(), E>,
     ) -> Result<Vec<Generated>, E> {
-        let mut failure = None;
-        let mut watched = |view: &StepView<'_>| {
-            observe(view).map_err(|error| {
-                failure = Some(error);
-                Error::Input("the observer of a generation failed".into())
-            })
-        };
+        // An error that is not this crate's waits here while the loop ends.
+        let mut failed = None;
         let guard = tch::no_grad_guard();
-        let result = self.generate_without_grad(prompts, options, &mut watched);
+        let result = self.generate_without_grad(prompts, options, &mut |view| {
+            observe(view).map_or_else(
+                |error| {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                },
+                ControlFlow::Continue,
+            )
+        });
         drop(guard);
-        match failure {
+        match failed {
             Some(error) => Err(error),
             None => Ok(result?),
         }
@@ -110,8 +124,8 @@ impl Model {
     fn generate_without_grad(
         &self,
         prompts: &[Vec<i64>],
-        options: &Generate<'_>,
-        observe: &mut dyn FnMut(&StepView<'_>) -> Result<()>,
+        mut options: Generate<'_>,
+        observe: &mut dyn FnMut(&StepView<'_>) -> ControlFlow<()>,
     ) -> Result<Vec<Generated>> {
         let window = self.architecture().n_ctx;
         let decoding = options.decoding.validated()?;
@@ -121,7 +135,7 @@ impl Model {
         if decoding.choice == Choice::Sample && options.seeds.len() != prompts.len() {
             return Err(Error::Input(format!("{} seeds for {} prompts", options.seeds.len(), prompts.len())));
         }
-        if options.plan.is_some_and(BoundInterventions::names_rows) {
+        if options.interventions.is_some_and(BoundInterventions::names_rows) {
             // Finished rows leave the batch, so a row's number does not stay.
             return Err(Error::Input(
                 "an intervention on some rows of the batch cannot be used in generation".into(),
@@ -154,7 +168,7 @@ impl Model {
         // Without padding, which no processor may take for a part of the text.
         let mut texts = prompts.to_vec();
 
-        let mut logits = self.whole_rows(prompts, longest, &mut kv, steps, options.plan)?;
+        let mut logits = self.whole_rows(prompts, longest, &mut kv, steps, &mut options)?;
         for step in 0.. {
             let live: Vec<usize> = rows.iter().copied().filter(|row| !done[*row]).collect();
             let at: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
@@ -173,7 +187,10 @@ impl Model {
             let so_far: Vec<&[i64]> = live.iter().map(|row| &texts[*row][..]).collect();
             let scores = decoding.process(&logits, &so_far)?;
             let chosen = decoding.choose(&scores, &mut drawing)?;
-            observe(&StepView { step, rows: &live, logits: &logits, scores: &scores, chosen: &chosen })?;
+            let view = StepView { step, rows: &live, logits: &logits, scores: &scores, chosen: &chosen };
+            if observe(&view).is_break() {
+                break;
+            }
             for (&row, &token) in live.iter().zip(&chosen) {
                 if options.stop.contains(&token) {
                     results[row].outcome = Outcome::Stopped;
@@ -208,7 +225,7 @@ impl Model {
                 rows.retain(|row| !done[*row]);
                 let all: Vec<Vec<i64>> = rows.iter().map(|row| texts[*row].clone()).collect();
                 kv = KvCache::new(self.architecture(), rows.len(), capacity, device)?;
-                logits = self.whole_rows(&all, longest + step + 1, &mut kv, steps, options.plan)?;
+                logits = self.whole_rows(&all, longest + step + 1, &mut kv, steps, &mut options)?;
                 continue;
             }
             // A finished row runs on over its last token until it is cleared; nobody reads it.
@@ -217,7 +234,7 @@ impl Model {
                 .map(|row| results[*row].tokens.last().copied().unwrap_or(prompts[*row][0]))
                 .collect();
             let ids = Tensor::f_from_slice(&last)?.f_unsqueeze(1)?.f_to_device(device)?;
-            let run = Run { kv: Some(&mut kv), steps, plan: options.plan, ..Run::default() };
+            let run = Run { kv: Some(&mut kv), steps, ..options.run() };
             let few = gemv::SingleThread::begin(rows.len(), self.kind(), device);
             logits = self.next(&ids, run)?;
             drop(few);
@@ -232,11 +249,11 @@ impl Model {
         length: usize,
         kv: &mut KvCache,
         steps: StepIndex,
-        plan: Option<&BoundInterventions<'_>>,
+        options: &mut Generate<'_>,
     ) -> Result<Tensor> {
         let (ids, mask) = self.left_padded(rows, length)?;
         let padded = rows.iter().any(|row| row.len() < length);
-        let run = Run { mask: padded.then_some(&mask), kv: Some(kv), steps, plan, ..Run::default() };
+        let run = Run { mask: padded.then_some(&mask), kv: Some(kv), steps, ..options.run() };
         self.next(&ids, run)
     }
 

@@ -1,13 +1,19 @@
 //! Choosing the next token: what is done to the logits first, and how one token is taken from what is left.
 
+use std::fmt;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::generate::process;
-use crate::generate::written::Written;
+
+/// How [`Decoding::GREEDY`] is written.
+const GREEDY: &str = "greedy";
 
 /// How the next token is chosen. Written as data, `"greedy"`, or a table with `choice` and those of the processors that
 /// are to differ from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
@@ -15,23 +21,29 @@ use crate::generate::written::Written;
 /// The processors apply in the order of the fields, that of `transformers`' `generate`, and each gives the same scores.
 /// Unlike there, temperature and the filters hold for greedy choice too; they cannot change it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Written", into = "Written")]
+#[serde(remote = "Self", default, deny_unknown_fields)]
 pub struct Decoding {
     /// Divides the positive logits of tokens that the row has already, prompt included, and multiplies the negative
     /// ones; 1: no penalty. Padding does not count.
+    #[serde(skip_serializing_if = "is_one")]
     pub repetition_penalty: f64,
     /// Excludes tokens that would end an n-gram that the row has already, prompt included; 0: none. Padding does not
     /// count (in `transformers` it does).
+    #[serde(skip_serializing_if = "is_none")]
     pub no_repeat_ngram: usize,
     /// Divides the logits; positive.
+    #[serde(skip_serializing_if = "is_one")]
     pub temperature: f64,
     /// Keep the k most probable tokens, and all that are as probable as the k-th; 0: all.
+    #[serde(skip_serializing_if = "is_none")]
     pub top_k: usize,
     /// Keep the fewest most probable tokens whose probabilities reach this sum; 1: all. Taken from the other end, as
     /// in `transformers`: the least probable tokens go as long as their sum, each one's own probability included, is
     /// at most 1 - top_p; of equally probable ones those with smaller ids go first; one token always stays.
+    #[serde(skip_serializing_if = "is_one")]
     pub top_p: f64,
     /// Keep tokens at least this fraction as probable as the most probable; 0: all.
+    #[serde(skip_serializing_if = "is_zero")]
     pub min_p: f64,
     /// How a token is taken from what is left.
     pub choice: Choice,
@@ -46,6 +58,55 @@ pub enum Choice {
     Greedy,
     /// Drawn from the distribution: each row from a stream of its own, so that the other rows do not matter.
     Sample,
+}
+
+fn is_one(value: &f64) -> bool {
+    *value == 1.0
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
+fn is_none(value: &usize) -> bool {
+    *value == 0
+}
+
+impl Serialize for Decoding {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match *self {
+            Decoding::GREEDY => serializer.serialize_str(GREEDY),
+            _ => Decoding::serialize(self, serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Decoding {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+/// Reads `"greedy"` or a table; unlike an untagged enum it says which key of the table is wrong.
+struct NameOrTable;
+
+impl<'de> Visitor<'de> for NameOrTable {
+    type Value = Decoding;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{GREEDY}\" or a table with `choice`")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Decoding, E> {
+        match name {
+            GREEDY => Ok(Decoding::GREEDY),
+            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Decoding, A::Error> {
+        Decoding::deserialize(MapAccessDeserializer::new(map))
+    }
 }
 
 impl Default for Decoding {
@@ -178,29 +239,34 @@ mod tests {
     fn decodings_are_readable_data() {
         let read = |text: &str| serde_json::from_str::<Decoding>(text);
         assert_eq!(read("\"greedy\"").unwrap(), Decoding::GREEDY);
-        let old = read(r#"{"sample":{"temperature":0.5,"top_k":3,"top_p":0.9}}"#).unwrap();
-        assert_eq!(old, Decoding { temperature: 0.5, top_k: 3, top_p: 0.9, ..Decoding::SAMPLE });
-        let text = serde_json::to_string(&old).unwrap();
+        let filtered = Decoding { temperature: 0.5, top_k: 3, top_p: 0.9, ..Decoding::SAMPLE };
+        let text = serde_json::to_string(&filtered).unwrap();
         assert_eq!(text, r#"{"temperature":0.5,"top_k":3,"top_p":0.9,"choice":"sample"}"#);
-        for decoding in [old, Decoding::GREEDY, Decoding::SAMPLE, Decoding { no_repeat_ngram: 2, ..old }] {
+        for decoding in
+            [filtered, Decoding::GREEDY, Decoding::SAMPLE, Decoding { no_repeat_ngram: 2, ..filtered }]
+        {
             let text = serde_json::to_string(&decoding).unwrap();
             assert_eq!(read(&text).unwrap(), decoding, "{text}");
         }
-        assert!(read(r#"{"choice":"sample","topk":3}"#).is_err());
+        let wrong = read(r#"{"choice":"sample","topk":3}"#).unwrap_err().to_string();
+        assert!(wrong.contains("unknown field `topk`"), "{wrong}");
+        let wrong = read("\"greeedy\"").unwrap_err().to_string();
+        assert!(wrong.contains("\"greedy\" or a table"), "{wrong}");
+        assert!(read(r#"{"sample":{"temperature":0.5,"top_k":3,"top_p":0.9}}"#).is_err());
     }
 
     #[test]
     fn a_parameter_out_of_range_is_named() {
-        let plain = Decoding::SAMPLE;
+        let sample = Decoding::SAMPLE;
         for (wrong, name) in [
-            (Decoding { temperature: 0.0, ..plain }, "temperature"),
-            (Decoding { temperature: f64::NAN, ..plain }, "temperature"),
-            (Decoding { temperature: f64::INFINITY, ..plain }, "temperature"),
-            (Decoding { top_p: 0.0, ..plain }, "top_p"),
-            (Decoding { top_p: f64::NAN, ..plain }, "top_p"),
-            (Decoding { min_p: 1.5, ..plain }, "min_p"),
-            (Decoding { min_p: f64::NAN, ..plain }, "min_p"),
-            (Decoding { repetition_penalty: -1.0, ..plain }, "repetition_penalty"),
+            (Decoding { temperature: 0.0, ..sample }, "temperature"),
+            (Decoding { temperature: f64::NAN, ..sample }, "temperature"),
+            (Decoding { temperature: f64::INFINITY, ..sample }, "temperature"),
+            (Decoding { top_p: 0.0, ..sample }, "top_p"),
+            (Decoding { top_p: f64::NAN, ..sample }, "top_p"),
+            (Decoding { min_p: 1.5, ..sample }, "min_p"),
+            (Decoding { min_p: f64::NAN, ..sample }, "min_p"),
+            (Decoding { repetition_penalty: -1.0, ..sample }, "repetition_penalty"),
         ] {
             let error = wrong.validated().unwrap_err().to_string();
             assert!(error.contains(name), "{error}");

@@ -20,7 +20,7 @@ pub(crate) struct Columns<'a> {
 
 /// Refuses positions that no row can have.
 pub(crate) fn check(what: &Intervention, window: usize) -> Result<()> {
-    let wrong = |text: String| Err(Error::intervention(&what.hook, text));
+    let wrong = |text: String| Err(Error::intervention(what.hook, text));
     match &what.positions {
         Some(Positions::FromEnd(list)) if list.contains(&0) => {
             wrong("from_end counts from 1, the last token of the prompt; there is no 0".into())

@@ -33,7 +33,9 @@ pub(super) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>
             "`{stored}` is there: the weights were saved from another class of model; load them with transformers' \
              AutoModelForCausalLM and save them again"
         ),
-        None => "check that config.json belongs to these weights, and that all of their files are there".into(),
+        None => {
+            "check that config.json belongs to these weights, and that all of their files are there".into()
+        }
     }
 }
 

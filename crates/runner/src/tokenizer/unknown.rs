@@ -39,7 +39,11 @@ pub(super) fn replaced<'a>(text: &'a str, encoding: &Encoding, tokenizer: &Token
             _ => found.push((*from, *to)),
         }
     }
-    found.into_iter().map(|(from, to)| part(text, from, to).trim()).filter(|piece| !piece.is_empty()).collect()
+    found
+        .into_iter()
+        .map(|(from, to)| part(text, from, to).trim())
+        .filter(|piece| !piece.is_empty())
+        .collect()
 }
 
 /// The words of `text`, between blanks, with letters or digits that no token stands for. The words and not the letters:

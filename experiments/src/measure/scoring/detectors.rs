@@ -44,14 +44,15 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
     for found in detect::run(model, &settings, &mut |_, _| ())? {
         let row = HeadScoreRow {
             method: Method::Detectors.name().into(),
-            component: found.detector.component().into(),
+            component: found.detector.looks_at().name().into(),
             layer: found.head.layer as u32,
             head: Some(found.head.head as u32),
             metric: found.detector.name().into(),
             ..HeadScoreRow::default()
         };
         let id = format!("detectors/{}/{}", found.detector.name(), found.head);
-        let estimate = mean(&found.by_sequence, Draws { resamples: scoring.resamples, seed: scoring.seed, id: &id });
+        let estimate =
+            mean(&found.by_sequence, Draws { resamples: scoring.resamples, seed: scoring.seed, id: &id });
         let (ci_low, ci_high) = estimate.ends();
         rows.push(HeadScoreRow {
             n_prompts: found.by_sequence.len() as u32,

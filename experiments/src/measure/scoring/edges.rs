@@ -5,7 +5,7 @@ use refrain_patching::attribution::{
     Edges, IgSteps, Input, Node, Paths, eap, path_attribution, path_patching,
 };
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
-use refrain_patching::{Component, Method, Pair, Scores, Site, normalised_effect};
+use refrain_patching::{FLOOR, Method, Pair, Scores, normalised_effect};
 
 use super::Scoring;
 use super::rows::{Labels, finite, of_scores};
@@ -50,7 +50,7 @@ pub fn score(
     }
     // The sum over the edges of a path-patched head is not a score of it: only those asked for were scored.
     let nodes: Vec<Scores> =
-        if of_paths { Vec::new() } else { found.iter().map(|edges| nodes(edges, labels)).collect() };
+        if of_paths { Vec::new() } else { found.iter().map(|edges| edges.nodes(labels.change)).collect() };
     let heads = nodes.iter().flat_map(|scores| of_scores(scoring, scores, labels, &|pair| pair)).collect();
     Ok((heads, rows(&found, labels, pairs.len())))
 }
@@ -109,34 +109,6 @@ fn receiver(name: &str) -> Result<(Node, Input)> {
     Ok((Node::Head(head), input))
 }
 
-/// The senders as sites: a head's z, an MLP's output; the value is the base run's metric plus the score.
-fn nodes(edges: &Edges, labels: Labels) -> Scores {
-    let sums = edges.nodes();
-    let base = labels.base(&edges.clean, &edges.corrupted);
-    let site = |node: &Node| {
-        let (component, layer, index) = match node {
-            Node::Head(head) => (Component::Z, head.layer, head.head),
-            Node::Mlp(layer) => (Component::MlpOut, *layer, 0),
-            _ => return None,
-        };
-        Some(Site { component, layer, index, position: None, key_position: None })
-    };
-    let of = |sender: usize| -> Vec<Vec<f64>> {
-        let by_metric = sums.iter().zip(base);
-        by_metric
-            .map(|(by_pair, base)| by_pair.iter().zip(base).map(|(sums, base)| base + sums[sender]).collect())
-            .collect()
-    };
-    let sites = edges.senders.iter().enumerate();
-    Scores {
-        metrics: edges.metrics.clone(),
-        pairs: edges.pairs.clone(),
-        clean: edges.clean.clone(),
-        corrupted: edges.corrupted.clone(),
-        sites: sites.filter_map(|(sender, node)| Some((site(node)?, of(sender)))).collect(),
-    }
-}
-
 /// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and corrupted.
 fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> {
     let Some(first) = found.first() else { return Vec::new() };
@@ -144,14 +116,14 @@ fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> 
     let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count as f64;
     let mut rows = Vec::new();
     for (m, metric) in first.metrics.iter().enumerate() {
-        let clean = mean(&mut found.iter().flat_map(|edges| edges.clean[m].iter().copied()));
-        let corrupted = mean(&mut found.iter().flat_map(|edges| edges.corrupted[m].iter().copied()));
+        let clean = mean(&mut found.iter().flat_map(|edges| edges.clean.row(m).into_iter().copied()));
+        let corrupted = mean(&mut found.iter().flat_map(|edges| edges.corrupted.row(m).into_iter().copied()));
         for (sender, receiver) in first.all() {
             let scores = found.iter().flat_map(|edges| &edges.scores[m]);
             let change = mean(&mut scores.map(|of_pair| of_pair[[sender, receiver]]));
             // An effect is a share of what lies between the runs, from whichever the change begins.
             let value = labels.base(&clean, &corrupted) + change;
-            let effect = normalised_effect(value, clean, corrupted, labels.changed);
+            let effect = normalised_effect(labels.change, value, clean, corrupted, FLOOR);
             let (node, input) = first.receivers[receiver];
             rows.push(EdgeScoreRow {
                 method: labels.method.name().into(),

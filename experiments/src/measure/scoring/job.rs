@@ -147,7 +147,7 @@ impl<'a> Job<'a> {
             Cut::Sweep(sweep, units) => {
                 let wanted: Vec<Unit> = todo.iter().map(|part| units[*part]).collect();
                 let number = |unit: &Unit| units.iter().position(|known| known == unit);
-                sweep.run_with(&wanted, |unit, scores| {
+                sweep.run(&wanted, &mut |unit, scores| -> Result<()> {
                     let rows = of_scores(scoring, &scores, self.labels, &|pair| pair);
                     finish(number(unit).unwrap_or(0), Found::rows::<HeadScores>(&rows)?)
                 })

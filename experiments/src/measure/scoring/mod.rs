@@ -11,8 +11,8 @@ mod rows;
 use anyhow::Result;
 use refrain_patching::attribution::{Input, Node};
 use refrain_patching::detect::Detector;
-use refrain_patching::sweep::{self, Change};
-use refrain_patching::{Component, Direction, Method, Metric, Pair};
+use refrain_patching::sweep;
+use refrain_patching::{Change, Component, Direction, Method, MethodKind, Metric, Pair};
 use refrain_runner::{Head, Intervention, Model, Tokenizer};
 
 pub use edges::Receiver;
@@ -77,6 +77,11 @@ pub struct Probe<'a> {
     pub detectors: Vec<Detector>,
 }
 
+/// Whether `--verify` and the table `approximation` lay a method beside activation patching: it estimates sites.
+pub fn is_verifiable(method: Method) -> bool {
+    method.info().kind == MethodKind::Estimate && method != Method::PathAttribution
+}
+
 impl Scoring<'_> {
     /// The change that a method makes; none for those that make none or many.
     fn change(&self, method: Method) -> Option<Change> {
@@ -85,10 +90,7 @@ impl Scoring<'_> {
             Method::MeanAblation => Some(Change::Mean { pooled: self.pooled }),
             Method::ResampleAblation => Some(Change::Resample { seed: self.seed }),
             Method::Dla | Method::LogitLens | Method::Detectors | Method::Circuit => None,
-            _ => Some(match self.direction {
-                Direction::Denoise => Change::Denoise,
-                Direction::Noise => Change::Noise,
-            }),
+            _ => Some(self.direction.into()),
         }
     }
 

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use refrain_entropy::stats::{Draws, Estimate, mean, ratio};
-use refrain_patching::sweep::Change;
 use refrain_patching::table::{HeadScoreRow, PositionFrom};
-use refrain_patching::{Changed, Component, Method, Scores, Site, normalised_effect};
+use refrain_patching::{
+    Change, Component, Direction, FLOOR, MeanRule, Method, Scores, Site, effect_parts, normalised_effect,
+    share,
+};
 
 use super::{Scoring, positions};
 
@@ -16,20 +18,20 @@ pub struct Labels {
     pub method: Method,
     /// `denoise` or `noise`.
     pub direction: Option<&'static str>,
-    /// Which run it changes.
-    pub changed: Changed,
+    /// The change that it makes; of those that make none, one of the clean run.
+    pub change: Change,
 }
 
 impl Labels {
     /// Those of a method that makes this change.
     pub fn new(method: Method, change: Option<Change>) -> Self {
-        let changed = change.map_or(Changed::Clean, Change::changed);
-        Labels { method, direction: change.and_then(Change::direction), changed }
+        let direction = change.and_then(Change::direction).map(Direction::name);
+        Labels { method, direction, change: change.unwrap_or(Change::Noise) }
     }
 
     /// The run that is changed, of the two.
     pub fn base<'v, T: ?Sized>(&self, clean: &'v T, corrupted: &'v T) -> &'v T {
-        if self.changed == Changed::Clean { clean } else { corrupted }
+        if self.change.into_clean() { clean } else { corrupted }
     }
 }
 
@@ -48,11 +50,12 @@ pub fn of_scores(
 ) -> Vec<HeadScoreRow> {
     let from = positions::counted_from(scoring.pairs);
     let mut rows = Vec::new();
-    for (site, values) in &scores.sites {
+    for (site, values) in scores.iter() {
         for (m, metric) in scores.metrics.iter().enumerate() {
             for (i, index) in scores.pairs.iter().enumerate() {
-                let (value, clean, corrupted) = (values[m][i], scores.clean[m][i], scores.corrupted[m][i]);
-                let effect = normalised_effect(value, clean, corrupted, labels.changed);
+                let (value, clean, corrupted) =
+                    (values[[m, i]], scores.clean[[m, i]], scores.corrupted[[m, i]]);
+                let effect = normalised_effect(labels.change, value, clean, corrupted, FLOOR);
                 let number = pair(*index);
                 rows.push(HeadScoreRow {
                     prompt: Some(number as u32),
@@ -64,7 +67,7 @@ pub fn of_scores(
                     change: finite(value - labels.base(&clean, &corrupted)),
                     reason: effect.as_ref().err().cloned(),
                     effect: effect.ok(),
-                    ..at(scoring, site, labels, (from, scoring.pairs[number].clean.len()))
+                    ..at(scoring, &site, labels, (from, scoring.pairs[number].clean.len()))
                 });
             }
         }
@@ -135,7 +138,9 @@ pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadSco
 /// The rows as they are, but those of magnitudes: their signs, which are those of another estimate, would cancel in a mean what the
 /// magnitudes are there to show. They are given the sign that most of their size has.
 fn with_one_sign(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
-    let magnitudes = rows.first().is_some_and(|row| row.method.parse().is_ok_and(Method::is_magnitude));
+    let magnitudes = rows.first().is_some_and(|row| {
+        row.method.parse().is_ok_and(|method: Method| method.info().mean == MeanRule::Magnitude)
+    });
     if !magnitudes {
         return rows.to_vec();
     }
@@ -197,23 +202,21 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
                 &estimate,
             ));
         };
-        let effect = normalised_effect(value.unwrap_or(f64::NAN), clean, 0.0, Changed::Corrupted);
+        let effect = share(value.unwrap_or(f64::NAN), clean, FLOOR, "the whole is");
         let estimate = ratio(&pairs(&|row| Some((row.value?, row.clean_value?))), draws);
         let row = with_interval(row, effect.clone(), &estimate);
         return Some(HeadScoreRow { effect: effect.ok(), ..row });
     }
     // Only denoising changes the corrupted run.
-    let changed =
-        if row.direction.as_deref() == Some("denoise") { Changed::Corrupted } else { Changed::Clean };
+    let change = if row.direction.as_deref() == Some("denoise") { Change::Denoise } else { Change::Noise };
     let effect = match (value, clean, corrupted) {
-        (Some(value), Some(clean), Some(corrupted)) => normalised_effect(value, clean, corrupted, changed),
+        (Some(value), Some(clean), Some(corrupted)) => {
+            normalised_effect(change, value, clean, corrupted, FLOOR)
+        }
         _ => Err(NOT_FINITE.to_owned()),
     };
-    let part = |row: &HeadScoreRow| {
-        let (value, clean, corrupted) = (row.value?, row.clean_value?, row.corrupted_value?);
-        let part = if changed == Changed::Corrupted { value - corrupted } else { clean - value };
-        Some((part, clean - corrupted))
-    };
+    let part =
+        |row: &HeadScoreRow| Some(effect_parts(change, row.value?, row.clean_value?, row.corrupted_value?));
     let estimate = ratio(&pairs(&part), draws);
     let row = with_interval(row, effect.clone(), &estimate);
     Some(HeadScoreRow { effect: effect.ok(), ..row })

@@ -4,7 +4,7 @@ use rand::RngExt;
 use refrain_entropy::stats::rng;
 use tch::{Device, Tensor};
 
-use super::super::assignment::{IndexBags, choose, null_rng, table, targets};
+use super::super::assignment::{IndexBags, null_rng, table, targets};
 use super::super::summary::{mean, p_value};
 use super::super::{Detector, RepeatedSequence};
 use super::close;
@@ -97,17 +97,18 @@ fn the_mean_of_the_null_is_known() {
 
 #[test]
 fn every_set_of_positions_is_as_likely() {
-    let (mut rng, mut chosen) = (rng(0, "sets"), Vec::new());
+    // A query at 3 with two targets, whose pattern is powers of 2: a sum says which positions were drawn.
+    let table = Tensor::from_slice(&[1.0, 2.0, 4.0, 8.0]).reshape([4, 1]);
+    let mut bags = IndexBags::default();
+    // The pattern's rows of query 3 begin where its table does.
+    bags.add_pattern(&[(3, vec![0, 1])], (0, 0), 6000, &mut rng(0, "sets"));
+    let sums = bags.load(Device::Cpu).unwrap().sums(&table).unwrap();
+    assert_eq!(sums[0], 3.0, "the targets themselves");
     let mut counts = std::collections::BTreeMap::new();
-    for _ in 0..6000 {
-        choose(4, 2, &mut chosen, &mut rng);
-        chosen.sort_unstable();
-        *counts.entry(chosen.clone()).or_insert(0) += 1;
+    for sum in &sums[1..] {
+        *counts.entry(*sum as u32).or_insert(0) += 1;
     }
     // Six sets, each 1000 times with a standard deviation of 29.
-    assert_eq!(counts.len(), 6);
+    assert_eq!(counts.keys().copied().collect::<Vec<u32>>(), [3, 5, 6, 9, 10, 12]);
     assert!(counts.values().all(|count: &i32| (count - 1000).abs() < 130), "{counts:?}");
-    choose(3, 3, &mut chosen, &mut rng);
-    chosen.sort_unstable();
-    assert_eq!(chosen, [0, 1, 2]);
 }

@@ -94,7 +94,7 @@ fn composition_of_whole_matrices() {
                 let written = sender_o.matmul(&sender_v);
                 let (qk, ov) = (q.tr().matmul(&k), o.matmul(&v));
                 let whole = [qk.tr(), qk, ov];
-                for (matrix, through) in whole.iter().zip(Through::ALL) {
+                for (matrix, through) in whole.iter().zip(Through::ALL.iter().copied()) {
                     let from = match through {
                         Through::Q => receiver.layer,
                         Through::K | Through::V => values_of(&model, receiver.layer),
@@ -128,7 +128,7 @@ fn random_weights_compose_as_the_baseline() {
     let tensors = normal(&shape, 0.0);
     let model = Model::from_tensors(shape, tensors).unwrap();
     let found = composition(&model, 1000, 0).unwrap();
-    for through in Through::ALL {
+    for &through in Through::ALL {
         let of = || found.iter().filter(|row| row.through == through);
         let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
         // 24 576 pairs of 256 heads.

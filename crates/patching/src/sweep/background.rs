@@ -1,6 +1,6 @@
 //! Interventions that hold in every run of a sweep, beside what is patched.
 
-use refrain_runner::{Intervention, StepIndex};
+use refrain_runner::{HookPoint, Intervention, StepIndex};
 
 use crate::error::{Error, Result};
 
@@ -16,7 +16,7 @@ impl Background {
     pub(crate) fn new(what: Vec<Intervention>, steps: StepIndex) -> Result<Self> {
         for one in &what {
             // The stream that a restarted run begins with has been through this hook already.
-            if one.hook.ends_with("hook_resid_pre") || one.rows.is_some() {
+            if one.hook.point() == HookPoint::ResidPre || one.rows.is_some() {
                 return Err(Error::Input(format!(
                     "an intervention on `{}`{} cannot be combined with patching",
                     one.hook,

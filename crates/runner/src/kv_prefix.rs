@@ -3,7 +3,7 @@
 use tch::Tensor;
 
 use crate::error::{Error, Result};
-use crate::generate::KvCache;
+use crate::kv_cache::KvCache;
 
 /// The first `columns` columns of a run whose keys and values are kept. A run on it begins at column `columns`; its rows are
 /// copies of that run's rows, one whole batch after the other.

@@ -1,0 +1,28 @@
+//! What is read from a run as it is, without changing anything in it.
+
+mod likelihood;
+mod norm_share;
+
+pub use likelihood::{Likelihood, likelihoods};
+pub use norm_share::{NormShare, norm_share};
+
+use refrain_entropy::distribution::LogProbs;
+use refrain_runner::{ActivationCache, HookPoint, Model};
+use tch::Tensor;
+
+use crate::error::Result;
+
+/// Entropy in nats of the logit lens at the last position after each layer (nostalgebraist 2020): the final norm
+/// and the unembedding applied to the residual stream. `cache` must hold `resid_post` of every layer.
+///
+/// # Errors
+/// [`crate::Error::Runner`] if the cache lacks it.
+pub fn logit_lens_entropy_nats(model: &Model, cache: &ActivationCache) -> Result<Vec<f64>> {
+    let mut streams = Vec::with_capacity(model.architecture().n_layers);
+    for layer in 0..model.architecture().n_layers {
+        let resid = cache.block(layer, HookPoint::ResidPost)?;
+        streams.push(resid.f_narrow(1, resid.size()[1] - 1, 1)?);
+    }
+    let logits = model.unembed(&Tensor::f_cat(&streams, 0)?)?.f_squeeze_dim(1)?;
+    Ok(LogProbs::from_logits(&logits)?.entropy_nats()?)
+}
