@@ -22,8 +22,8 @@ pub fn read_text(path: &Path) -> Result<String> {
     }
 }
 
-/// The same bytes without a byte order mark of UTF-8 before them: for texts that are not read with [`read_text`] because their
-/// lines may be wrong one by one.
+/// The same bytes without a byte order mark of UTF-8 before them: for texts that are not read with [`read_text`]
+/// because their lines may be wrong one by one.
 pub fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
 }

@@ -16,7 +16,7 @@ const FILE: &str = "tokenizer.json";
 const OTHERS: [&str; 6] =
     ["vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tiktoken.model"];
 
-/// What the library makes of something, its panics errors too: a file may contradict itself in ways that only show in use.
+/// What the library makes of something, its panics as errors: a file may contradict itself in ways that show only in use.
 fn caught<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T> {
     crate::panics::caught(work)
         .ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?
@@ -57,6 +57,8 @@ fn unreadable(text: &[u8], error: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Tokens of the model.
+    n_vocab: usize,
     sha256: String,
 }
 
@@ -64,8 +66,8 @@ impl Tokenizer {
     /// Reads the tokenizer of a model with `n_vocab` tokens.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if there is none, or it is broken or has ids that the model lacks; [`Error::Read`] if it cannot
-    /// be opened.
+    /// [`Error::Tokenizer`] if there is none, or it is broken or its vocabulary has ids that the model lacks;
+    /// [`Error::Read`] if it cannot be opened.
     pub fn load(files: &ModelFiles, n_vocab: usize) -> Result<Self> {
         let bytes = files.read(FILE)?.ok_or_else(|| missing(files))?;
         let wrong = |what: String| Error::Tokenizer(format!("{}: {what}", files.shown(FILE)));
@@ -76,19 +78,28 @@ impl Tokenizer {
             // Settings of a training pipeline that would silently change a text.
             inner.with_padding(None);
             inner.with_truncation(None).map_err(|error| error.to_string())?;
-            let last = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
-            Ok((inner, last))
+            let mut vocabulary = inner.get_vocab(true);
+            let empty = vocabulary.is_empty();
+            // A model of text alone may come with the tokenizer of one that has tokens for images as well.
+            let added = inner.get_added_tokens_decoder();
+            vocabulary.retain(|_, id| !added.contains_key(&*id));
+            let last = vocabulary.into_iter().max_by_key(|(_, id)| *id);
+            Ok((inner, empty, last))
         });
         let read = read.unwrap_or_else(|| Err("it contradicts itself".into()));
-        let (inner, last) = read.map_err(|error| wrong(unreadable(without_bom(&bytes), &error)))?;
-        let Some((token, id)) = last else { return Err(wrong("has no tokens".into())) };
-        if id as usize >= n_vocab {
+        let (inner, empty, last) = read.map_err(|error| wrong(unreadable(without_bom(&bytes), &error)))?;
+        if empty {
+            return Err(wrong("has no tokens".into()));
+        }
+        if let Some((token, id)) = last
+            && id as usize >= n_vocab
+        {
             return Err(wrong(format!(
                 "token {token:?} has id {id}, but the model has {n_vocab} tokens\n\
                  hint: the tokenizer belongs to another model"
             )));
         }
-        Ok(Tokenizer { inner, sha256: files.sha256(&[FILE.to_owned()])? })
+        Ok(Tokenizer { inner, n_vocab, sha256: files.sha256(&[FILE.to_owned()])? })
     }
 
     /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the text
@@ -111,6 +122,14 @@ impl Tokenizer {
 
     fn ids(&self, text: &str, specials: bool) -> Result<Vec<i64>> {
         let encoding = self.encoding(text, specials)?;
+        let beyond = |(id, _): &(&u32, &String)| **id as usize >= self.n_vocab;
+        if let Some((id, token)) = encoding.get_ids().iter().zip(encoding.get_tokens()).find(beyond) {
+            return Err(Error::Tokenizer(format!(
+                "the text has the token {token:?} of id {id}, and the model {} tokens\n\
+                 hint: it is not for this model (of images, perhaps): leave it out",
+                self.n_vocab
+            )));
+        }
         Ok(encoding.get_ids().iter().map(|id| i64::from(*id)).collect())
     }
 
@@ -133,7 +152,7 @@ impl Tokenizer {
         Ok(pieces.into_iter().map(str::to_owned).collect())
     }
 
-    /// Refuses a text with pieces that the vocabulary has no token for: a model reads something else there than is written.
+    /// Refuses a text with pieces that the vocabulary has no token for: there the model would read something else.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] naming the pieces.

@@ -69,8 +69,7 @@ fn run() -> Result<String> {
     let split = if arguments.held_out { Split::HeldOut } else { Split::Train };
     let mixture: Mixture = match &arguments.mixture {
         Some(path) => {
-            let text =
-                std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = refrain_runner::read_text(path)?;
             toml::from_str(&text).with_context(|| format!("{} is not a mixture", path.display()))?
         }
         None => Mixture::default(),

@@ -24,8 +24,8 @@ pub struct Overflow {
 }
 
 impl Overflow {
-    /// Compares a run in `dtype` with the same in double precision. None if they are finite at the same places, or if what is not
-    /// finite in `dtype` would fit it: then something else is wrong.
+    /// Compares a run in `dtype` with the same in double precision. None if they are finite at the same places, or if
+    /// what is not finite in `dtype` would fit it: then something else is wrong.
     pub(super) fn between(narrow: &Sizes, exact: &Sizes, dtype: Dtype) -> Option<Self> {
         let limit = dtype.largest();
         let lost = narrow.iter().filter_map(|(hook, (lost, _))| {

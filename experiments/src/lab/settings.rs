@@ -117,8 +117,7 @@ where
     pub fn resolve(matches: &ArgMatches) -> Result<Self> {
         let given = Self::from_arg_matches(matches)?;
         let Some(path) = &given.common.config else { return Ok(given) };
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = read_text(path)?;
         let mut merged = merge(&given, matches, &text)
             .with_context(|| format!("{} is not a configuration", path.display()))?;
         // What no file says: these are of this call and not of the run.

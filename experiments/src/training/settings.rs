@@ -99,8 +99,7 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, does not parse, has an unknown key, or describes an impossible run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text = refrain_runner::read_text(path)?;
         let settings: Self = toml::from_str(&text)
             .with_context(|| format!("{} is not a training configuration", path.display()))?;
         settings.check().with_context(|| format!("{} cannot be trained", path.display()))?;

@@ -145,7 +145,7 @@ impl Config {
     }
 
     /// One token id or a list of them.
-    pub(super) fn tokens(&self, key: &str) -> Result<Vec<i64>> {
+    pub(crate) fn tokens(&self, key: &str) -> Result<Vec<i64>> {
         let list = |value: &Value| match value {
             Value::Array(values) => values.iter().map(Value::as_i64).collect(),
             other => other.as_i64().map(|id| vec![id]),

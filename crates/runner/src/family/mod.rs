@@ -63,9 +63,9 @@ macro_rules! families {
     (@ $defaults:tt) => { json!($defaults) };
 }
 
-// Defaults are those of transformers' configuration classes (5.24), which files written by hand or by older versions rely on. Those
-// that most families share stand where a key is read. Sizes that the file must state have none: a model that
-// is all defaults is a mistake.
+// Defaults are those of transformers' configuration classes (5.24), which files written by hand or by older versions
+// rely on. Those that most families share stand where a key is read. Sizes that the file must state have none: a model
+// that is all defaults is a mistake.
 families! {
     "gemma": gemma::architecture, gemma::weights, {"head_dim": 256, "num_key_value_heads": 16};
     "gemma2": gemma2::architecture, gemma2::weights, {

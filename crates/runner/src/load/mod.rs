@@ -3,6 +3,7 @@
 mod checkpoint;
 mod dtype;
 mod embedded;
+mod end;
 mod files;
 mod finite;
 mod hints;
@@ -66,7 +67,10 @@ impl Model {
     pub fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Model> {
         let text = files.require("config.json", "a model folder holds config.json")?;
         let config = Config::parse(&text, &options.allowed_keys)?;
-        let architecture = family::architecture(&config)?;
+        let mut architecture = family::architecture(&config)?;
+        if let Some(tokens) = end::tokens(files)? {
+            architecture.eos = tokens;
+        }
         let mut source = Checkpoint::open(files, options)?;
         source.kind = match options.kind {
             Some(kind) => kind,
@@ -82,13 +86,17 @@ impl Model {
 }
 
 impl ModelFiles {
-    /// SHA-256, in hex, over `config.json` and the weight files: what a result is a result of.
+    /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other tokens that
+    /// end a text: what a result is a result of.
     ///
     /// # Errors
     /// [`crate::Error::Read`], [`crate::Error::Format`].
     pub fn model_sha256(&self) -> Result<String> {
         let mut names = vec!["config.json".to_owned()];
         names.extend(shards::file_names(self)?);
+        if end::differs(self)? {
+            names.push(end::GENERATION.to_owned());
+        }
         self.sha256(&names)
     }
 }

@@ -11,8 +11,8 @@ use crate::text::without_bom;
 pub(crate) const SINGLE: &str = "model.safetensors";
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The names of the weight files, the index first if it counts: a file that holds all the weights comes before it, as in
-/// `transformers`. Both stand in a folder where a model was saved anew in one file, over shards of an older one.
+/// The names of the weight files, the index first if it counts: a file that holds all the weights comes before it, as
+/// in `transformers`. Both stand in a folder where a model was saved anew in one file, over shards of an older one.
 pub(crate) fn file_names(files: &ModelFiles) -> Result<Vec<String>> {
     if files.holds(SINGLE) {
         return Ok(vec![SINGLE.to_owned()]);

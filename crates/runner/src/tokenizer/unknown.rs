@@ -1,4 +1,4 @@
-//! What a vocabulary has no token for. Models of tokenizers differ in what they make of it: one unknown token, or nothing.
+//! What a vocabulary has no token for. Kinds of tokenizers differ in what they make of it: an unknown token, or nothing.
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
 
@@ -46,8 +46,9 @@ pub(super) fn replaced<'a>(text: &'a str, encoding: &Encoding, tokenizer: &Token
         .collect()
 }
 
-/// The words of `text`, between blanks, with letters or digits that no token stands for. The words and not the letters: where
-/// something was left out the library's offsets tell how much, not what. Other characters may be dropped on purpose, by a normalizer.
+/// The words of `text`, between blanks, with letters or digits that no token stands for. The words and not the letters:
+/// where something was left out the library's offsets tell how much, not what. Other characters may be dropped on
+/// purpose, by a normalizer.
 pub(super) fn uncovered<'a>(text: &'a str, offsets: &[(usize, usize)]) -> Vec<&'a str> {
     let mut covered = vec![false; text.len()];
     for (from, to) in offsets {

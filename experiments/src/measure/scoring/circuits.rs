@@ -5,6 +5,7 @@ use refrain_patching::table::CircuitScoreRow;
 use refrain_patching::{Change, CircuitSettings, Selection, select_circuits};
 
 use super::Scoring;
+use super::rows::{NOT_FINITE, finite};
 
 /// Sets times pairs that are run at once.
 const ROWS: usize = 64;
@@ -32,13 +33,15 @@ pub fn curves(scoring: &Scoring<'_>) -> Result<Vec<CircuitScoreRow>> {
             n_heads: score.heads.len() as u32,
             heads: heads.join(" "),
             metric: found.metric.name().into(),
-            value: Some(score.value),
-            reason: score
-                .faithfulness
-                .is_none()
-                .then(|| "the whole model and the empty circuit hardly differ".to_owned()),
-            faithfulness: score.faithfulness,
-            incompleteness: score.incompleteness,
+            value: finite(score.value),
+            faithfulness: score.faithfulness.and_then(finite),
+            incompleteness: score.incompleteness.and_then(finite),
+            reason: match score.faithfulness {
+                _ if !score.value.is_finite() => Some(NOT_FINITE.to_owned()),
+                Some(share) if !share.is_finite() => Some(NOT_FINITE.to_owned()),
+                Some(_) => None,
+                None => Some("the whole model and the empty circuit hardly differ".to_owned()),
+            },
         }
     };
     Ok(select_circuits(scoring.model, scoring.pairs, &settings)?.into_iter().map(row).collect())

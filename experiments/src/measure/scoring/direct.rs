@@ -6,7 +6,7 @@ use refrain_patching::table::HeadScoreRow;
 use refrain_patching::{Component, Method, Metric, Pair};
 
 use super::Scoring;
-use super::rows::{Labels, of_scores};
+use super::rows::{Labels, NOT_FINITE, of_scores};
 
 /// What each writer of the stream adds to the answer's logit, or to its lead over the foil, after the clean prompts: `value`, beside the
 /// whole logit as `clean_value`.
@@ -36,10 +36,7 @@ pub fn attribution(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> 
                     prompt: Some(*pair as u32),
                     n_prompts: 1,
                     metric: metric.name().into(),
-                    value: Some(*value),
-                    clean_value: Some(*total),
-                    reason: found.capped.then(|| "before the model's soft cap of logits".to_owned()),
-                    ..HeadScoreRow::default()
+                    ..measured(*value, *total, found.capped)
                 }
             }));
         }
@@ -57,8 +54,23 @@ pub fn lens(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<
     let rows = found.iter().flat_map(|scores| of_scores(scoring, scores, labels, &|pair| numbers[pair]));
     // Nothing was changed: there is a value beside the whole model's, and no effect.
     Ok(rows
-        .map(|row| HeadScoreRow { change: None, effect: None, corrupted_value: None, reason: None, ..row })
+        .map(|row| HeadScoreRow {
+            change: None,
+            effect: None,
+            corrupted_value: None,
+            reason: (row.value.is_none() || row.clean_value.is_none()).then(|| NOT_FINITE.to_owned()),
+            ..row
+        })
         .collect())
+}
+
+/// A part of a logit and the whole; neither where one of them is no number.
+fn measured(value: f64, total: f64, capped: bool) -> HeadScoreRow {
+    if !(value.is_finite() && total.is_finite()) {
+        return HeadScoreRow { reason: Some(NOT_FINITE.to_owned()), ..HeadScoreRow::default() };
+    }
+    let reason = capped.then(|| "before the model's soft cap of logits".to_owned());
+    HeadScoreRow { value: Some(value), clean_value: Some(total), reason, ..HeadScoreRow::default() }
 }
 
 /// Component, layer (0 for what stands outside the blocks) and head.

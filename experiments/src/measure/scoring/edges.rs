@@ -8,7 +8,7 @@ use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{FLOOR, Method, Pair, Scores, normalised_effect};
 
 use super::Scoring;
-use super::rows::{Labels, of_scores};
+use super::rows::{Labels, finite, of_scores};
 
 /// Rows of a batch of path patching.
 const ROWS: usize = 64;
@@ -138,7 +138,7 @@ fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> 
                 },
                 n_prompts: n_prompts as u32,
                 metric: metric.name().into(),
-                value: Some(change),
+                value: finite(change),
                 reason: effect.as_ref().err().cloned(),
                 effect: effect.ok(),
                 ..EdgeScoreRow::default()

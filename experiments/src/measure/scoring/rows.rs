@@ -35,6 +35,9 @@ impl Labels {
     }
 }
 
+/// Why there is no number where the model computed NaN or infinity.
+pub const NOT_FINITE: &str = "the metric is not finite";
+
 /// The place of a row; rows are sorted by it, and by metric and prompt.
 type Place = (u32, Option<u32>, Option<u32>, Option<u32>, Option<u32>);
 
@@ -109,7 +112,8 @@ pub fn site(row: &HeadScoreRow) -> Option<Site> {
     })
 }
 
-fn finite(value: f64) -> Option<f64> {
+/// A number, or a null in its stead.
+pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
@@ -191,7 +195,10 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
             let estimate = mean(&values, draws);
             return Some(with_interval(
                 row,
-                estimate.value.ok_or_else(|| "there is nothing to average".to_owned()),
+                estimate.value.ok_or_else(|| {
+                    let reason = rows.iter().find_map(|row| row.reason.clone());
+                    reason.unwrap_or_else(|| "there is nothing to average".to_owned())
+                }),
                 &estimate,
             ));
         };
@@ -206,7 +213,7 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
         (Some(value), Some(clean), Some(corrupted)) => {
             normalised_effect(change, value, clean, corrupted, FLOOR)
         }
-        _ => Err("the metric is not finite".to_owned()),
+        _ => Err(NOT_FINITE.to_owned()),
     };
     let part =
         |row: &HeadScoreRow| Some(effect_parts(change, row.value?, row.clean_value?, row.corrupted_value?));
