@@ -192,7 +192,15 @@ fn pairs(lab: &Lab<Settings>, random_tokens: &[i64]) -> Result<(String, Vec<Pair
     let wanted = settings.pairs.map(Count::get);
     if let Some(task) = settings.named_task()? {
         let language = Language { candidates: random_tokens, bos: arch.bos, tokenizer, window: arch.n_ctx };
-        return Ok((task.name().to_owned(), task.corrupted_pairs(&language, settings.corruption.unwrap_or_default(), wanted.unwrap_or(PAIRS), common.seed)?));
+        return Ok((
+            task.name().to_owned(),
+            task.corrupted_pairs(
+                &language,
+                settings.corruption.unwrap_or_default(),
+                wanted.unwrap_or(PAIRS),
+                common.seed,
+            )?,
+        ));
     }
     let path = Path::new(&settings.task);
     let mut pairs = Reader { tokenizer, n_vocab: arch.n_vocab, window: arch.n_ctx }.read(path)?;

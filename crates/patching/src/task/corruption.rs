@@ -9,8 +9,20 @@ use crate::pair::Pair;
 
 /// What the corrupted prompt of a copying task has other tokens for. It decides which heads can be seen.
 #[derive(
-    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, strum::Display, strum::EnumMessage, strum::EnumString,
-    strum::IntoStaticStr, strum::VariantArray, strum::VariantNames,
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    Serialize,
+    Deserialize,
+    strum::Display,
+    strum::EnumMessage,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+    strum::VariantNames,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
@@ -98,7 +110,8 @@ mod tests {
         let clean = vec![1, 20, 21, 22, 23, 20, 21, 22, 23, 20, 21];
         let value: Vec<i64> = clean.iter().map(|token| if *token == 22 { 40 } else { *token }).collect();
         let pair = Pair { clean, corrupted: value, answer: 22, foil: Some(40) };
-        let mut of = |corruption: Corruption| corruption.apply(pair.clone(), &candidates, (1, 2), &mut rng).unwrap();
+        let mut of =
+            |corruption: Corruption| corruption.apply(pair.clone(), &candidates, (1, 2), &mut rng).unwrap();
         assert_eq!(differing(&of(Corruption::Value)), [3, 7]);
         // Where the last token stood before, and nowhere else.
         let matched = of(Corruption::Match);
@@ -115,8 +128,14 @@ mod tests {
     fn of_the_copy_task_the_fillers_stay() {
         let candidates: Vec<i64> = (10..60).collect();
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let pair = Pair { clean: vec![30, 31, 20, 21, 32, 20], corrupted: vec![30, 31, 20, 40, 32, 20], answer: 21, foil: Some(40) };
-        let mut of = |corruption: Corruption| corruption.apply(pair.clone(), &candidates, (0, 1), &mut rng).unwrap();
+        let pair = Pair {
+            clean: vec![30, 31, 20, 21, 32, 20],
+            corrupted: vec![30, 31, 20, 40, 32, 20],
+            answer: 21,
+            foil: Some(40),
+        };
+        let mut of =
+            |corruption: Corruption| corruption.apply(pair.clone(), &candidates, (0, 1), &mut rng).unwrap();
         assert_eq!(differing(&of(Corruption::Match)), [2]);
         assert_eq!(differing(&of(Corruption::Copies)), [2, 3]);
         assert!(Corruption::Copies.apply(pair, &[20, 21], (0, 1), &mut rng).is_err());

@@ -125,7 +125,9 @@ impl Task {
         seed: u64,
     ) -> Result<Vec<Pair>> {
         if corruption != Corruption::Value && !self.is_of_tokens() {
-            return Err(Error::Input(format!("the task `{self}` has a corruption of its own, and not `{corruption}`")));
+            return Err(Error::Input(format!(
+                "the task `{self}` has a corruption of its own, and not `{corruption}`"
+            )));
         }
         let Language { candidates, bos, .. } = *language;
         // Before anything of that size is made.
