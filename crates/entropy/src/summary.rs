@@ -66,7 +66,7 @@ pub fn counts(rows: &[CountRow], bootstrap: Bootstrap) -> Vec<CountSummaryRow> {
                 ..blank(*quantity)
             });
         }
-        let medians: [(CountQuantity, fn(&CountRow) -> f64); 2] = [
+        let medians: [(CountQuantity, Number); 2] = [
             (CountQuantity::MedianResponseTokens, |row| f64::from(row.response_tokens)),
             (CountQuantity::MedianOvershoot, |row| row.overshoot),
         ];
@@ -83,6 +83,9 @@ pub fn counts(rows: &[CountRow], bootstrap: Bootstrap) -> Vec<CountSummaryRow> {
     }
     summary
 }
+
+/// A number of a run.
+type Number = fn(&CountRow) -> f64;
 
 /// Whether a run counts towards a share; none if it does not count at all.
 type Counts = fn(&CountRow) -> Option<bool>;

@@ -122,7 +122,7 @@ pub fn compare(
     known.extend(
         MeanChanges::of(approximate, change, rule).means().map(|(metric, site, mean)| ((metric, site), mean)),
     );
-    let mut groups: BTreeMap<(Component, Metric), Vec<(Site, f64, f64)>> = BTreeMap::new();
+    let mut groups = BTreeMap::<(Component, Metric), Vec<(Site, f64, f64)>>::new();
     for (metric, site, mean) in exact.means() {
         if let Some(estimate) = known.get(&(metric, site)) {
             groups.entry((site.component, metric)).or_default().push((site, mean, *estimate));

@@ -132,12 +132,14 @@ impl Manifest {
         let (mut there, mut here) = (self.provenance.clone(), now.provenance.clone());
         for shown in ["seed", "experiment"] {
             // The settings have said it.
-            (there.remove(shown), here.remove(shown));
+            there.remove(shown);
+            here.remove(shown);
         }
         if there.get("model") != here.get("model") {
             // Another model has other hashes.
             for implied in ["model_sha256", "tokenizer_sha256", "revision", "prompts_sha256"] {
-                (there.remove(implied), here.remove(implied));
+                there.remove(implied);
+                here.remove(implied);
             }
         }
         for key in keys(there.keys(), here.keys()) {

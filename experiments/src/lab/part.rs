@@ -70,10 +70,13 @@ pub type Finish<'f> = dyn FnMut(usize, Found) -> Result<()> + 'f;
 
 /// How the parts of a stage are done.
 enum Work<'a> {
-    SideBySide(Box<dyn Fn(&Model, usize) -> Result<Found> + Send + Sync + 'a>),
+    SideBySide(Box<OnOneCore<'a>>),
     InTurn(Box<dyn Fn(usize) -> Result<Found> + 'a>),
-    Together(Box<dyn Fn(&[usize], &mut Finish<'_>) -> Result<()> + 'a>),
+    Together(Box<OfAnEngine<'a>>),
 }
+
+type OnOneCore<'a> = dyn Fn(&Model, usize) -> Result<Found> + Send + Sync + 'a;
+type OfAnEngine<'a> = dyn Fn(&[usize], &mut Finish<'_>) -> Result<()> + 'a;
 
 /// Parts of one kind.
 pub struct Stage<'a> {

@@ -129,7 +129,7 @@ impl Tracing<'_> {
         let stream = |traced: &Traced| format!("trace/{kind}/{}", traced.item);
         let seeds: Vec<u64> = traced.iter().map(|traced| seed(self.seed, &stream(traced))).collect();
         let options = Generate {
-            decoding: if kind == TraceKind::Repetition { Decoding::GREEDY } else { self.sampling.clone() },
+            decoding: if kind == TraceKind::Repetition { Decoding::GREEDY } else { self.sampling },
             seeds: &seeds,
             stop: self.stop,
             max_new: Some(self.args.trace_steps.get()),

@@ -75,7 +75,7 @@ fn labels_are_dictionaries_and_lists_are_lists() {
         token_strings: vec!["a".into(), "b".into()],
         text: "a b".into(),
     };
-    let batch = Responses::batch(&[response.clone()]).unwrap();
+    let batch = Responses::batch(std::slice::from_ref(&response)).unwrap();
     assert!(
         pretty_format_batches(std::slice::from_ref(&batch)).unwrap().to_string().contains("out_of_window")
     );

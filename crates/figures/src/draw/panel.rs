@@ -114,14 +114,6 @@ impl Panel {
         }
     }
 
-    /// A vertical interval with a marker at the estimate.
-    pub(crate) fn interval(&self, canvas: &mut Canvas, x: f64, e: Estimate, style: Style, radius: f64) {
-        if e.interval.is_some() {
-            canvas.line(&[self.at((x, e.low())), self.at((x, e.high()))], &[], style.colour, 1.1);
-        }
-        self.marker(canvas, (x, e.at), style.marker, radius, style.colour);
-    }
-
     pub(crate) fn marker(&self, canvas: &mut Canvas, at: Point, marker: Marker, radius: f64, colour: Colour) {
         canvas.marker(self.at(at), marker, radius, colour);
     }

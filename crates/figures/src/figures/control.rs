@@ -23,6 +23,9 @@ pub(crate) const FIGURE: Figure = Figure {
     draw,
 };
 
+/// What the rows of a panel are sorted by.
+type Order = (usize, bool, usize);
+
 fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let conditions = Conditions::read(NAME, tables)?;
     let table = Table::new(NAME, "contrasts", tables)?;
@@ -32,7 +35,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let (p, items) = (table.number("p_value")?, table.number("n_items")?);
     let (sets, as_much) = (table.number("random_sets")?, table.number("did_as_much")?);
     let measures = table.measures()?;
-    let mut panels: Vec<(&str, Vec<((usize, bool, usize), Row)>)> = Vec::new();
+    let mut panels: Vec<(&str, Vec<(Order, Row)>)> = Vec::new();
     let (mut any, mut controls, mut compared) = (false, false, false);
     for row in 0..table.rows() {
         let of = conditions.get(NAME, label(&condition, row))?;

@@ -83,8 +83,3 @@ pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cell
 pub(crate) fn counted(groups: &[&Group]) -> Vec<String> {
     groups.iter().map(|g| g.prompts()).find(|text| !text.is_empty()).into_iter().collect()
 }
-
-/// Whether a score is of a head at all positions at once.
-pub(crate) fn of_head(score: &Score) -> bool {
-    score.place.head.is_some() && score.place.position.is_none()
-}
