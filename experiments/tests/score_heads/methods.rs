@@ -115,3 +115,20 @@ fn paths_go_where_they_are_asked_to() -> Result {
     assert!(wrong.code == Some(2) && wrong.stderr.contains("`L1H3` is no receiver\nhint: "), "{wrong:?}");
     Ok(())
 }
+
+/// The guide's table of methods is what the registry says.
+#[test]
+fn the_guide_has_every_method_as_the_registry_says_it() -> Result {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide.md"))?;
+    for method in refrain_patching::Method::ALL {
+        let info = method.info();
+        let kind = match info.kind {
+            refrain_patching::MethodKind::Exact => "exact",
+            refrain_patching::MethodKind::Estimate => "estimate",
+            refrain_patching::MethodKind::ReadOut => "read-out",
+        };
+        let line = format!("| `{method}` | {kind} | {} | {} |", info.doc, info.cost);
+        assert!(guide.contains(&line), "docs/guide.md lacks the line\n{line}");
+    }
+    Ok(())
+}

@@ -7,7 +7,7 @@ use crate::draw::multiples::Multiple;
 use crate::draw::page::{Key, Page};
 use crate::draw::palette::INK;
 use crate::draw::text::significant;
-use crate::read::scores::{Group, HeadScores, Score};
+use crate::read::scores::{Group, HeadScores};
 
 /// A panel of layers by heads for a group whose places are heads.
 pub(crate) fn heads(read: &HeadScores, group: &Group, title: String, subtitle: &str) -> Multiple {
