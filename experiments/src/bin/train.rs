@@ -91,7 +91,7 @@ fn run() -> Result<String> {
 fn draw_losses(out: &Path) -> Result<()> {
     let table = read_table(&out.join("training_loss.parquet"))?;
     let about = About::of(&table);
-    draw::draw(&Tables::new().with("training_loss", table), &about, &out.join("figures"), true).map(drop)
+    draw::draw(&Tables::new().with("training_loss", table), &about, &out.join("figures")).map(drop)
 }
 
 /// One line of what a step measured; none if it measured nothing.

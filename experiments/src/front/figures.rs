@@ -20,6 +20,6 @@ pub struct Figures {
 /// If there is no complete run, or a figure cannot be drawn or written.
 pub fn run(figures: &Figures) -> Result<String> {
     let mut report = Report::new(false);
-    report.files("Figures", &draw::all(&Finished::open(&figures.run)?, false)?);
+    report.files("Figures", &draw::all(&Finished::open(&figures.run)?)?);
     Ok(report.into_text())
 }

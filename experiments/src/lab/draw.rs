@@ -9,13 +9,12 @@ use refrain_figures::{About, Drawing, FIGURES, Figure, Tables};
 use super::disk::write_atomically;
 use super::finished::Finished;
 use super::folder::FIGURES as FOLDER;
-use super::progress::say;
 
 /// Draws every figure that the run's tables are enough for, as SVG and PNG; returns the PNGs' paths.
 ///
 /// # Errors
 /// If a figure cannot be drawn or written.
-pub fn all(finished: &Finished, quiet: bool) -> Result<Vec<PathBuf>> {
+pub fn all(finished: &Finished) -> Result<Vec<PathBuf>> {
     let mut tables = Tables::new();
     let mut about = About::default();
     for name in finished.manifest.tables.keys() {
@@ -25,26 +24,21 @@ pub fn all(finished: &Finished, quiet: bool) -> Result<Vec<PathBuf>> {
             tables = tables.with(name, batch);
         }
     }
-    draw(&tables, &about, &finished.path.join(FOLDER), quiet)
+    draw(&tables, &about, &finished.path.join(FOLDER))
 }
 
 /// Draws every figure that `tables` are enough for into `folder`.
 ///
 /// # Errors
 /// If a figure cannot be drawn or written.
-pub fn draw(tables: &Tables, about: &About, folder: &Path, quiet: bool) -> Result<Vec<PathBuf>> {
+pub fn draw(tables: &Tables, about: &About, folder: &Path) -> Result<Vec<PathBuf>> {
     let figures: Vec<&Figure> = FIGURES.iter().filter(|figure| figure.has_tables(tables)).collect();
     let drawn: Vec<Vec<PathBuf>> = figures
         .par_iter()
         .map(|figure| match (figure.draw)(tables, about) {
             Ok(drawings) => drawings.iter().map(|drawing| write(drawing, folder)).collect(),
             // A run without interventions, say, has nothing to show in some figures.
-            Err(error) if error.is_nothing_to_draw() => {
-                if !quiet {
-                    say(&format!("no figure {}: {error}", figure.name));
-                }
-                Ok(Vec::new())
-            }
+            Err(error) if error.is_nothing_to_draw() => Ok(Vec::new()),
             Err(error) => Err(error).with_context(|| format!("cannot draw {}", figure.name)),
         })
         .collect::<Result<_>>()?;

@@ -190,7 +190,7 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
         }
     }
     let finished = Finished::open(&out)?;
-    let figures = if lab.common.no_figures { Vec::new() } else { draw::all(&finished, lab.common.quiet)? };
+    let figures = if lab.common.no_figures { Vec::new() } else { draw::all(&finished)? };
     if lab.common.quiet {
         return Ok(String::new());
     }
