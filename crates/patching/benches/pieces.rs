@@ -1,4 +1,5 @@
-//! The inner pieces of scoring, on a random GPT-2 of 4 layers, 8 heads and width 256: `cargo bench -p refrain-patching`.
+//! The inner pieces of scoring, on a random GPT-2 of 4 layers, 8 heads and width 256: `cargo bench -p
+//! refrain-patching`.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use refrain_patching::Change;

@@ -1,7 +1,7 @@
 //! Circuits of heads: what the model still does with all other heads ablated at once.
 //!
-//! m(C) is the mean over pairs of the metric of the clean prompts, where every head outside of C has its z replaced at every
-//! position. MLPs, embeddings and biases are never ablated: they belong to every circuit, and to the empty one.
+//! m(C) is the mean over pairs of the metric of the clean prompts, where every head outside of C has its z replaced at
+//! every position. MLPs, embeddings and biases are never ablated: they belong to every circuit, and to the empty one.
 
 use refrain_runner::{
     Action, ActivationCache, BoundInterventions, Head, Hook, HookPoint, Intervention, LogitPositions, Model,
@@ -28,8 +28,8 @@ pub struct CircuitScore {
     pub value: f64,
     /// m of the complement: C ablated and all else left.
     pub without: f64,
-    /// (m(C) - m(empty)) / (m(model) - m(empty)): 1 for a circuit that does what the model does, 0 for one that does no more than
-    /// the empty one. None if the two differ by less than [`FLOOR`].
+    /// (m(C) - m(empty)) / (m(model) - m(empty)): 1 for a circuit that does what the model does, 0 for one that does no
+    /// more than the empty one. None if the two differ by less than [`FLOOR`].
     pub faithfulness: Option<f64>,
     /// The same share for the complement: what the model still does without the circuit. 0 for a complete circuit.
     pub incompleteness: Option<f64>,
@@ -48,13 +48,13 @@ pub struct Circuits<'a> {
 }
 
 impl<'a> Circuits<'a> {
-    /// Runs the whole model and the empty circuit. `change` says what stands in place of the z of a head outside of the circuit:
-    /// the corrupted prompt's ([`Change::Noise`]), zeros, means, or another prompt's. `rows`: how many rows (sets times pairs) are run
-    /// at once.
+    /// Runs the whole model and the empty circuit. `change` says what stands in place of the z of a head outside of the
+    /// circuit: the corrupted prompt's ([`Change::Noise`]), zeros, means, or another prompt's. `rows`: how many rows
+    /// (sets times pairs) are run at once.
     ///
     /// # Errors
-    /// As [`Model::run`], [`Metric::of`] and [`crate::batches`]; [`Error::Input`] for [`Change::Denoise`], and for means by
-    /// position over prompts of several lengths.
+    /// As [`Model::run`], [`Metric::of`] and [`crate::batches`]; [`Error::Input`] for [`Change::Denoise`], and for
+    /// means by position over prompts of several lengths.
     pub fn new(
         model: &'a Model,
         pairs: &[Pair],
@@ -207,7 +207,8 @@ impl<'a> Circuits<'a> {
         share(value - empty, model - empty, FLOOR, "the model and the empty circuit differ by")
     }
 
-    /// All heads, those first whose ablation alone changes the metric most, by magnitude; then the order of [`Model::heads`].
+    /// All heads, those first whose ablation alone changes the metric most, by magnitude; then the order of
+    /// [`Model::heads`].
     ///
     /// # Errors
     /// As [`Circuits::values`].
@@ -230,8 +231,9 @@ impl<'a> Circuits<'a> {
         self.evaluate(&sizes.iter().map(first).collect::<Vec<_>>())
     }
 
-    /// Greedy selection from the empty circuit: at each step the head of `candidates` is added that brings m(C) closest to m(model), until there
-    /// are `most` or none brings it closer. Gives the circuits of all steps. Candidates times steps circuits are run.
+    /// Greedy selection from the empty circuit: at each step the head of `candidates` is added that brings m(C) closest
+    /// to m(model), until there are `most` or none brings it closer. Gives the circuits of all steps. Candidates times
+    /// steps circuits are run.
     ///
     /// # Errors
     /// As [`Circuits::values`].

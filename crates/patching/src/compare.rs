@@ -14,8 +14,8 @@ use crate::scores::Scores;
 /// How many of the top places are compared.
 pub const TOP: [usize; 3] = [5, 10, 20];
 
-/// How an approximation of one component by one metric stands beside the exact scores. What is compared is, for every site that both have, the
-/// mean over pairs of the metric's change by it (value - base run).
+/// How an approximation of one component by one metric stands beside the exact scores. What is compared is, for every
+/// site that both have, the mean over pairs of the metric's change by it (value - base run).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The component.
@@ -34,7 +34,8 @@ pub struct Agreement {
     pub rms_error: f64,
     /// The largest error.
     pub max_error: f64,
-    /// The share of the exact top k by magnitude that the approximate top k holds, with k; only for k below the number of sites.
+    /// The share of the exact top k by magnitude that the approximate top k holds, with k; only for k below the number
+    /// of sites.
     pub overlap: Vec<(usize, f64)>,
     /// The sites that the approximation misses by most, worst first.
     pub misses: Vec<Miss>,
@@ -91,8 +92,8 @@ impl MeanChanges {
         self.sums.iter().map(|((metric, site), (sum, count))| (*metric, *site, sum / *count as f64))
     }
 
-    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose mean changes are the
-    /// largest in magnitude, all of them together. Equal ones in the order of the sites.
+    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose
+    /// mean changes are the largest in magnitude, all of them together. Equal ones in the order of the sites.
     pub fn strongest(&self, share: f64) -> BTreeSet<Site> {
         let mut groups: BTreeMap<(Metric, Component), Vec<(Site, f64)>> = BTreeMap::new();
         for (metric, site, mean) in self.means() {
@@ -108,8 +109,8 @@ impl MeanChanges {
     }
 }
 
-/// Lays `approximate`, by a method whose means are made by `rule`, beside `exact`, which must be of the same pairs and the same `change`: a row for
-/// each component and metric that both have, with the `misses` worst sites.
+/// Lays `approximate`, by a method whose means are made by `rule`, beside `exact`, which must be of the same pairs and
+/// the same `change`: a row for each component and metric that both have, with the `misses` worst sites.
 pub fn compare(
     exact: &[Scores],
     approximate: &[Scores],

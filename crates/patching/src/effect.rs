@@ -2,12 +2,13 @@
 
 use crate::change::Change;
 
-/// Clean and corrupted must differ by this much, in the metric's own unit, for an effect to be normalised by the difference.
+/// Clean and corrupted must differ by this much, in the metric's own unit, for an effect to be normalised by the
+/// difference.
 pub const FLOOR: f64 = 0.01;
 
-/// By how much a changed run, whose metric is `value`, has moved from the run that was changed towards the other one, in the
-/// metric's unit, and how far it is from one to the other. Their quotient is the effect; a mean effect is the quotient of their
-/// means. Whatever is changed, 0 is no effect and the whole distance is the whole effect:
+/// By how much a changed run, whose metric is `value`, has moved from the run that was changed towards the other one,
+/// in the metric's unit, and how far it is from one to the other. Their quotient is the effect; a mean effect is the
+/// quotient of their means. Whatever is changed, 0 is no effect and the whole distance is the whole effect:
 ///
 /// - denoising: (value - corrupted, clean - corrupted);
 /// - noising and ablation: (clean - value, clean - corrupted).
@@ -16,8 +17,8 @@ pub fn effect_parts(change: Change, value: f64, clean: f64, corrupted: f64) -> (
     (moved, clean - corrupted)
 }
 
-/// The effect of `change` on a metric: 0 for a run that is as it would be without the change, 1 for one that has become as the
-/// other run (see [`effect_parts`]).
+/// The effect of `change` on a metric: 0 for a run that is as it would be without the change, 1 for one that has become
+/// as the other run (see [`effect_parts`]).
 ///
 /// # Errors
 /// The reason for a null: clean and corrupted differ by less than `floor`, or a number is not finite.
@@ -32,8 +33,8 @@ pub fn normalised_effect(
     share(moved, span, floor, "clean and corrupted differ by")
 }
 
-/// `part / whole`, or the reason why there is no such share: a number is not finite, or the whole, which is `what`, is less
-/// than `floor`.
+/// `part / whole`, or the reason why there is no such share: a number is not finite, or the whole, which is `what`, is
+/// less than `floor`.
 ///
 /// # Errors
 /// The reason.

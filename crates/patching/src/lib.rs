@@ -1,8 +1,8 @@
 //! Which heads cause what: activation patching on prompt pairs, and detectors that read attention patterns.
 //!
 //! Sweeps ([`sweep`]) are exact: a patched run is a run. What makes them fast is that a patch at layer l leaves
-//! everything below l as it was, so a run starts there, for all heads of the layer at once. [`attribution`] estimates the same
-//! from gradients, and [`compare`] says how well.
+//! everything below l as it was, so a run starts there, for all heads of the layer at once. [`attribution`] estimates
+//! the same from gradients, and [`compare`] says how well.
 
 #![deny(missing_docs)]
 

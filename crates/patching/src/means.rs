@@ -20,8 +20,8 @@ impl Means {
     /// `pooled`, over positions too, where each token does. `rows` prompts are run at once.
     ///
     /// # Errors
-    /// [`Error::Input`] for prompts of several lengths that are not pooled, and for pooled patterns: a mean over positions
-    /// mixes queries that see different keys.
+    /// [`Error::Input`] for prompts of several lengths that are not pooled, and for pooled patterns: a mean over
+    /// positions mixes queries that see different keys.
     pub(crate) fn over(
         model: &Model,
         pairs: &[Pair],

@@ -29,7 +29,8 @@ impl Pair {
 /// length, then by the first position that differs, which is where a restarted run begins.
 ///
 /// # Errors
-/// [`Error::Length`] naming the first pair whose prompts differ in length; [`Error::Input`] if there is no pair or one is empty.
+/// [`Error::Length`] naming the first pair whose prompts differ in length; [`Error::Input`] if there is no pair or one
+/// is empty.
 pub fn batches(pairs: &[Pair], most: usize) -> Result<Vec<Vec<usize>>> {
     if pairs.is_empty() {
         return Err(Error::Input("there is no pair to patch".into()));

@@ -1,4 +1,5 @@
-//! What every method that scores sites gives: the metrics of the changed runs, beside those of the clean and the corrupted run.
+//! What every method that scores sites gives: the metrics of the changed runs, beside those of the clean and the
+//! corrupted run.
 
 use ndarray::{Array2, Array3, ArrayView2, Axis, concatenate};
 
@@ -23,8 +24,8 @@ pub struct Scores {
     pub corrupted: ByMetric,
     /// What is changed, one at a time.
     pub sites: Vec<Site>,
-    /// The runs in which a site is changed, or what an approximation makes of them: `[site, metric, pair]`, in the metric's
-    /// unit.
+    /// The runs in which a site is changed, or what an approximation makes of them: `[site, metric, pair]`, in the
+    /// metric's unit.
     pub values: Array3<f64>,
 }
 

@@ -2,8 +2,8 @@
 
 use refrain_runner::Head;
 
-/// The `share` of `heads` with the highest scores, rounded, at least `least`; equal scores in the order given, and heads
-/// without a score never.
+/// The `share` of `heads` with the highest scores, rounded, at least `least`; equal scores in the order given, and
+/// heads without a score never.
 pub fn strongest(heads: &[Head], scores: &[Option<f64>], share: f64, least: usize) -> Vec<Head> {
     let mut scored: Vec<(Head, f64)> =
         heads.iter().zip(scores).filter_map(|(head, score)| Some((*head, (*score)?))).collect();

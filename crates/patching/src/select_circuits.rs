@@ -57,8 +57,8 @@ pub struct CircuitSettings {
     pub change: Change,
     /// How the heads are chosen.
     pub selections: Vec<Selection>,
-    /// Heads of a circuit: [`Selection::Top`] gives one of each of these sizes, [`Selection::Greedy`] every size up to the
-    /// largest, as far as it finds heads that help.
+    /// Heads of a circuit: [`Selection::Top`] gives one of each of these sizes, [`Selection::Greedy`] every size up to
+    /// the largest, as far as it finds heads that help.
     pub sizes: Vec<usize>,
     /// Only so many heads are tried by [`Selection::Greedy`]: the first of the ranking that [`Selection::Top`] uses.
     pub candidates: usize,
@@ -77,9 +77,9 @@ pub struct SelectedCircuit {
     pub score: CircuitScore,
 }
 
-/// Chooses circuits on `pairs` and evaluates them there: by metric, then selection, then size. Runs as many forward passes a
-/// pair as there are heads for the ranking, and candidates times steps for the greedy choice. **Chosen and judged on the same
-/// pairs**: faithfulness on fresh pairs is lower ([`Circuits::evaluate`] gives it).
+/// Chooses circuits on `pairs` and evaluates them there: by metric, then selection, then size. Runs as many forward
+/// passes a pair as there are heads for the ranking, and candidates times steps for the greedy choice. **Chosen and
+/// judged on the same pairs**: faithfulness on fresh pairs is lower ([`Circuits::evaluate`] gives it).
 ///
 /// # Errors
 /// As [`Circuits::new`]; [`Error::Input`] if no size is asked for, or 0 heads.

@@ -18,10 +18,10 @@ use crate::pair::Pair;
 use crate::scores::Scores;
 use crate::sweep::Settings;
 
-/// First-order estimates of the metrics of the changed runs, on the scale of the exact ones, in each metric's own unit. One
-/// [`Scores`] for each batch of pairs of one length, in the order of [`crate::batches`]; every position is a site if
-/// `settings` goes by position. **Choice**: the estimate for a head's `result` is that for its `z`, of which it
-/// is a linear function, so that both are equal to first order.
+/// First-order estimates of the metrics of the changed runs, on the scale of the exact ones, in each metric's own unit.
+/// One [`Scores`] for each batch of pairs of one length, in the order of [`crate::batches`]; every position is a site
+/// if `settings` goes by position. **Choice**: the estimate for a head's `result` is that for its `z`, of which it is a
+/// linear function, so that both are equal to first order.
 ///
 /// # Errors
 /// [`Error::Input`] for a metric without a gradient, a component that the model lacks and resampling; as
@@ -51,8 +51,8 @@ pub(crate) fn at_terms(metric: Metric, ends: &PairRuns, terms: &[Term]) -> Resul
     Ok(hooks.into_iter().zip(found).collect())
 }
 
-/// Checks `settings`, and does `score` for every batch of pairs that fits into its memory, with the means over the task where it asks for them.
-/// `more_per_token`: bytes that a pair takes beside its runs.
+/// Checks `settings`, and does `score` for every batch of pairs that fits into its memory, with the means over the task
+/// where it asks for them. `more_per_token`: bytes that a pair takes beside its runs.
 pub(crate) fn each_batch<T>(
     model: &Model,
     pairs: &[Pair],

@@ -2,13 +2,13 @@
 //! GradDrop.
 //!
 //! GradDrop is for effects that cancel to first order between the direct path and one through a later layer. For each
-//! layer l the attribution is computed with the gradient into layer l's attention and MLP outputs set to zero, so that only the
-//! skip path carries it past l; the score is the mean over l of the absolute attributions, times L / (L - 1), since a
-//! place has none in the pass that drops its own layer.
+//! layer l the attribution is computed with the gradient into layer l's attention and MLP outputs set to zero, so that
+//! only the skip path carries it past l; the score is the mean over l of the absolute attributions, times L / (L - 1),
+//! since a place has none in the pass that drops its own layer.
 //!
-//! One graph serves all L passes. Above layer l the gradients are the plain ones; the gradient at the end of block l is carried to its
-//! beginning with attention and MLP held still, and from there on backward through the graph that is already there: about L / 2
-//! backward passes instead of L forward and L backward ones.
+//! One graph serves all L passes. Above layer l the gradients are the plain ones; the gradient at the end of block l is
+//! carried to its beginning with attention and MLP held still, and from there on backward through the graph that is
+//! already there: about L / 2 backward passes instead of L forward and L backward ones.
 
 use refrain_runner::architecture::Keys;
 use refrain_runner::{Hook, HookPoint, KnownActivations, Model, NameFilter, Run};
@@ -28,19 +28,20 @@ use crate::sweep::Settings;
 /// Both stages of AtP*.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AtpStar {
-    /// With the QK fix alone: estimates as those of [`crate::attribution::atp()`], exact in the softmax for changed `q` and `k`.
+    /// With the QK fix alone: estimates as those of [`crate::attribution::atp()`], exact in the softmax for changed `q`
+    /// and `k`.
     pub fixed: Scores,
-    /// With GradDrop. **A magnitude**: the value is the base run's metric plus the score, with the sign of the change that
-    /// `fixed` estimates (plus, where that is zero). What ranks a site is the distance from the base run.
+    /// With GradDrop. **A magnitude**: the value is the base run's metric plus the score, with the sign of the change
+    /// that `fixed` estimates (plus, where that is zero). What ranks a site is the distance from the base run.
     pub dropped: Scores,
 }
 
-/// The QK fix alone: two forward passes and one backward pass a metric, with patterns computed in full. Under grouped queries a key's
-/// change is the sum over the query heads that read it.
+/// The QK fix alone: two forward passes and one backward pass a metric, with patterns computed in full. Under grouped
+/// queries a key's change is the sum over the query heads that read it.
 ///
 /// # Errors
-/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), and for queries or keys of a model that
-/// normalises them over all heads together.
+/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), and for queries or
+/// keys of a model that normalises them over all heads together.
 pub fn atp_qk(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Scores>> {
     let prepared = Prepared::new(model, settings)?;
     each_batch(model, pairs, settings, 0, |batch, _| {
@@ -57,7 +58,8 @@ pub fn atp_qk(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<
 /// AtP* with both corrections. With a single layer there is nothing to drop: the magnitude is that of `fixed`.
 ///
 /// # Errors
-/// As [`atp_qk`]; [`Error::Input`] for a model whose layers share keys: a gradient that passes by a layer through its keys is on no skip path.
+/// As [`atp_qk`]; [`Error::Input`] for a model whose layers share keys: a gradient that passes by a layer through its
+/// keys is on no skip path.
 pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<AtpStar>> {
     let arch = model.architecture();
     if arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {

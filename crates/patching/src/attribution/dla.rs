@@ -1,5 +1,6 @@
 //! Direct logit attribution (Elhage et al. 2021; Wang et al. 2022): what every component writes into the last
-//! position's stream, read by the unembedding with the final norm's scale frozen. An identity: the parts sum to the logit.
+//! position's stream, read by the unembedding with the final norm's scale frozen. An identity: the parts sum to the
+//! logit.
 
 use std::fmt;
 
@@ -68,8 +69,8 @@ impl fmt::Display for Contribution {
 pub struct Direct {
     /// By writer, in the order of the forward pass, then by prompt.
     pub parts: Vec<(Contribution, Vec<f64>)>,
-    /// By prompt: the logit of the answer, less that of the foil if there are foils. **Before the soft cap** in a model that has one: the cap is no
-    /// linear map.
+    /// By prompt: the logit of the answer, less that of the foil if there are foils. **Before the soft cap** in a model
+    /// that has one: the cap is no linear map.
     pub total: Vec<f64>,
     /// Whether the model caps its logits, so that `total` is not what the model gives out.
     pub capped: bool,
@@ -87,8 +88,8 @@ impl Direct {
 /// one length. Not centred over the vocabulary: a difference needs no centring.
 ///
 /// # Errors
-/// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens outside the vocabulary;
-/// as [`Model::run`].
+/// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens
+/// outside the vocabulary; as [`Model::run`].
 pub fn direct_logits(
     model: &Model,
     prompts: &[Vec<i64>],
@@ -210,7 +211,8 @@ fn has_per_layer(arch: &Architecture, layer: usize) -> bool {
     arch.has(Hook::block(layer, HookPoint::PerLayerOut))
 }
 
-/// What the heads of `layer` add to the stream, `[prompts, head, d_model]`, and what the biases do, `[prompts, d_model]`.
+/// What the heads of `layer` add to the stream, `[prompts, head, d_model]`, and what the biases do, `[prompts,
+/// d_model]`.
 fn attention(
     model: &Model,
     layer: usize,

@@ -1,13 +1,13 @@
 //! Edge attribution patching: EAP (Syed, Rager and Conmy 2023) and EAP-IG (Hanna, Pezzelle and Belinkov 2024).
 //!
 //! The score of sender u and receiver v is (u_source - u_base) . dm/d(input of v), summed over positions and the
-//! stream's width. The gradient is taken at the base run (EAP), or is the mean over runs whose input embeddings lie between
-//! the base's and the source's (EAP-IG); the activations are those of the two whole runs in both.
+//! stream's width. The gradient is taken at the base run (EAP), or is the mean over runs whose input embeddings lie
+//! between the base's and the source's (EAP-IG); the activations are those of the two whole runs in both.
 //!
 //! The runner has one tensor for what all heads of a layer read, so that the gradient of each head's queries, keys and
-//! values is taken at those and carried back through its part of W_Q, W_K or W_V and the norm before it, whose Jacobian is that at the
-//! run's own stream. A norm after attention (Gemma 2) stands between a head and the stream: a head's difference goes through the
-//! norm's Jacobian at the base run.
+//! values is taken at those and carried back through its part of W_Q, W_K or W_V and the norm before it, whose Jacobian
+//! is that at the run's own stream. A norm after attention (Gemma 2) stands between a head and the stream: a head's
+//! difference goes through the norm's Jacobian at the base run.
 
 use ndarray::Array2;
 use refrain_runner::architecture::Keys;
@@ -26,12 +26,13 @@ use crate::pair::Pair;
 use crate::sweep::Settings;
 use crate::tensors::wide;
 
-/// EAP; with `steps`, EAP-IG. Of `settings` the metrics, the change (denoise or noise; Syed et al. take gradients at the clean run, which is
-/// noise) and the memory are used. Scores are changes of the metric, by pair.
+/// EAP; with `steps`, EAP-IG. Of `settings` the metrics, the change (denoise or noise; Syed et al. take gradients at
+/// the clean run, which is noise) and the memory are used. Scores are changes of the metric, by pair.
 ///
 /// # Errors
 /// [`Error::Input`] for a metric without a gradient; for a model whose parts read or write the stream in a way that no
-/// edge stands for: norms on the stream, keys shared between layers, tokens read beside the stream, scaled blocks, normalised values.
+/// edge stands for: norms on the stream, keys shared between layers, tokens read beside the stream, scaled blocks,
+/// normalised values.
 pub fn eap(model: &Model, pairs: &[Pair], settings: &Settings, steps: Option<IgSteps>) -> Result<Vec<Edges>> {
     check(model)?;
     ig::check(model, settings.change, steps.unwrap_or_default())?;
@@ -82,8 +83,8 @@ fn check(model: &Model) -> Result<()> {
     }
 }
 
-/// What the gradients at the inputs of all receivers are: by layer those of attention, `[pairs, queries + keys + values, pos, d_model]`, and
-/// of the MLP, `[pairs, 1, pos, d_model]`; then those of the logits.
+/// What the gradients at the inputs of all receivers are: by layer those of attention, `[pairs, queries + keys +
+/// values, pos, d_model]`, and of the MLP, `[pairs, 1, pos, d_model]`; then those of the logits.
 struct Readers {
     layers: Vec<[Tensor; 2]>,
     logits: Tensor,

@@ -135,8 +135,8 @@ impl Edges {
         (0..self.senders.len()).flat_map(of).filter(|(sender, receiver)| self.exists(*sender, *receiver))
     }
 
-    /// The senders' own scores, of heads as their z and of MLPs as their output: the sum over the edges that leave a node is
-    /// what it changes, and the value the base run's metric plus that. `change` is that of the edges.
+    /// The senders' own scores, of heads as their z and of MLPs as their output: the sum over the edges that leave a
+    /// node is what it changes, and the value the base run's metric plus that. `change` is that of the edges.
     pub fn nodes(&self, change: Change) -> Scores {
         let base = if change.into_clean() { &self.clean } else { &self.corrupted };
         let site = |node: &Node| {

@@ -19,8 +19,8 @@ use crate::tensors::wide;
 pub struct IgSteps {
     /// How many, m.
     pub count: usize,
-    /// In the middle of each of m equal parts, which is exact to second order; else at their ends, k / m for k = 1..=m, as published by Hanna et al.
-    /// The last of those is the run that values are taken from.
+    /// In the middle of each of m equal parts, which is exact to second order; else at their ends, k / m for k = 1..=m,
+    /// as published by Hanna et al. The last of those is the run that values are taken from.
     pub midpoint: bool,
 }
 
@@ -44,8 +44,8 @@ impl IgSteps {
 /// `resid_pre` of layer 0 it tends to m(source) as the steps grow in number.
 ///
 /// # Errors
-/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching, for no steps, and for a model that reads tokens beside the
-/// stream: there is nothing between two tokens.
+/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching, for no steps, and for a model that
+/// reads tokens beside the stream: there is nothing between two tokens.
 pub fn integrated_gradients(
     model: &Model,
     pairs: &[Pair],

@@ -11,9 +11,10 @@ use crate::metric::{Metric, measure};
 use crate::pair::Pair;
 use crate::scores::{ByMetric, Scores};
 
-/// The streams of the clean prompts (of the corrupted ones unless `clean`), each put through the final norm and the unembedding at the last position, and every metric
-/// read from that: the sites are `resid_pre`, `resid_mid` (where a block has one) and `resid_post` of all layers, in that order. At most
-/// `most` pairs are run at once. What a head says on its own is its part in [`crate::attribution::direct_logits`].
+/// The streams of the clean prompts (of the corrupted ones unless `clean`), each put through the final norm and the
+/// unembedding at the last position, and every metric read from that: the sites are `resid_pre`, `resid_mid` (where a
+/// block has one) and `resid_post` of all layers, in that order. At most `most` pairs are run at once. What a head says
+/// on its own is its part in [`crate::attribution::direct_logits`].
 ///
 /// # Errors
 /// As [`Model::run`] and [`Metric::of`].

@@ -90,7 +90,8 @@ pub(crate) fn frozen(norm: Norm, weights: &NormWeights, scale: &Tensor, reader: 
     Ok(read.f_div(&wide(scale)?)?)
 }
 
-/// By what the stream that leaves block `from` is multiplied until it enters block `to`; `from == to` is its own block's end.
+/// By what the stream that leaves block `from` is multiplied until it enters block `to`; `from == to` is its own
+/// block's end.
 pub(crate) fn scale_between(model: &Model, from: usize, to: usize) -> Result<f64> {
     let mut product = 1.0;
     for block in &model.weights().blocks[from..to] {

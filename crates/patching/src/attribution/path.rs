@@ -1,9 +1,10 @@
 //! Path patching (Wang et al. 2022; Goldowsky-Dill et al. 2023): one edge at a time, exactly.
 //!
-//! The sender takes its value from the source run; all other heads and MLPs are frozen to the base run, so that the stream at
-//! the receiver is the base stream plus the sender's difference, and nothing between needs to be run. What the receiver makes
-//! of that (queries, keys or values of one head, the MLP's output) is put into a base run, in which everything above is
-//! computed. The first run is the receiver's block alone; the second starts at the receiver's block.
+//! The sender takes its value from the source run; all other heads and MLPs are frozen to the base run, so that the
+//! stream at the receiver is the base stream plus the sender's difference, and nothing between needs to be run. What
+//! the receiver makes of that (queries, keys or values of one head, the MLP's output) is put into a base run, in which
+//! everything above is computed. The first run is the receiver's block alone; the second starts at the receiver's
+//! block.
 
 use refrain_runner::{Hook, HookPoint, Model, NameFilter};
 use tch::{Kind, Tensor, no_grad};
@@ -24,8 +25,8 @@ use crate::tensors::{numbers, wide};
 pub struct Paths {
     /// Whose values are taken from the source run.
     pub senders: Vec<Node>,
-    /// Who reads them: heads with [`Input::Q`], [`Input::K`] or [`Input::V`] (under grouped queries the latter two name a key/value head),
-    /// MLPs and the logits with [`Input::Whole`].
+    /// Who reads them: heads with [`Input::Q`], [`Input::K`] or [`Input::V`] (under grouped queries the latter two name
+    /// a key/value head), MLPs and the logits with [`Input::Whole`].
     pub receivers: Vec<(Node, Input)>,
     /// What is read of every run.
     pub metrics: Vec<Metric>,
@@ -38,13 +39,15 @@ pub struct Paths {
 /// The exact change of the metrics by each path, m(path patched) - m(base).
 ///
 /// # Errors
-/// [`Error::Input`] for anything but patching, for nodes that the model lacks and for a model that normalises the stream itself; as [`Model::run`].
+/// [`Error::Input`] for anything but patching, for nodes that the model lacks and for a model that normalises the
+/// stream itself; as [`Model::run`].
 pub fn path_patching(model: &Model, pairs: &[Pair], paths: &Paths) -> Result<Vec<Edges>> {
     score(model, pairs, paths, false)
 }
 
-/// The same to first order in the receiver's own value: the gradient of the metric at its queries, keys, values or MLP output times their exact change by the
-/// sender. What the receiver makes of the stream is exact, unlike in [`crate::attribution::eap()`]. One backward pass a metric, and no second runs.
+/// The same to first order in the receiver's own value: the gradient of the metric at its queries, keys, values or MLP
+/// output times their exact change by the sender. What the receiver makes of the stream is exact, unlike in
+/// [`crate::attribution::eap()`]. One backward pass a metric, and no second runs.
 ///
 /// # Errors
 /// As [`path_patching`]; [`Error::Input`] for a metric without a gradient.

@@ -4,11 +4,12 @@ use tch::{Kind, Tensor};
 
 use crate::error::Result;
 
-/// What becomes of each query's pattern when the score of one key alone changes. With a the key's weight, a' its new one and P the
-/// pattern of the others (which sums to 1), the pattern changes by (a' - a) (e_key - P). In terms of the whole pattern A
-/// that is C (e_key - A) with C = (a' - a) / (1 - a), which is how it is computed for all keys of a row but the strongest: their
-/// weights are at most one half. For the strongest, 1 - a may be anything down to nothing, and P is made by a softmax of its own.
-/// a' is the logistic function of the logarithm of the old odds plus the score's change. In f64.
+/// What becomes of each query's pattern when the score of one key alone changes. With a the key's weight, a' its new
+/// one and P the pattern of the others (which sums to 1), the pattern changes by (a' - a) (e_key - P). In terms of the
+/// whole pattern A that is C (e_key - A) with C = (a' - a) / (1 - a), which is how it is computed for all keys of a row
+/// but the strongest: their weights are at most one half. For the strongest, 1 - a may be anything down to nothing, and
+/// P is made by a softmax of its own. a' is the logistic function of the logarithm of the old odds plus the score's
+/// change. In f64.
 pub(crate) struct KeyTurn {
     /// C, and a' - a for the strongest key, `[pairs, head, query, key]`.
     turn: Tensor,
@@ -21,7 +22,8 @@ pub(crate) struct KeyTurn {
 }
 
 impl KeyTurn {
-    /// Of `scores`, of which one at a time becomes that of `changed`; both `[pairs, head, query, key]`, -inf where masked.
+    /// Of `scores`, of which one at a time becomes that of `changed`; both `[pairs, head, query, key]`, -inf where
+    /// masked.
     pub(crate) fn new(scores: &Tensor, changed: &Tensor) -> Result<KeyTurn> {
         let scores = scores.f_to_kind(Kind::Double)?;
         let masked = scores.f_eq(f64::NEG_INFINITY)?;
@@ -44,8 +46,8 @@ impl KeyTurn {
         Ok(KeyTurn { turn, pattern, others, strongest })
     }
 
-    /// What the change of each key alone does to first order where `gradient`, `[pairs, head, query, key]`, is that at the pattern: summed over
-    /// the queries, `[pairs, head, key]`.
+    /// What the change of each key alone does to first order where `gradient`, `[pairs, head, query, key]`, is that at
+    /// the pattern: summed over the queries, `[pairs, head, key]`.
     pub(crate) fn changes(&self, gradient: &Tensor) -> Result<Tensor> {
         let gradient = gradient.f_to_kind(Kind::Double)?;
         let mean = |of: &Tensor| of.f_mul(&gradient)?.f_sum_dim_intlist(-1, true, None::<Kind>);

@@ -96,8 +96,8 @@ impl PatchSource {
 }
 
 impl PairRuns {
-    /// Runs both prompts of `batch`: two forward passes, of which the first records no graph. `source_names` are kept of the run
-    /// that values are taken from, `base_names` of the one that is changed.
+    /// Runs both prompts of `batch`: two forward passes, of which the first records no graph. `source_names` are kept
+    /// of the run that values are taken from, `base_names` of the one that is changed.
     pub(crate) fn run(
         model: &Model,
         batch: &Batch,
@@ -175,8 +175,8 @@ pub(crate) fn record(model: &Model, ids: &Tensor, stream: &Tensor, names: &NameF
     })
 }
 
-/// The gradient of the sum over pairs of `metric` at each of `at`. No pair's metric depends on another's activations: what
-/// stands in its row is its own gradient. The graph is kept.
+/// The gradient of the sum over pairs of `metric` at each of `at`. No pair's metric depends on another's activations:
+/// what stands in its row is its own gradient. The graph is kept.
 pub(crate) fn gradients(
     metric: Metric,
     logits: &Tensor,
@@ -200,7 +200,8 @@ pub(crate) fn backward(sum: &Tensor, at: &[&Tensor]) -> Result<Vec<Tensor>> {
     found.into_iter().zip(at).map(whole).collect()
 }
 
-/// Roughly the bytes that the recorded run of one pair of `pos` tokens takes. `inside`: scores and patterns are kept too.
+/// Roughly the bytes that the recorded run of one pair of `pos` tokens takes. `inside`: scores and patterns are kept
+/// too.
 pub(crate) fn bytes_per_pair(model: &Model, pos: usize, inside: bool) -> u64 {
     let arch: &Architecture = model.architecture();
     let token = |layer: usize| {

@@ -1,4 +1,5 @@
-//! First-order changes: a gradient times a change of what it was taken at, for all places of a component in a layer at once.
+//! First-order changes: a gradient times a change of what it was taken at, for all places of a component in a layer at
+//! once.
 
 use std::collections::BTreeMap;
 
@@ -65,8 +66,9 @@ pub(crate) enum Rule {
 }
 
 impl Term {
-    /// The plain term: the difference of the activations at the component's own hook. A head's result is linear in z and its
-    /// gradient the same for all heads, so that both have the same first-order change: z is what is kept of either.
+    /// The plain term: the difference of the activations at the component's own hook. A head's result is linear in z
+    /// and its gradient the same for all heads, so that both have the same first-order change: z is what is kept of
+    /// either.
     pub(crate) fn plain(component: Component, layer: usize, ends: &PairRuns) -> Result<Term> {
         let hook = hook(component, layer);
         let difference = ends.source.difference(hook, ends.base.cache.get(hook)?)?;
@@ -197,7 +199,8 @@ pub(crate) fn names(model: &Model, components: &[Component]) -> NameFilter {
     NameFilter::hooks(&hooks(model, components))
 }
 
-/// Estimates of the changed runs' metrics: those of the base run and `changes`, by metric, then by term, `[pairs, sites]` each.
+/// Estimates of the changed runs' metrics: those of the base run and `changes`, by metric, then by term, `[pairs,
+/// sites]` each.
 pub(crate) fn estimates(
     model: &Model,
     settings: &Settings,

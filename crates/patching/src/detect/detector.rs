@@ -60,7 +60,8 @@ pub enum Detector {
     /// moduli (Elhage et al. 2021): in [-1, 1], 1 if every direction copies. A number of the weights, without
     /// sequences, interval or null.
     CopyingEigenvalues,
-    /// AWFT, one of the twelve functions that find inactive heads (see [`Inactivity`]): the average weight of the first token.
+    /// AWFT, one of the twelve functions that find inactive heads (see [`Inactivity`]): the average weight of the first
+    /// token.
     Awft,
     /// AEQD, the average entropy of the query distributions.
     Aeqd,
@@ -175,8 +176,8 @@ impl Detector {
 
     /// Every detector.
     pub const ALL: &'static [Detector] = <Detector as VariantArray>::VARIANTS;
-    /// Their names in tables and on command lines; of inactivity functions the paper's abbreviations in small letters, `_ln`
-    /// for the (LN) form.
+    /// Their names in tables and on command lines; of inactivity functions the paper's abbreviations in small letters,
+    /// `_ln` for the (LN) form.
     pub const NAMES: &'static [&'static str] = <Detector as VariantNames>::VARIANTS;
 
     /// Its name in tables and on command lines.

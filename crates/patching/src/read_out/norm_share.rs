@@ -15,15 +15,15 @@ use crate::error::Result;
 pub struct NormShare {
     /// The rest is the other heads, as published.
     pub of_heads: f64,
-    /// The rest is everything else: the other heads, MLPs, embeddings and biases. Before the soft cap of the logits, where
-    /// a model has one.
+    /// The rest is everything else: the other heads, MLPs, embeddings and biases. Before the soft cap of the logits,
+    /// where a model has one.
     pub of_everything: f64,
 }
 
-/// The norm shares of `induction` at the last position. `cache` must hold, of a run of one row, z and `resid_post` of every
-/// layer, the final norm's scale and, where the model has them, the scales of the norms after attention. None if every
-/// head writes nothing, and for a model that normalises the stream itself: there no head's output reaches the logits
-/// unchanged.
+/// The norm shares of `induction` at the last position. `cache` must hold, of a run of one row, z and `resid_post` of
+/// every layer, the final norm's scale and, where the model has them, the scales of the norms after attention. None if
+/// every head writes nothing, and for a model that normalises the stream itself: there no head's output reaches the
+/// logits unchanged.
 ///
 /// # Errors
 /// [`crate::Error::Runner`] if the cache lacks them.

@@ -28,9 +28,10 @@ impl MatMul {
     }
 }
 
-/// The matrix products that `rows` runs need which begin within block `layer` after the heads' z, at `columns` columns from the end
-/// of prompts of `length` tokens: W_O of one head and the MLP of that block, the blocks above it, and of the last block
-/// only keys and values but at the last column. The unembedding is not among them; attention's own products are.
+/// The matrix products that `rows` runs need which begin within block `layer` after the heads' z, at `columns` columns
+/// from the end of prompts of `length` tokens: W_O of one head and the MLP of that block, the blocks above it, and of
+/// the last block only keys and values but at the last column. The unembedding is not among them; attention's own
+/// products are.
 pub fn restart_products(
     arch: &Architecture,
     layer: usize,

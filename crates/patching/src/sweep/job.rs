@@ -1,5 +1,5 @@
-//! The pieces of a sweep, from large to small: a unit of sites on a batch of pairs, and the jobs that it is done in; and what
-//! the architecture says about where a site acts.
+//! The pieces of a sweep, from large to small: a unit of sites on a batch of pairs, and the jobs that it is done in;
+//! and what the architecture says about where a site acts.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use refrain_runner::architecture::{Keys, QkNorm};
 
 use crate::component::{Component, Site};
 
-/// A part of a sweep that is done as a whole: one component of one layer, or some of its heads or neurons, on one batch of
-/// pairs.
+/// A part of a sweep that is done as a whole: one component of one layer, or some of its heads or neurons, on one batch
+/// of pairs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Unit {
     /// Which batch of pairs.
@@ -55,8 +55,8 @@ pub(crate) struct Job {
 
 /// Whether sites of `component` in `layer` can be run from within the block; else the whole block is run for each.
 pub(crate) fn is_within(arch: &Architecture, component: Component, layer: usize) -> bool {
-    // Keys that layers share, queries and keys that are normalised together, and neurons whose output is not simply added:
-    // there a site acts on more than its own.
+    // Keys that layers share, queries and keys that are normalised together, and neurons whose output is not simply
+    // added: there a site acts on more than its own.
     if arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {
         return false;
     }
@@ -68,7 +68,8 @@ pub(crate) fn is_within(arch: &Architecture, component: Component, layer: usize)
     }
 }
 
-/// Whether a change at one position is felt in the last block at that position alone, so that only the last one matters.
+/// Whether a change at one position is felt in the last block at that position alone, so that only the last one
+/// matters.
 pub(crate) fn stays_at_its_position(component: Component) -> bool {
     !matches!(component, Component::K | Component::V | Component::ResidPre)
 }

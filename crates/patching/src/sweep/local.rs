@@ -22,7 +22,8 @@ pub(crate) enum BlockPatch {
     /// The same where what is changed is a key or value, which acts on later positions too: the source's, `[pair, pos,
     /// kv_head, d_head]`; z is made for the positions of a job.
     Columns { base: Tensor, source: ActivationCache },
-    /// Single entries of patterns: their change, `[pair, head, query, key]`, and the values, `[pair, pos, kv_head, d_head]`.
+    /// Single entries of patterns: their change, `[pair, head, query, key]`, and the values, `[pair, pos, kv_head,
+    /// d_head]`.
     Entries { base: Tensor, change: Tensor, values: Tensor },
     /// The stream that enters block `layer`, `[pair, pos, d_model]`.
     Stream { layer: usize, base: Tensor, changed: Tensor },
@@ -32,7 +33,8 @@ pub(crate) enum BlockPatch {
     ResidMid { base: Tensor, changed: Tensor },
     /// The MLP's output, and what stands before it.
     MlpOut { before: Before, base: Tensor, changed: Tensor },
-    /// The neurons' change, `[pair, pos, neuron]`, on its way to the MLP's output through `weight`, `[d_model, neuron]`.
+    /// The neurons' change, `[pair, pos, neuron]`, on its way to the MLP's output through `weight`, `[d_model,
+    /// neuron]`.
     Neurons { before: Before, base: Tensor, change: Tensor, weight: Tensor },
     /// Nothing is known about how the change spreads in the block: the whole block is run anew, with the change as an
     /// intervention that takes its values from here.
@@ -129,8 +131,8 @@ impl BlockPatch {
         })
     }
 
-    /// z of block `layer`, `[position, pair, pos, head, d_head]`, with the keys or values of every head changed at one of
-    /// `positions`, for each of them.
+    /// z of block `layer`, `[position, pair, pos, head, d_head]`, with the keys or values of every head changed at one
+    /// of `positions`, for each of them.
     pub(crate) fn columns(
         model: &Model,
         runs: &Runs,

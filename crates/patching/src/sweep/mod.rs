@@ -1,10 +1,11 @@
 //! Exact sweeps: every site's patched or ablated run, restarted where it begins to differ.
 //!
-//! A change in layer l leaves everything below l as it was, and every position before the first changed one. So the base
-//! run is made once, with its residual streams, keys and values kept; the block that a site is in is run once for all of its
-//! sites ([`local`]), since a head's output depends on nothing that another head does; and from there each site is a few
-//! rows of a batch that goes on through the remaining blocks, over the remaining positions, on the base run's keys and
-//! values ([`restart`]). In the last block only the last position is computed, which is what metrics read.
+//! A change in layer l leaves everything below l as it was, and every position before the first changed one. So the
+//! base run is made once, with its residual streams, keys and values kept; the block that a site is in is run once for
+//! all of its sites ([`local`]), since a head's output depends on nothing that another head does; and from there each
+//! site is a few rows of a batch that goes on through the remaining blocks, over the remaining positions, on the base
+//! run's keys and values ([`restart`]). In the last block only the last position is computed, which is what metrics
+//! read.
 
 mod background;
 mod cost;
@@ -49,8 +50,8 @@ impl<'a> Sweep<'a> {
     /// Plans the sweep.
     ///
     /// # Errors
-    /// [`crate::Error::Length`] naming a pair of unequal prompts; [`crate::Error::Memory`] naming the smallest budget that works;
-    /// [`crate::Error::Input`] for settings that the model or the pairs cannot serve.
+    /// [`crate::Error::Length`] naming a pair of unequal prompts; [`crate::Error::Memory`] naming the smallest budget
+    /// that works; [`crate::Error::Input`] for settings that the model or the pairs cannot serve.
     pub fn new(model: &'a Model, pairs: &'a [Pair], settings: Settings) -> Result<Self> {
         let arch = model.architecture();
         settings.check(model, pairs)?;
@@ -71,12 +72,12 @@ impl<'a> Sweep<'a> {
         Ok(Sweep { model, pairs, settings, plan, units, background: Background::default(), only: None })
     }
 
-    /// With `interventions` in all of its runs, clean, corrupted and patched, before the patch; `steps` tells them which
-    /// generation step a position belongs to.
+    /// With `interventions` in all of its runs, clean, corrupted and patched, before the patch; `steps` tells them
+    /// which generation step a position belongs to.
     ///
     /// # Errors
-    /// [`crate::Error::Input`] for interventions on the stream that enters a block, or meant for some rows of a batch, and
-    /// for mean ablation.
+    /// [`crate::Error::Input`] for interventions on the stream that enters a block, or meant for some rows of a batch,
+    /// and for mean ablation.
     pub fn under(mut self, interventions: Vec<Intervention>, steps: StepIndex) -> Result<Self> {
         if !interventions.is_empty() && matches!(self.settings.change, Change::Mean { .. }) {
             return Err(Error::Input(
@@ -118,8 +119,8 @@ impl<'a> Sweep<'a> {
         self.plan.batches[unit.batch].iter().map(of).sum()
     }
 
-    /// Runs the units `todo`, in an order of its own, and hands over each as it is done. `E` is the caller's error, so that
-    /// what goes wrong in `done` comes back as it is.
+    /// Runs the units `todo`, in an order of its own, and hands over each as it is done. `E` is the caller's error, so
+    /// that what goes wrong in `done` comes back as it is.
     ///
     /// # Errors
     /// The first that `done` returns or that a run meets; nothing is handed over after it.

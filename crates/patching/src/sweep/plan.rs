@@ -14,15 +14,16 @@ use crate::error::{Error, Result};
 use crate::means::Means;
 use crate::pair::{Pair, batches, other};
 
-/// Tokens that one job takes through the blocks on a CPU: enough for large products, few enough that what is between them
-/// stays in the cache.
+/// Tokens that one job takes through the blocks on a CPU: enough for large products, few enough that what is between
+/// them stays in the cache.
 const CPU_TOKENS: usize = 1536;
 /// The same on a GPU, which wants more.
 const GPU_TOKENS: usize = 65_536;
 /// Pairs of a unit, at most: whatever memory there is, so that a unit is the same piece of work in every run.
 const MOST_PAIRS: usize = 32;
 
-/// Tokens that the sites of a unit take through a block, about, so that a unit is soon done: whatever memory and cores there are.
+/// Tokens that the sites of a unit take through a block, about, so that a unit is soon done: whatever memory and cores
+/// there are.
 const UNIT_TOKENS: usize = 1 << 18;
 
 /// How the work is cut.

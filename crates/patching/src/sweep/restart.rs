@@ -1,4 +1,5 @@
-//! The restarted runs of a job: rows of a batch that differ from the base run at their sites, taken through the rest of the model.
+//! The restarted runs of a job: rows of a batch that differ from the base run at their sites, taken through the rest of
+//! the model.
 
 use refrain_runner::{
     Action, BoundInterventions, Intervention, KnownActivations, KvPrefix, LogitPositions, Model, Positions,

@@ -1,4 +1,5 @@
-//! The runs of a batch that all of its sites start from: the one that is changed, kept whole, and where the changes come from.
+//! The runs of a batch that all of its sites start from: the one that is changed, kept whole, and where the changes
+//! come from.
 
 use refrain_runner::{ActivationCache, KvCache, Model};
 use tch::Tensor;

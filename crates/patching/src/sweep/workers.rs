@@ -1,5 +1,5 @@
-//! Jobs side by side. On a CPU each runs on one core: whole jobs use the cores better than halves of one product, and the
-//! numbers do not depend on how many there are.
+//! Jobs side by side. On a CPU each runs on one core: whole jobs use the cores better than halves of one product, and
+//! the numbers do not depend on how many there are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
