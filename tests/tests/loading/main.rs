@@ -5,6 +5,7 @@ mod folders;
 mod hub;
 mod hub_faults;
 mod interventions;
+mod language_model;
 mod mutation;
 mod tokenizers;
 
