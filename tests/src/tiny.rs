@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use refrain_runner::family::{Config, architecture};
-use refrain_runner::{LoadOptions, Model, ModelFiles, Tokenizer, weights};
+use refrain_runner::family::{self, Config, architecture};
+use refrain_runner::{LoadOptions, Model, ModelFiles, Tokenizer};
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
 
@@ -75,7 +75,7 @@ impl Tiny {
         static GENERATOR: Mutex<()> = Mutex::new(());
         let guard = GENERATOR.lock()?;
         tch::manual_seed(20_260);
-        let mut weights = weights::fresh(&shape, 0.6)?;
+        let mut weights = family::fresh(&shape, 0.6)?;
         drop(guard);
         // A leaning to say the last token again, so that there is something to count: what the blocks write weighs less
         // beside the embedding, and the head knows the embedding.

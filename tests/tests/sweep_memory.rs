@@ -4,8 +4,8 @@
 use refrain_patching::Change;
 use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Error, Metric, Pair};
-use refrain_runner::family::{Config, architecture};
-use refrain_runner::{Model, weights};
+use refrain_runner::Model;
+use refrain_runner::family::{self, Config, architecture};
 use refrain_tests::Result;
 use refrain_tests::peak::Peak;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ const FIXED: f64 = 8e6;
 
 fn model(config: &Value) -> Result<Model> {
     let architecture = architecture(&Config::parse(config.to_string().as_bytes(), &[])?)?;
-    let tensors = weights::fresh(&architecture, 0.05)?;
+    let tensors = family::fresh(&architecture, 0.05)?;
     Ok(Model::from_tensors(architecture, tensors)?)
 }
 

@@ -115,7 +115,8 @@ fn unreadable_measures_and_unknown_conditions_are_named() {
     let metadata: std::collections::HashMap<String, String> =
         [("refrain.measures".to_owned(), "{\"logit_diff\": 3}".to_owned())].into();
     let schema = Arc::new(rows.schema().as_ref().clone().with_metadata(metadata));
-    let broken = Tables::new().with("head_scores", rows.with_schema(schema).unwrap());
+    let broken = Tables::new()
+        .with("head_scores", arrow::array::RecordBatch::try_new(schema, rows.columns().to_vec()).unwrap());
     let error = (Figure::find("detectors").unwrap().draw)(&broken, &About::default()).unwrap_err();
     assert!(matches!(error, Error::Metadata { key: "refrain.measures", .. }), "{error}");
 

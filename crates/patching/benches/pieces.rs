@@ -6,8 +6,8 @@ use refrain_patching::Change;
 use refrain_patching::attribution::{atp, eap};
 use refrain_patching::sweep::{Settings, Sweep};
 use refrain_patching::{Component, Error, Metric, Pair, Targets, measure};
-use refrain_runner::family::{Config, architecture};
-use refrain_runner::{Model, weights};
+use refrain_runner::Model;
+use refrain_runner::family::{self, Config, architecture};
 use tch::{Device, Kind, Tensor};
 
 const CONFIG: &str = r#"{"model_type": "gpt2", "n_embd": 256, "n_head": 8, "n_layer": 4, "n_positions": 256, "vocab_size": 8192,
@@ -16,7 +16,7 @@ const CONFIG: &str = r#"{"model_type": "gpt2", "n_embd": 256, "n_head": 8, "n_la
 fn model() -> Model {
     let config = Config::parse(CONFIG.as_bytes(), &[]).expect("a configuration");
     let architecture = architecture(&config).expect("a family");
-    let tensors = weights::fresh(&architecture, 0.05).expect("weights");
+    let tensors = family::fresh(&architecture, 0.05).expect("weights");
     Model::from_tensors(architecture, tensors).expect("a model")
 }
 

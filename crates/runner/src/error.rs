@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use crate::hook::Hook;
-
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -88,7 +86,7 @@ pub enum Error {
     #[error("the edit at `{hook}` failed: {cause}")]
     Edit {
         /// Where it was called.
-        hook: Hook,
+        hook: String,
         /// Its own error.
         #[source]
         cause: Box<dyn std::error::Error + Send + Sync>,

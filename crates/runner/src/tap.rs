@@ -47,7 +47,8 @@ impl<'a> Edit<'a> {
     }
 
     fn apply(&mut self, hook: Hook, value: Tensor) -> Result<Tensor> {
-        let new = (self.function)(hook, &value).map_err(|cause| Error::Edit { hook, cause })?;
+        let new =
+            (self.function)(hook, &value).map_err(|cause| Error::Edit { hook: hook.to_string(), cause })?;
         let Some(new) = new else { return Ok(value) };
         let form = |tensor: &Tensor| (tensor.size(), tensor.kind(), tensor.device());
         if form(&new) != form(&value) {

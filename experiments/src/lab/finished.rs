@@ -7,7 +7,7 @@ use arrow::array::RecordBatch;
 use refrain_entropy::schema::Table;
 
 use super::disk::read_table;
-use super::folder::{manifest_of, table_path};
+use super::folder::{manifest_of, table_path, table_sha256};
 use super::manifest::Manifest;
 
 /// A complete run.
@@ -33,6 +33,22 @@ impl Finished {
             manifest.experiment
         );
         Ok(Finished { path: folder.to_owned(), manifest })
+    }
+
+    /// Checks that every table is the one that the run wrote.
+    ///
+    /// # Errors
+    /// Naming the first that is not.
+    pub fn check(&self) -> Result<()> {
+        for (table, hash) in &self.manifest.tables {
+            ensure!(
+                table_sha256(&self.path, table).is_ok_and(|found| found == *hash),
+                "{} holds a complete run without a whole {table}: {} is gone or not what the run wrote\nhint: delete the folder to run it again, or choose another --out",
+                self.path.display(),
+                table_path(&self.path, table).display()
+            );
+        }
+        Ok(())
     }
 
     /// Whether it has a table of this name.

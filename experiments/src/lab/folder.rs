@@ -25,6 +25,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// What the run is.
     pub manifest: Manifest,
+    /// Whether it was begun by this process.
+    new: bool,
     key: String,
     _lock: File,
 }
@@ -53,15 +55,15 @@ impl RunFolder {
                 clear_unfinished(&folder);
             }
         }
-        let manifest = match Manifest::read(path)? {
+        let (manifest, new) = match Manifest::read(path)? {
             None => {
                 wanted.write(path)?;
-                wanted
+                (wanted, true)
             }
-            Some(found) => resumed(path, found, &wanted, accept_version)?,
+            Some(found) => (resumed(path, found, &wanted, accept_version)?, false),
         };
         let key = manifest.identity()?;
-        let folder = RunFolder { path: path.to_owned(), manifest, key, _lock: lock };
+        let folder = RunFolder { path: path.to_owned(), manifest, new, key, _lock: lock };
         if folder.manifest.complete && access == Access::Alone {
             // A run that was killed between its last two steps.
             folder.remove_parts()?;
@@ -72,6 +74,19 @@ impl RunFolder {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What holds a part stays, and
+    /// so does what is somebody else's.
+    pub fn forget_if_empty(self) {
+        if !self.new || self.path.join(PARTS).exists() {
+            return;
+        }
+        for file in [manifest::FILE, ".lock"] {
+            let _ = std::fs::remove_file(self.path.join(file));
+        }
+        // Not empty if something else is in it: then it stays.
+        let _ = std::fs::remove_dir(&self.path);
     }
 
     /// Whether every one of `tables` of a part is on the disk.

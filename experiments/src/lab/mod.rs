@@ -178,6 +178,7 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
         if !lab.common.quiet {
             say(&format!("{} holds this run already; nothing is computed again", out.display()));
         }
+        Finished::open(&out)?.check()?;
     } else {
         let (model, cores, quiet) = (&lab.subject.model, lab.common.cores(), lab.common.quiet);
         if !quiet {
@@ -186,7 +187,13 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
         let mut run = Run::new(folder, Some(model), cores, quiet, extent);
         match experiment.conduct(&lab, &mut run) {
             Ok(()) => run.complete()?,
-            Err(error) => return stage_done(error, &out),
+            Err(error) => {
+                let done = stage_done(error, &out);
+                if done.is_err() {
+                    run.abandon();
+                }
+                return done;
+            }
         }
     }
     let finished = Finished::open(&out)?;

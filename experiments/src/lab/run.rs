@@ -220,6 +220,11 @@ impl<'a> Run<'a> {
         self.facts.insert(name.to_owned(), value.into());
     }
 
+    /// Ends a run that could not go on.
+    pub(super) fn abandon(self) {
+        self.folder.forget_if_empty();
+    }
+
     /// Marks the run complete.
     pub(super) fn complete(mut self) -> Result<()> {
         self.fact("wall_s", self.begun.elapsed().as_secs_f64());

@@ -45,7 +45,10 @@ impl Subject {
     /// If the model's folder has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().with_context(|| {
-            format!("{} has no tokenizer.json, and this experiment works with text\nhint: put the model's tokenizer.json beside its weights", self.name)
+            format!(
+                "{}/tokenizer.json is not there, and this experiment works with text\nhint: put the model's tokenizer.json beside its weights",
+                self.name
+            )
         })
     }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::prompts::{prompt_row, with_tokens};
-use super::words::{Phrase, Words};
+use super::words::{Phrase, Words, stream};
 use crate::lab::{Count, CountOrNone, Found, Subject};
 use crate::microworld;
 
@@ -221,10 +221,10 @@ impl Counting<'_> {
         for (decoding, sample) in std::iter::once((DecodingLabel::Greedy, 0)).chain(samples) {
             for chunk in questions.chunks(BATCH) {
                 // The same draws under every condition, so that conditions can be compared pair by pair.
-                let stream = |asked: &&Question| {
-                    format!("count/{}/{}/{}/{sample}", asked.phrase.pool, asked.phrase.item, asked.n)
+                let drawn = |asked: &&Question| {
+                    format!("count/{}/{}/{}/{sample}", stream(asked.phrase.pool), asked.phrase.item, asked.n)
                 };
-                let seeds: Vec<u64> = chunk.iter().map(|asked| seed(self.seed, &stream(asked))).collect();
+                let seeds: Vec<u64> = chunk.iter().map(|asked| seed(self.seed, &drawn(asked))).collect();
                 let prompts: Vec<Vec<i64>> = chunk.iter().map(|asked| asked.tokens.clone()).collect();
                 let options = Generate {
                     decoding: if decoding == DecodingLabel::Greedy {

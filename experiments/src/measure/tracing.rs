@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::prompts::prompt_row;
-use super::words::Phrase;
+use super::words::{self, Phrase};
 use crate::lab::Count;
 
 /// Tokens of an ordinary text that are given; the model continues it.
@@ -261,7 +261,7 @@ impl Tracing<'_> {
         at: &At<'_>,
         steps: StepIndex,
     ) -> Result<Result<f64, String>> {
-        let pool = at.traced.phrase.as_ref().map_or_else(|| "-".to_owned(), |phrase| phrase.pool.to_string());
+        let pool = at.traced.phrase.as_ref().map_or("-", |phrase| words::stream(phrase.pool));
         // The same replacement under every condition.
         let stream = format!("toxicity/{}/{pool}/{}/{}", at.traced.kind, at.traced.item, at.step);
         let pair = induction_pair(at.context, self.random_tokens, &mut rng(self.seed, &stream));

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use rand::seq::IndexedRandom;
+use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
 use refrain_entropy::table::Pool;
 use serde::{Deserialize, Serialize};
@@ -120,8 +120,10 @@ impl Words {
             };
             for item in 0..args.phrases.u32() {
                 let length = lengths[item as usize % lengths.len()];
-                let mut rng = rng(seed, &format!("phrase/{pool}/{item}"));
-                let drawn: Vec<&str> = words.sample(&mut rng, length).map(String::as_str).collect();
+                let stream = stream(pool);
+                let mut drawn = words.to_vec();
+                let (drawn, _) =
+                    drawn.partial_shuffle(&mut rng(seed, &format!("phrase/{stream}/{item}")), length);
                 let text = drawn.join(" ");
                 let tokens = tokenizer.encode(&format!("{}{text}", self.lead))?;
                 if tokens.is_empty() || tokens.iter().any(|id| specials.contains(id)) {
@@ -134,6 +136,16 @@ impl Words {
             }
         }
         Ok(phrases)
+    }
+}
+
+/// What a pool's random streams are named after. That of the rare words has the name that the pool had first, so that a seed draws what
+/// it drew.
+pub fn stream(pool: Pool) -> &'static str {
+    match pool {
+        Pool::Top => "top",
+        Pool::Random => "random",
+        Pool::Rare => "last",
     }
 }
 

@@ -6,7 +6,7 @@ mod summary;
 
 pub use summary::gate_notes;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use refrain_entropy::schema::Table;
 use refrain_entropy::summary::{self as summaries, Bootstrap};
 use refrain_entropy::table::{
@@ -122,7 +122,7 @@ continues where it stopped when it is started again.";
 
     fn conduct(&self, lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<()> {
         let Lab { settings, subject, common, .. } = lab;
-        let scores = self.score_heads(lab, run)?;
+        let scores = self.score_heads(lab, run).context("scoring the heads")?;
         let induction = selected(&scores);
         let bootstrap = Bootstrap { resamples: common.resamples.get(), seed: common.seed };
         let background = lab.background.interventions();
@@ -289,8 +289,14 @@ impl RepetitionCurse {
         let induction =
             strongest(&heads, &scores, settings.induction_share.get(), settings.min_induction_heads.get());
         if induction.is_empty() {
+            if rows.iter().any(|row| row.component == "z" && row.value.is_none()) {
+                bail!(
+                    "what was computed is not a number: the model's logits overflow
+hint: try a wider --dtype"
+                );
+            }
             bail!(
-                "no head can be scored: the model's clean and corrupted runs of the copy task do not differ, or its logits overflow"
+                "no head can be scored: the model's clean and corrupted runs of the copy task do not differ"
             );
         }
         for row in &mut rows {

@@ -139,9 +139,7 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
         heads.sort_by(|a, b| value(*b, DETECTORS[0]).total_cmp(&value(*a, DETECTORS[0])));
         heads.truncate(SHOWN);
     }
-    report.line(format_args!(
-        "Detectors, on repeated random tokens (*: p <= 0.01 against random targets, uncorrected)"
-    ));
+    report.line(format_args!("Detectors, on repeated random tokens (*: p <= 0.01 by random targets)"));
     // As many columns as a terminal is wide.
     for detectors in detectors.chunks(5) {
         let cell = |head, detector: &&str| {

@@ -11,7 +11,7 @@ use crate::microworld::{Language, Split, Stream};
 use anyhow::{Context, Result};
 use refrain_entropy::schema::Table;
 use refrain_runner::family::{self, Config};
-use refrain_runner::{Architecture, Model, ModelFiles, Tokenizer, weights};
+use refrain_runner::{Architecture, Model, ModelFiles, Tokenizer};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::{Kind, Tensor};
@@ -108,7 +108,7 @@ fn architecture(settings: &Settings, language: &Language) -> Result<Architecture
 
 fn fresh(settings: &Settings, architecture: &Architecture) -> Result<State> {
     tch::manual_seed(settings.seed as i64);
-    let mut weights = weights::fresh(architecture, INIT)?;
+    let mut weights = family::fresh(architecture, INIT)?;
     let writers = 1.0 / (2.0 * settings.model.layers as f64).sqrt();
     for (name, weight) in &mut weights {
         if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {

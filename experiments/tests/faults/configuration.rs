@@ -43,7 +43,7 @@ fn a_prompt_longer_than_the_window() -> Result {
     let long = format!("{} {{phrase}} {{n}}", "word ".repeat(70));
     for (arguments, words) in [
         (&["--template", &long][..], &["the prompt for 2 repetitions of", "window"][..]),
-        (&["--copy-length", "59"], &["`copy` has 63 tokens"]),
+        (&["--copy-length", "60"], &["`copy` has 65 tokens"]),
         (
             &["--prefill", "60", "--counts", "61"],
             &["the prompt for 61 repetitions of", "choose a smaller --prefill"],

@@ -128,7 +128,7 @@ fn weights_that_overflow() -> Result {
         place.tiny.weights.insert(name.into(), huge);
     }
     place.tiny.write()?;
-    place.run(&[])?.refused(&["scoring the heads", "no number"]);
+    place.run(&[])?.refused(&["scoring the heads", "not a number"]);
     place.no_table();
     Ok(())
 }
@@ -236,5 +236,5 @@ fn a_broken_tokenizer() -> Result {
 #[test]
 fn counts_that_are_no_counts() -> Result {
     let broken = |place: &mut Place| Ok(std::fs::write(place.tiny.path("token_counts.json"), "[1]")?);
-    refused(broken, &["token_counts.json is no object of counts"])
+    refused(broken, &["token_counts.json is not an object of counts"])
 }

@@ -9,8 +9,8 @@ use std::time::Instant;
 use refrain_patching::Change;
 use refrain_patching::sweep::{MatMul, Settings, Sweep, restart_products};
 use refrain_patching::{Component, Metric, Pair};
-use refrain_runner::family::{Config, architecture};
-use refrain_runner::{Model, weights};
+use refrain_runner::Model;
+use refrain_runner::family::{self, Config, architecture};
 use refrain_tests::Result;
 use refrain_tests::peak::Peak;
 use refrain_tests::roof;
@@ -87,7 +87,7 @@ fn model(size: Size) -> Result<Model> {
         "vocab_size": 8192, "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5,
     });
     let architecture = architecture(&Config::parse(config.to_string().as_bytes(), &[])?)?;
-    let tensors = weights::fresh(&architecture, 0.02)?;
+    let tensors = family::fresh(&architecture, 0.02)?;
     Ok(Model::from_tensors(architecture, tensors)?)
 }
 

@@ -7,7 +7,7 @@ use refrain_patching::attribution::{
 };
 use refrain_patching::{Component, Metric};
 use refrain_runner::architecture::Norm;
-use refrain_runner::{Model, weights};
+use refrain_runner::{Model, family};
 use refrain_tests::Result;
 use refrain_tests::check::Check;
 use tch::Kind;
@@ -20,7 +20,7 @@ fn linear() -> Result<Model> {
     let mut architecture = model("gpt2-untied")?.architecture().clone();
     architecture.norm = Norm::Layer { eps: 1e12 };
     tch::manual_seed(7);
-    let mut tensors = weights::fresh(&architecture, 0.3)?;
+    let mut tensors = family::fresh(&architecture, 0.3)?;
     for (name, tensor) in &mut tensors {
         let mut own = tensor.to_kind(Kind::Double);
         if name.contains("ln_") && name.ends_with("weight") {

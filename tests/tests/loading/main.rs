@@ -7,6 +7,7 @@ mod hints;
 mod hub;
 mod hub_faults;
 mod interventions;
+mod language_model;
 mod marks;
 mod mutation;
 mod stale;

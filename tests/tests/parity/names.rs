@@ -1,12 +1,12 @@
 //! The names are TransformerLens's: the full list of what a run of one layer keeps, for each family.
 
-use refrain_runner::{Model, NameFilter, family, weights};
+use refrain_runner::{Model, NameFilter, family};
 use refrain_tests::Result;
 use tch::{Tensor, no_grad};
 
 fn names_and_shapes(config: &str) -> Result<Vec<String>> {
     let architecture = family::architecture(&family::Config::parse(config.as_bytes(), &[])?)?;
-    let weights = weights::fresh(&architecture, 0.02)?;
+    let weights = family::fresh(&architecture, 0.02)?;
     let model = Model::from_tensors(architecture, weights)?;
     let ids = Tensor::from_slice(&[3i64, 1, 4, 1, 5, 9, 2, 6, 5, 3]).reshape([2, 5]);
     let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::all()))?;

@@ -10,8 +10,7 @@ use super::*;
 fn every_metric_has_the_value_worked_out_by_hand() {
     let logits = |probabilities: [[f64; 4]; 2]| {
         let shift = [0.0, 3.0];
-        let rows: Vec<f64> =
-            (0..2).flat_map(|row| probabilities[row].map(|p| p.ln() + shift[row])).collect();
+        let rows: Vec<f64> = (0..2).flat_map(|row| probabilities[row].map(|p| p.ln() + shift[row])).collect();
         Tensor::from_slice(&rows).reshape([2, 4])
     };
     let run = logits([[0.5, 0.25, 0.125, 0.125], [0.25, 0.25, 0.25, 0.25]]);

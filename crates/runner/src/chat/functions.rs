@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 use chrono::format::{Item, StrftimeItems};
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
@@ -196,9 +196,4 @@ fn without(text: &str, method: &str, args: &[Value]) -> Result<Value, Error> {
         part.as_str().ok_or_else(|| refused(format!("{method} takes a string, not a {}", part.kind())))?;
     let cut = if method == "removeprefix" { text.strip_prefix(part) } else { text.strip_suffix(part) };
     Ok(Value::from(cut.unwrap_or(text)))
-}
-
-/// Whether a value is a list.
-pub(super) fn is_list(value: &Value) -> bool {
-    matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }

@@ -4,7 +4,6 @@ use minijinja::Error;
 use minijinja::value::{Kwargs, Value, ValueKind};
 
 use super::budget::refused;
-use super::functions::is_list;
 
 /// The options of `json.dumps` that templates use.
 pub(super) struct Json {
@@ -64,7 +63,7 @@ impl Json {
             ValueKind::Number if value.is_integer() => out.push_str(&value.to_string()),
             ValueKind::Number => out.push_str(&float(f64::try_from(value.clone())?)),
             ValueKind::String => self.quoted(value.as_str().unwrap_or_default(), out),
-            _ if is_list(value) => {
+            _ if matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) => {
                 let items = value.try_iter()?.checked().collect::<Result<Vec<Value>, Error>>()?;
                 self.bracketed(['[', ']'], items.iter(), depth, out, |item, out| {
                     self.write(item, depth + 1, out)

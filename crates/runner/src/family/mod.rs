@@ -3,6 +3,7 @@
 //! A family is one file with two functions, `architecture` and `weights`, and nothing of the forward pass.
 
 mod config;
+mod fresh;
 mod gemma;
 mod gemma2;
 mod gemma3;
@@ -30,6 +31,7 @@ mod shape;
 mod stablelm;
 
 pub use config::Config;
+pub use fresh::fresh;
 
 use serde_json::{Value, json};
 

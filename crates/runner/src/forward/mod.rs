@@ -4,10 +4,8 @@ mod attention;
 mod block;
 mod context;
 mod embedding;
-pub(crate) mod gemv;
 mod mlp;
 pub(crate) mod norm;
-pub(crate) mod onednn;
 mod rotation;
 mod run;
 

@@ -10,9 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::forward::gemv;
 use crate::forward::{LogitPositions, Run};
 use crate::intervention::{BoundInterventions, StepIndex};
+use crate::kernels::gemv;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::tap::Edit;

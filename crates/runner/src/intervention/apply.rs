@@ -7,9 +7,15 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::hook::Axes;
 use crate::intervention::addressing::{self, Columns};
-use crate::intervention::bound::Bound;
 use crate::intervention::mean::{MeanActivation, token_numbers};
-use crate::intervention::{Action, Value};
+use crate::intervention::{Action, Intervention, Value};
+
+/// One intervention, and what it works with.
+#[derive(Debug)]
+pub(crate) struct Bound<'a> {
+    pub(crate) what: &'a Intervention,
+    pub(crate) operand: Operand<'a>,
+}
 
 /// What an action works with.
 #[derive(Debug)]

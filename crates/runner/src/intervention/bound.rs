@@ -7,7 +7,7 @@ use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
 use crate::intervention::addressing::{self, Columns};
-use crate::intervention::apply::Operand;
+use crate::intervention::apply::{Bound, Operand};
 use crate::intervention::mean::MeanActivation;
 use crate::intervention::{Action, Intervention, Phase, StepIndex};
 
@@ -21,13 +21,6 @@ pub struct BoundInterventions<'a> {
     bound: Vec<Bound<'a>>,
 }
 
-/// One intervention, and what it works with.
-#[derive(Debug)]
-pub(crate) struct Bound<'a> {
-    pub(crate) what: &'a Intervention,
-    pub(crate) operand: Operand<'a>,
-}
-
 impl<'a> BoundInterventions<'a> {
     /// Checks `interventions` against `architecture`; they are applied in the order given.
     ///
@@ -39,7 +32,7 @@ impl<'a> BoundInterventions<'a> {
         interventions: &'a [Intervention],
         sources: &Sources<'a>,
     ) -> Result<Self> {
-        let bound = interventions.iter().map(|what| Bound::new(architecture, what, sources));
+        let bound = interventions.iter().map(|what| bind(architecture, what, sources));
         Ok(BoundInterventions { bound: bound.collect::<Result<_>>()? })
     }
 
@@ -72,46 +65,45 @@ impl<'a> BoundInterventions<'a> {
     }
 }
 
-impl<'a> Bound<'a> {
-    fn new(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) -> Result<Self> {
-        check_place(arch, what)?;
-        check_action(arch, what)?;
-        let source = |name: &str| -> Result<&'a ActivationCache> {
-            let known = || {
-                let names: Vec<&str> = sources.iter().map(|(known, _)| *known).collect();
-                match names.is_empty() {
-                    true => "none is given".to_owned(),
-                    false => format!("there are {}", names.join(", ")),
-                }
-            };
-            sources.iter().find(|(known, _)| *known == name).map(|(_, cache)| *cache).ok_or_else(|| {
-                Error::intervention(
-                    what.hook,
-                    format!("there is no run named `{name}` to take values from: {}", known()),
-                )
-            })
-        };
-        let operand = match &what.action {
-            Action::Replace(name) => Operand::Run(source(name)?.get(what.hook)?),
-            Action::Mean(mean) => {
-                let mean = MeanActivation::of(source(&mean.source)?, what.hook, mean.per_position);
-                Operand::Mean(mean.map_err(|error| within(what.hook, error))?)
+/// Checks one intervention, and gets what it works with.
+fn bind<'a>(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) -> Result<Bound<'a>> {
+    check_place(arch, what)?;
+    check_action(arch, what)?;
+    let source = |name: &str| -> Result<&'a ActivationCache> {
+        let known = || {
+            let names: Vec<&str> = sources.iter().map(|(known, _)| *known).collect();
+            match names.is_empty() {
+                true => "none is given".to_owned(),
+                false => format!("there are {}", names.join(", ")),
             }
-            Action::ProjectOut(direction) => {
-                // Divided by the largest entry first, so that no square over- or underflows.
-                let largest = direction.iter().fold(0f64, |most, entry| most.max(entry.abs()));
-                let scaled: Vec<f64> = direction.iter().map(|entry| entry / largest).collect();
-                let length = scaled.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
-                let unit: Vec<f64> = scaled.iter().map(|entry| entry / length).collect();
-                Operand::Vector(Tensor::f_from_slice(&unit)?)
-            }
-            action => match action.vector() {
-                Some(vector) => Operand::Vector(Tensor::f_from_slice(vector)?.f_to_kind(Kind::Double)?),
-                None => Operand::Nothing,
-            },
         };
-        Ok(Bound { what, operand })
-    }
+        sources.iter().find(|(known, _)| *known == name).map(|(_, cache)| *cache).ok_or_else(|| {
+            Error::intervention(
+                what.hook,
+                format!("there is no run named `{name}` to take values from: {}", known()),
+            )
+        })
+    };
+    let operand = match &what.action {
+        Action::Replace(name) => Operand::Run(source(name)?.get(what.hook)?),
+        Action::Mean(mean) => {
+            let mean = MeanActivation::of(source(&mean.source)?, what.hook, mean.per_position);
+            Operand::Mean(mean.map_err(|error| within(what.hook, error))?)
+        }
+        Action::ProjectOut(direction) => {
+            // Divided by the largest entry first, so that no square over- or underflows.
+            let largest = direction.iter().fold(0f64, |most, entry| most.max(entry.abs()));
+            let scaled: Vec<f64> = direction.iter().map(|entry| entry / largest).collect();
+            let length = scaled.iter().map(|entry| entry * entry).sum::<f64>().sqrt();
+            let unit: Vec<f64> = scaled.iter().map(|entry| entry / length).collect();
+            Operand::Vector(Tensor::f_from_slice(&unit)?)
+        }
+        action => match action.vector() {
+            Some(vector) => Operand::Vector(Tensor::f_from_slice(vector)?.f_to_kind(Kind::Double)?),
+            None => Operand::Nothing,
+        },
+    };
+    Ok(Bound { what, operand })
 }
 
 /// The same error, with the hook that it concerns.

@@ -12,11 +12,11 @@ use tch::{Device, Kind, Tensor};
 
 use crate::device::Placement;
 use crate::error::{Error, Result};
-use crate::load::LoadOptions;
 use crate::load::dtype::dtype_name;
 use crate::load::files::{Bytes, CHUNK, ModelFiles};
 use crate::load::finite::all_finite;
 use crate::load::hints::{self, HEADS};
+use crate::load::options::LoadOptions;
 use crate::load::shards::{self, INDEX};
 use crate::weights::{Part, TensorSource, check_shape};
 

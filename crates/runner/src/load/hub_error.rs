@@ -5,8 +5,8 @@ use std::fmt;
 use hf_hub::api::sync::ApiError;
 
 use crate::error::Error;
-use crate::load::hub::Hub;
 use crate::load::hub_cache::CachedModel;
+use crate::load::hub_settings::Hub;
 
 /// A model that is being fetched.
 pub(crate) struct HubRequest<'a> {

@@ -10,12 +10,14 @@ mod hints;
 mod hub;
 mod hub_cache;
 mod hub_error;
+mod hub_settings;
+mod options;
 mod shards;
 mod watch;
 
 use tch::Kind;
 
-use crate::device::{self, DeviceChoice};
+use crate::device;
 use crate::error::Result;
 use crate::family::{self, Config};
 use crate::model::Model;
@@ -23,37 +25,9 @@ use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
 pub use files::ModelFiles;
 pub(crate) use hints::DEQUANTISE;
-pub use hub::Hub;
+pub use hub_settings::Hub;
+pub use options::LoadOptions;
 pub use watch::ProgressCallback;
-
-/// How a model is to be loaded.
-#[derive(Debug, Clone)]
-pub struct LoadOptions {
-    /// The dtype to compute in; none: the checkpoint's, which is the one that `config.json` states, or else the one that
-    /// most of the weights are stored in. The embedded model, stored in f16 to be small, is then f32.
-    pub kind: Option<Kind>,
-    /// Where the weights go.
-    pub device: DeviceChoice,
-    /// Keys of `config.json` that are not understood and known not to matter.
-    pub allowed_keys: Vec<String>,
-    /// Refuse NaN and infinity among the weights.
-    pub check_finite: bool,
-    /// Is told how many bytes of the weights are read.
-    pub watch: ProgressCallback,
-}
-
-impl Default for LoadOptions {
-    /// The checkpoint's dtype on the CPU, every check on, watched by nobody.
-    fn default() -> Self {
-        LoadOptions {
-            kind: None,
-            device: DeviceChoice::Cpu,
-            allowed_keys: Vec::new(),
-            check_finite: true,
-            watch: ProgressCallback::default(),
-        }
-    }
-}
 
 impl Model {
     /// Loads the model in `files`. Beside the weights it takes a few megabytes of memory, whatever their dtype and

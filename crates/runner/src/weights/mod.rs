@@ -5,10 +5,10 @@ mod source;
 use tch::Tensor;
 
 use crate::error::Result;
-use crate::forward::{gemv, onednn};
+use crate::kernels::{gemv, onednn};
 
 pub(crate) use source::check_shape;
-pub use source::{Part, TensorSource, fresh};
+pub use source::{Part, TensorSource};
 
 /// All weights of a decoder.
 #[derive(Debug)]

@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
 
-use refrain_runner::family::{Config, architecture};
-use refrain_runner::weights::fresh;
+use refrain_runner::family::{Config, architecture, fresh};
 use refrain_runner::{Architecture, Model};
 use tch::{Kind, Tensor};
 
