@@ -90,7 +90,7 @@ fn every_figure_of_the_registry_is_drawn() {
     let all = gallery();
     for figure in FIGURES {
         assert!(all.iter().any(|(_, f, _)| f.name == figure.name), "{} was never drawn", figure.name);
-        assert!(std::ptr::eq(Figure::find(figure.name).unwrap(), figure), "{}", figure.name);
+        assert_eq!(Figure::find(figure.name).unwrap().name, figure.name);
         assert!(!figure.doc.is_empty() && !figure.tables.is_empty());
     }
     for (name, figure, drawing) in &all {

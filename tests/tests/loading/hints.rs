@@ -72,7 +72,8 @@ fn a_tensor_too_many_says_where_to_look() {
 #[test]
 fn quantised_weights_are_told_from_broken_ones() {
     let before = "take the checkpoint from before quantisation";
-    for kind in [Kind::Float8e4m3fn, Kind::Int8, Kind::Uint8] {
+    // libtorch writes no 8-bit floats; they take the same way as these.
+    for kind in [Kind::Int8, Kind::Uint8] {
         let name = "model.layers.0.mlp.up_proj.weight";
         let narrow = |tiny: &mut Tiny| {
             let tensor = tiny.weights[name].to_kind(kind);

@@ -54,7 +54,11 @@ fn places(
     let read = HeadScores::read(name, tables)?;
     let groups = read.shaped(shape);
     // Twenty lists of detectors say less than their one drawing.
-    let groups: Vec<&Group> = groups.iter().filter(|g| g.method != "detectors" || what == "neuron").collect();
+    // And one place is no ranking.
+    let groups: Vec<&Group> = groups
+        .iter()
+        .filter(|g| (g.method != "detectors" || what == "neuron") && g.scores.len() > 1)
+        .collect();
     if groups.is_empty() {
         let wanted = "a null prompt and position, at such a place, of a method other than `detectors`";
         return Err(nothing(name, "head_scores", wanted, "score heads or neurons"));
