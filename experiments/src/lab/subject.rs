@@ -46,7 +46,7 @@ impl Subject {
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().with_context(|| {
             format!(
-                "{}/tokenizer.json is not there, and this experiment works with text\nhint: put the model's tokenizer.json beside its weights",
+                "{}/tokenizer.json does not exist, and this experiment works with text\nhint: put the model's tokenizer.json beside its weights",
                 self.name
             )
         })

@@ -84,3 +84,39 @@ impl Settings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::{Flags, command};
+    use crate::repetition_curse::RepetitionCurse;
+
+    fn flags(line: &[&str]) -> Flags<Settings> {
+        let line = [&["x"], line].concat();
+        Flags::resolve(&command::<RepetitionCurse>().try_get_matches_from(line).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_sample_configuration_states_the_defaults() {
+        let sample: toml::Table =
+            toml::from_str(include_str!("../../configs/repetition-curse.toml")).unwrap();
+        assert_eq!(sample, toml::Table::try_from(flags(&[])).unwrap());
+    }
+
+    #[test]
+    fn what_does_not_go_together_names_its_flag() {
+        for (line, words) in [
+            (&["--counts", "4,4"][..], "--counts"),
+            (&["--interventions", "log,log"], "--interventions"),
+            (&["--interventions", "none,log"], "`none` stands alone"),
+            (&["--temperature", "0"], "temperature"),
+            (&["--template", "say it"], "--template"),
+            (&["--text-tokens", "1"], "--text-tokens"),
+            (&["--probe-copies", "1"], "--probe-copies"),
+        ] {
+            let error = flags(line).own.check().unwrap_err().to_string();
+            assert!(error.contains(words), "{line:?}: {error}");
+        }
+        assert!(flags(&["--interventions", "none"]).own.check().is_ok());
+    }
+}

@@ -73,7 +73,7 @@ label! {
         EntropyNats,
         /// Probability of the most probable token.
         Top1Probability,
-        /// KL divergence of this step's distribution from the last step's, KL(now || before).
+        /// KL divergence of this step's distribution from the last step's.
         KlPreviousNats,
         /// Share of the induction heads in the absolute causal effects of all heads.
         ToxicityCausal,
