@@ -97,7 +97,10 @@ fn causal_toxicity_by_one_pass_a_head() -> Result {
             if step == 0 || step.is_power_of_two() {
                 let row = find(&rows, TraceQuantity::ToxicityCausal, step);
                 let Ok(row) = row else { break };
-                let id = format!("toxicity/repetition/{pool}/0/{step}");
+                let id = format!(
+                    "toxicity/repetition/{}/0/{step}",
+                    refrain_experiments::measure::words::stream(pool)
+                );
                 match induction_pair(&ids, &plain, &mut rng(0, &id)) {
                     None => assert!(row.value.is_none() && row.reason.is_some(), "{row:?}"),
                     Some(pair) => {
