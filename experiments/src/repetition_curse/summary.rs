@@ -208,10 +208,10 @@ fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts:
     };
     let columns = [
         ("condition", Align::Left),
-        ("exactly N, points", Align::Right),
+        ("exact", Align::Right),
         ("clean stop", Align::Right),
         ("never ends", Align::Right),
-        ("NLL, nats", Align::Right),
+        ("nats", Align::Right),
     ];
     report.table(&columns, changed.iter().map(row));
     for condition in changed

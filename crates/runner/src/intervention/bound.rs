@@ -162,14 +162,11 @@ fn check_action(arch: &Architecture, what: &Intervention) -> Result<()> {
     if let Some(fault) = what.action.fault() {
         return wrong(fault);
     }
-    match (what.action.vector().map(<[f64]>::len), arch.width(what.hook)) {
-        (Some(_), None) => {
-            return wrong("a vector does not fit: the last axis has one entry for each key position".into());
-        }
-        (Some(length), Some(width)) if length != width => {
-            return wrong(format!("the vector has {length} entries, the last axis {width}"));
-        }
-        _ => {}
+    // Where the last axis has an entry for each key position, there is no width before the run.
+    if let (Some(length), Some(width)) = (what.action.vector().map(<[f64]>::len), arch.width(what.hook))
+        && length != width
+    {
+        return wrong(format!("the vector has {length} entries, the last axis {width}"));
     }
     if matches!(what.action, Action::ProjectOut(_)) && what.neurons.is_some() {
         return wrong(
