@@ -194,6 +194,8 @@ fn single_entries_of_patterns_equal_whole_runs() -> Result {
     Ok(())
 }
 
+/// Rounding only: the sums of 32-bit kernels group differently with the processor and the batch, and the worst of these
+/// models' metrics is off by 1.2e-5 on one of the machines seen. The 64-bit cases hold the mathematics to 1e-10.
 #[test]
 fn single_precision_is_close() -> Result {
     let mut check = Check::new();
@@ -201,7 +203,7 @@ fn single_precision_is_close() -> Result {
         let model = golden::model(name, Kind::Float)?;
         let pairs = pairs(&model, 8);
         for component in [Component::Z, Component::K, Component::Pattern, Component::MlpOut] {
-            compare(name, &model, &pairs, &settings(component, Change::Denoise, false), &mut check, 1e-5)?;
+            compare(name, &model, &pairs, &settings(component, Change::Denoise, false), &mut check, 3e-5)?;
         }
     }
     check.finish();
