@@ -38,7 +38,7 @@ fn a_missing_file() -> Result {
     for (file, hint) in [
         ("config.json", "hint: a model folder holds config.json, model.safetensors and tokenizer.json"),
         ("model.safetensors", "hint: a model folder holds its weights as safetensors"),
-        ("tokenizer.json", "hint: this needs a tokenizer.json"),
+        ("tokenizer.json", "hint: put the model's tokenizer.json beside its weights"),
     ] {
         let gone = |place: &mut Place| Ok(std::fs::remove_file(place.tiny.path(file))?);
         refused(gone, &[&format!("tiny/{file}"), "does not exist", hint])?;
