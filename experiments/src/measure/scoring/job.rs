@@ -90,7 +90,9 @@ impl<'a> Job<'a> {
         let mut components: Vec<Component> = sites.iter().map(|site| site.component).collect();
         components.dedup();
         let settings = refrain_patching::sweep::Settings { components, ..scoring.sweep(change) };
-        let sweep = Sweep::new(scoring.model, scoring.pairs, settings)?.only(sites);
+        let sweep = Sweep::new(scoring.model, scoring.pairs, settings)?
+            .only(sites)
+            .under(scoring.background.to_vec(), StepIndex::default())?;
         let units = sweep.units().to_vec();
         Ok(Job { method, labels: Labels::new(method, Some(change)), cut: Cut::Sweep(Box::new(sweep), units) })
     }
@@ -322,6 +324,9 @@ impl<'a> Jobs<'a> {
                 true => rows.extend(own),
                 false => rows.extend(with_means(self.scoring, own)),
             }
+        }
+        for row in rows.iter_mut().filter(|row| row.method != Method::Detectors.name()) {
+            row.task = Some(self.scoring.task.to_owned());
         }
         Ok(rows)
     }
