@@ -25,7 +25,7 @@ setup: ## check the tools and fetch libtorch once (or use LIBTORCH, LIBTORCH_USE
 build: setup ## build every binary in release mode
 	$(cargo) build --release --locked --workspace --bins
 
-demo: build ## run repetition-curse on the embedded model
+demo: build ## run repetition-curse on the built-in model
 	$(cargo) run --release --locked --quiet --bin repetition-curse -- --config experiments/configs/demo.toml --out runs/repetition-curse/demo
 
 test: setup test-setup lint ## all checks: set-up, format, clippy, docs, tests
@@ -40,7 +40,7 @@ lint: setup ## rustfmt, clippy and rustdoc, without a warning
 	$(cargo) clippy --release --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(cargo) doc --release --locked --workspace --no-deps
 
-train-model: build ## train the embedded model anew
+train-model: build ## train the built-in model anew
 	$(cargo) run --release --locked --quiet --bin train
 
 # PyTorch, transformers and TransformerLens, for what is compared with them; nothing else needs them.

@@ -19,10 +19,10 @@ use crate::tokenizer::Tokenizer;
 /// ```json
 /// {
 ///   "interventions": [
-///     {"hook": "blocks.3.attn.hook_z", "heads": [0, 2], "action": {"mean": {"source": "plain"}}},
+///     {"hook": "blocks.3.attn.hook_z", "heads": [0, 2], "action": {"mean": {"source": "ordinary"}}},
 ///     {"hook": "blocks.2.hook_resid_post", "action": {"project_out": [0.5, -1.0, 0.25]}}
 ///   ],
-///   "references": {"plain": {"texts": ["The weather is fine today.", "Bread is made of flour."]}}
+///   "references": {"ordinary": {"texts": ["The weather is fine today.", "Bread is made of flour."]}}
 /// }
 /// ```
 ///

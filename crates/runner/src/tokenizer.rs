@@ -45,7 +45,7 @@ const SAVE_AGAIN: &str = "have transformers write one:\n    \
 /// Why the library refused a file, and what can be done.
 fn unreadable(text: &[u8], error: &str) -> String {
     match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
-        Err(_) => format!("is no JSON: {error}\nhint: fetch or copy it again"),
+        Err(_) => format!("is not JSON: {error}\nhint: fetch or copy it again"),
         Ok(_) => format!(
             "cannot be read: {error}\n\
              hint: it may come from another version of the tokenizers library; {SAVE_AGAIN}"
@@ -218,7 +218,7 @@ impl TextStream<'_> {
     /// # Errors
     /// [`Error::Tokenizer`] if the decoder fails, or changes text that it gave before.
     pub fn push(&mut self, id: i64) -> Result<Option<String>> {
-        let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is no token")))?;
+        let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is not a token")))?;
         caught(|| {
             tokenizers::step_decode_stream(
                 &self.tokenizer.inner,

@@ -7,11 +7,12 @@ use tch::Kind;
 
 use crate::lab::model_args::ModelArgs;
 
-/// Shows how a model folder is understood, checks that its forward pass is what the textbook says, and, given logits that
-/// another program computed, compares with them.
+/// Show how refrain reads a model folder, check every activation against textbook formulas and, if given, compare with
+/// reference logits.
 ///
 /// Exit code 0: all is well; 1: an identity does not hold or the logits differ; 2: the input cannot be used.
 #[derive(Debug, Clone, Parser)]
+#[command(name = "refrain-check", version = crate::VERSION)]
 pub struct Args {
     /// The model; no tokenizer is needed.
     #[command(flatten)]
@@ -27,7 +28,7 @@ pub struct Args {
     /// Seed of the random tokens.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// One JSON object instead of text.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
 }

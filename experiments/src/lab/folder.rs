@@ -25,7 +25,7 @@ pub struct RunFolder {
     path: PathBuf,
     /// What the run is.
     pub manifest: Manifest,
-    /// Whether it was begun by this process.
+    /// Whether this process started it.
     new: bool,
     key: String,
     _lock: File,
@@ -241,7 +241,7 @@ fn lock(path: &Path, access: Access) -> Result<File> {
     }
 }
 
-/// The manifest of the run that is taken up again.
+/// The manifest of the run that is resumed.
 fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: bool) -> Result<Manifest> {
     let differing = found.differences(wanted);
     if !differing.is_empty() {
@@ -255,7 +255,7 @@ fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: 
     if !known && !found.complete {
         ensure!(
             accept_version,
-            "{} was begun by build {} of refrain, and this is {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out begins anew",
+            "{} was started by refrain build {}; this is build {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out starts afresh",
             path.display(),
             found.versions.join(", "),
             crate::VERSION

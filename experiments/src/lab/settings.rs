@@ -55,7 +55,7 @@ pub struct Common {
     /// Resamples of a bootstrap interval
     #[arg(long, value_name = "N", default_value_t = Count::of::<1000>(), help_heading = "Run")]
     pub resamples: Count,
-    /// CPU cores to use; results do not depend on it but for the last bits [default: the machine's]
+    /// CPU cores to use; affects at most the last bits of results [default: the machine's]
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<Count>,
@@ -63,7 +63,7 @@ pub struct Common {
     #[arg(long, value_name = "SIZE", help_heading = "Run")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
-    /// Keep the finished parts of a run that another build of this program began; the tables name both builds
+    /// Keep the finished parts of a run that another build of this program started; the tables name both builds
     #[arg(long, help_heading = "Run")]
     #[serde(default)]
     pub accept_version: bool,

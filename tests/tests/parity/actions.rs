@@ -248,7 +248,7 @@ fn what_makes_no_sense_is_refused() -> Result {
             Intervention { neurons: Some(vec![0]), ..at_z(Action::ProjectOut(vec![1.0; d_head])) },
             "whole last axis",
         ),
-        (at_z(Action::Mean(Mean { source: "other".into(), per_position: false })), "there are reference"),
+        (at_z(Action::Mean(Mean { source: "other".into(), per_position: false })), "the runs are reference"),
         (Intervention::new(Hook::block(9, HookPoint::Z), Action::Zero), "layers 0 to"),
     ] {
         let error = refused(what);

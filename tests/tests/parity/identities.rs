@@ -218,7 +218,7 @@ fn a_run_of_another_rotation_is_noticed() -> Result {
 
 #[test]
 fn a_run_of_another_mlp_is_noticed() -> Result {
-    let gelu = |arch: &mut Architecture| arch.mlp = Mlp::Plain { activation: Activation::Gelu };
+    let gelu = |arch: &mut Architecture| arch.mlp = Mlp::Ungated { activation: Activation::Gelu };
     notices("gpt2-tied", gelu, &["post = act(pre)"])?;
     let gated = |arch: &mut Architecture| arch.mlp = Mlp::Gated { activation: Activation::GeluTanh };
     notices("llama-gqa", gated, &["post = act(pre) pre_linear"])?;

@@ -14,7 +14,7 @@ use crate::pair::Pair;
 ///
 /// **Choice**: the corrupted prompt has the other name in the second subject's place ("..., Mary gave a drink to"), which
 /// flips the answer, as in TransformerLens's demonstration; the paper's ABC variant takes the answer away instead.
-/// The foil is the subject.
+/// The incorrect answer is the subject.
 #[derive(Debug, Clone)]
 pub struct Ioi<'a> {
     text: Text<'a>,

@@ -94,8 +94,8 @@ pub(super) fn gated_mlp(
     })
 }
 
-/// A plain MLP under `{at}.{names}`: input, output.
-pub(super) fn plain_mlp(
+/// An MLP without a gate under `{at}.{names}`: input, output.
+pub(super) fn ungated_mlp(
     arch: &Architecture,
     source: &mut dyn TensorSource,
     layer: usize,

@@ -54,7 +54,7 @@ impl Recomputed<'_> {
         self.equal_at(name, layer, HookPoint::MlpPre, &pre)?;
         let pre = self.at(layer, HookPoint::MlpPre)?;
         let (post, name) = match self.arch.mlp {
-            Mlp::Plain { activation } => (activate(activation, &pre)?, "post = act(pre)"),
+            Mlp::Ungated { activation } => (activate(activation, &pre)?, "post = act(pre)"),
             Mlp::Gated { activation } => {
                 let other = linear(&weights.input, x)?;
                 self.equal_at("pre_linear = W_in x", layer, HookPoint::MlpPreLinear, &other)?;

@@ -116,7 +116,7 @@ impl Action {
     pub(crate) fn fault(&self) -> Option<String> {
         let not_finite = |what: &str, numbers: &[f64]| {
             let wrong = numbers.iter().find(|number| !number.is_finite())?;
-            Some(format!("{what} {wrong} is no finite number"))
+            Some(format!("{what} {wrong} is not a finite number"))
         };
         match self {
             Action::Zero | Action::Schedule(Schedule::Linear) | Action::Replace(_) | Action::Mean(_) => None,

@@ -74,7 +74,7 @@ fn bind<'a>(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) 
             let names: Vec<&str> = sources.iter().map(|(known, _)| *known).collect();
             match names.is_empty() {
                 true => "none is given".to_owned(),
-                false => format!("there are {}", names.join(", ")),
+                false => format!("the runs are {}", names.join(", ")),
             }
         };
         sources.iter().find(|(known, _)| *known == name).map(|(_, cache)| *cache).ok_or_else(|| {

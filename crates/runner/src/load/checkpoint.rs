@@ -20,7 +20,7 @@ use crate::load::options::LoadOptions;
 use crate::load::shards::{self, INDEX};
 use crate::weights::{Part, TensorSource, check_shape};
 
-/// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
+/// Tensors that old checkpoints carry and that are not weights: masks and rotary tables.
 const NO_WEIGHTS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
 
@@ -81,7 +81,7 @@ impl<'a> Checkpoint<'a> {
             let bytes = files.require(name, "a model folder holds its weights as safetensors")?;
             let wrong = |what: String| Error::Format { file: files.shown(name), what };
             let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
-                wrong(format!("is no complete safetensors file ({error})\nhint: fetch or copy it again"))
+                wrong(format!("is not a complete safetensors file ({error})\nhint: fetch or copy it again"))
             })?;
             let shard = checkpoint.shards.len();
             for tensor in metadata.tensors().keys() {

@@ -8,7 +8,7 @@ use refrain_patching::{Component, Method, Metric, Pair};
 use super::Scoring;
 use super::rows::{Labels, NOT_FINITE, of_scores};
 
-/// What each writer of the stream adds to the answer's logit, or to its lead over the foil, after the clean prompts: `value`, beside the
+/// What each component that writes to the residual stream adds to the answer's logit, or to its lead over the incorrect answer, after the clean prompts: `value`, beside the
 /// whole logit as `clean_value`.
 ///
 /// # Errors
