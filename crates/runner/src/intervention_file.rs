@@ -51,7 +51,8 @@ impl InterventionFile {
     /// Reads the file at `path`. A byte order mark is dropped.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Format`] with line and column for what is not understood, unknown keys and hooks included.
+    /// [`Error::Read`]; [`Error::Format`] with line and column for what is not understood, unknown keys and hooks
+    /// included.
     pub fn read(path: &Path) -> Result<Self> {
         let hint = "--intervene takes a file of interventions in JSON";
         let bytes =

@@ -16,7 +16,8 @@ const FILE: &str = "tokenizer.json";
 const OTHERS: [&str; 6] =
     ["vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tiktoken.model"];
 
-/// What the library makes of something, its panics as errors: a file may contradict itself in ways that show only in use.
+/// What the library makes of something, its panics as errors: a file may contradict itself in ways that show only
+/// in use.
 fn caught<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T> {
     crate::panics::caught(work)
         .ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?
@@ -102,9 +103,9 @@ impl Tokenizer {
         Ok(Tokenizer { inner, n_vocab, sha256: files.sha256(&[FILE.to_owned()])? })
     }
 
-    /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the text
-    /// become their ids: this is for text that has them already, such as a rendered [`crate::ChatTemplate`], which
-    /// [`Tokenizer::encode_with_specials`] would give a second BOS.
+    /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the
+    /// text become their ids: this is for text that has them already, such as a rendered [`crate::ChatTemplate`],
+    /// which [`Tokenizer::encode_with_specials`] would give a second BOS.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].

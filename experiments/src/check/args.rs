@@ -17,12 +17,13 @@ pub struct Args {
     /// The model; no tokenizer is needed.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// What another program computed: `input_ids` (i64 or i32, [batch, pos]), `logits` ([batch, pos, vocab]) and, where rows are
-    /// padded, `attention_mask` (1 for real tokens). Only real tokens are compared.
+    /// What another program computed: `input_ids` (i64 or i32, [batch, pos]), `logits` ([batch, pos, vocab]) and,
+    /// where rows are padded, `attention_mask` (1 for real tokens). Only real tokens are compared.
     #[arg(long, value_name = "FILE.safetensors")]
     pub reference: Option<PathBuf>,
-    /// The largest difference allowed between logits. By default 1e-9 in f64 and 1e-4 in f32; in bf16 and f16, computed in or
-    /// stored in the reference, three times what rounding to it does to this model's own logits, measured against f64.
+    /// The largest difference allowed between logits. By default 1e-9 in f64 and 1e-4 in f32; in bf16 and f16,
+    /// computed in or stored in the reference, three times what rounding to it does to this model's own logits,
+    /// measured against f64.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub tolerance: Option<f64>,
     /// Seed of the random tokens.
@@ -72,7 +73,8 @@ impl Dtype {
         [Dtype::F64, Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| dtype.kind() == kind)
     }
 
-    /// The largest relative error of an identity that is still rounding: of single steps, with some room for wide models.
+    /// The largest relative error of an identity that is still rounding: of single steps, with some room for wide
+    /// models.
     pub fn floor(self) -> f64 {
         match self {
             Dtype::F64 => 1e-8,

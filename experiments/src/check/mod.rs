@@ -1,6 +1,6 @@
-//! `refrain-check`: is this model what its user thinks it is? It shows the architecture as it was understood, recomputes every
-//! activation on random tokens ([`refrain_runner::identities_of`]), compares with another program's logits, and tells
-//! rounding from mistakes by computing the same in double precision.
+//! `refrain-check`: is this model what its user thinks it is? It shows the architecture as it was understood,
+//! recomputes every activation on random tokens ([`refrain_runner::identities_of`]), compares with another
+//! program's logits, and tells rounding from mistakes by computing the same in double precision.
 
 mod args;
 mod describe;

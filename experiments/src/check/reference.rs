@@ -47,8 +47,8 @@ impl Reference {
     /// Reads `path`.
     ///
     /// # Errors
-    /// If the file cannot be read or lacks a tensor, if one has a type or a shape that it should not have, if a token is outside the
-    /// vocabulary of `n_vocab`, or if a logit of a real token is not finite.
+    /// If the file cannot be read or lacks a tensor, if one has a type or a shape that it should not have, if a
+    /// token is outside the vocabulary of `n_vocab`, or if a logit of a real token is not finite.
     pub fn read(path: &Path, n_vocab: usize) -> Result<Self> {
         let shown = path.display();
         ensure!(path.is_file(), "{shown}: there is no such file");
@@ -136,8 +136,8 @@ impl Reference {
         Ok(self.real()?.f_int64_value(&[row, 0])? == 0)
     }
 
-    /// The largest difference of `ours`, as [`Reference::logits_of`] gives them, in rows that do not begin with padding; 0 if
-    /// all do.
+    /// The largest difference of `ours`, as [`Reference::logits_of`] gives them, in rows that do not begin with
+    /// padding; 0 if all do.
     ///
     /// # Errors
     /// If libtorch fails.

@@ -19,7 +19,8 @@ const ABOUT: &str = "Find out why a language model repeats itself: score its hea
 
 Experiments write Parquet tables and figures into the folder of a run. Every experiment is a program of its own, too.";
 
-/// The tools beside the experiments. Their doc comment would become the program's description: `command` sets that last.
+/// The tools beside the experiments. Their doc comment would become the program's description: `command` sets that
+/// last.
 #[derive(Subcommand)]
 enum Tool {
     /// Continue a prompt, with interventions if given

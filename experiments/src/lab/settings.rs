@@ -109,8 +109,8 @@ impl<S> Flags<S>
 where
     S: Args + Serialize + DeserializeOwned,
 {
-    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the defaults, and
-    /// what the command line says replaces both.
+    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the
+    /// defaults, and what the command line says replaces both.
     ///
     /// # Errors
     /// If the file cannot be read, does not parse, or has a key that is not a flag.
@@ -125,8 +125,8 @@ where
         Ok(merged)
     }
 
-    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the provenance
-    /// records instead.
+    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the
+    /// provenance records instead.
     ///
     /// # Errors
     /// If a number is too large for TOML.

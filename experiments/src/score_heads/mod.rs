@@ -244,8 +244,8 @@ fn receivers(
 }
 
 impl ScoreHeads {
-    /// The sites to confirm: for each component and metric, the share of sites that an estimate ranks first by mean change, at
-    /// least ten.
+    /// The sites to confirm: for each component and metric, the share of sites that an estimate ranks first by mean
+    /// change, at least ten.
     fn to_confirm(
         &self,
         settings: &Settings,

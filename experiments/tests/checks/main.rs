@@ -122,7 +122,8 @@ fn narrower_dtypes_and_padding() -> Result {
     Ok(())
 }
 
-/// Logits of a bare forward pass of transformers, which counts padding as positions, made here by adding to the right ones.
+/// Logits of a bare forward pass of transformers, which counts padding as positions, made here by adding to the
+/// right ones.
 #[test]
 fn positions_of_left_padded_rows_are_explained() -> Result {
     let dir = tempfile::tempdir()?;

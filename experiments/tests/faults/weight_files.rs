@@ -64,7 +64,8 @@ fn a_header_that_claims_more_than_there_is() -> Result {
     Ok(())
 }
 
-/// Bits all over the header (every fifth, so each bit of a byte in turn), loaded in this process, where a panic fails the test; some of them through the program.
+/// Bits all over the header (every fifth, so each bit of a byte in turn), loaded in this process, where a panic
+/// fails the test; some of them through the program.
 #[test]
 fn a_flipped_bit_in_the_header() -> Result {
     let place = place()?;

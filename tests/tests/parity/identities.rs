@@ -141,7 +141,8 @@ fn changed(name: &str, change: impl Fn(&mut Architecture)) -> Result<Model> {
     Ok(Model::from_tensors(architecture, tensors)?)
 }
 
-/// Holds a run of the model `name` against a model that is a little different: the identities given break, and no others.
+/// Holds a run of the model `name` against a model that is a little different: the identities given break, and no
+/// others.
 fn notices(name: &str, change: impl Fn(&mut Architecture), wanted: &[&str]) -> Result {
     let golden = Golden::load(name)?;
     let ids = golden.get("input_ids")?;

@@ -69,8 +69,8 @@ impl fmt::Display for Contribution {
 pub struct Direct {
     /// By writer, in the order of the forward pass, then by prompt.
     pub parts: Vec<(Contribution, Vec<f64>)>,
-    /// By prompt: the logit of the answer, minus that of the incorrect answer if there are any. **Before the soft cap** in a model
-    /// that has one: the cap is not a linear map.
+    /// By prompt: the logit of the answer, minus that of the incorrect answer if there are any. **Before the soft
+    /// cap** in a model that has one: the cap is not a linear map.
     pub total: Vec<f64>,
     /// Whether the model caps its logits, so that `total` is not what the model gives out.
     pub capped: bool,
@@ -84,8 +84,8 @@ impl Direct {
     }
 }
 
-/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts have
-/// one length. Not centred over the vocabulary: a difference needs no centring.
+/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts
+/// have one length. Not centred over the vocabulary: a difference needs no centring.
 ///
 /// # Errors
 /// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens

@@ -66,9 +66,9 @@ pub(crate) enum Rule {
 }
 
 impl Term {
-    /// The uncorrected term: the difference of the activations at the component's own hook. A head's result is linear in z
-    /// and its gradient the same for all heads, so that both have the same first-order change: z is what is kept of
-    /// either.
+    /// The uncorrected term: the difference of the activations at the component's own hook. A head's result is
+    /// linear in z and its gradient the same for all heads, so that both have the same first-order change: z is
+    /// what is kept of either.
     pub(crate) fn uncorrected(component: Component, layer: usize, ends: &PairRuns) -> Result<Term> {
         let hook = hook(component, layer);
         let difference = ends.source.difference(hook, ends.base.cache.get(hook)?)?;

@@ -50,8 +50,8 @@ pub use summary::DetectorScore;
 /// is told how many layers of batches are done, and of how many.
 ///
 /// # Errors
-/// [`Error::Input`] for a sequence that cannot be drawn or no sequence at all, [`Error::Runner`] if the model cannot be run,
-/// for instance because the sequences are longer than its window.
+/// [`Error::Input`] for a sequence that cannot be drawn or no sequence at all, [`Error::Runner`] if the model
+/// cannot be run, for instance because the sequences are longer than its window.
 pub fn run(
     model: &Model,
     settings: &Settings<'_>,

@@ -26,7 +26,8 @@ impl RepeatedSequence<'_> {
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Result<Vec<i64>> {
         if self.candidates.is_empty() || self.block == 0 || self.copies < 2 {
             return Err(Error::Input(
-                "a repeated sequence needs tokens to draw from, a block of at least one token, and 2 copies".into(),
+                "a repeated sequence needs tokens to draw from, a block of at least one token, and 2 copies"
+                    .into(),
             ));
         }
         let block: Vec<i64> =

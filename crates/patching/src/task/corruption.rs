@@ -41,9 +41,10 @@ fn unknown(name: &str) -> Error {
 }
 
 impl Corruption {
-    /// `pair`, whose clean prompt ends in a token that stands earlier, too, with its corrupted prompt made anew. Replacements are drawn
-    /// from the `candidates` that neither prompt holds; one token is replaced by the same one everywhere. Tokens before `from` (BOS)
-    /// stay, and so does the last copy, of which `last` tokens are there.
+    /// `pair`, whose clean prompt ends in a token that stands earlier, too, with its corrupted prompt made anew.
+    /// Replacements are drawn from the `candidates` that neither prompt holds; one token is replaced by the same
+    /// one everywhere. Tokens before `from` (BOS) stay, and so does the last copy, of which `last` tokens are
+    /// there.
     ///
     /// # Errors
     /// [`Error::Input`] if there are fewer candidates than tokens to replace.

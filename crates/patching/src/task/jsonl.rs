@@ -31,12 +31,13 @@ pub struct Reader<'a> {
 type Fault = String;
 
 impl Reader<'_> {
-    /// The pairs in the file at `path`. A line is an object with `clean`, `corrupted`, `answer` and, if wanted, `foil` as text,
-    /// or with `clean_ids`, `corrupted_ids`, `answer_id` and `foil_id` as token ids. Empty lines are passed over.
+    /// The pairs in the file at `path`. A line is an object with `clean`, `corrupted`, `answer` and, if wanted,
+    /// `foil` as text, or with `clean_ids`, `corrupted_ids`, `answer_id` and `foil_id` as token ids. Empty lines
+    /// are passed over.
     ///
     /// Prompts of text are tokenised as everywhere else: what the tokenizer puts before a text (BOS, mostly) stands
-    /// first, and nothing after. An answer or an incorrect answer is one token, so mostly a word with the space before it. Ids are taken
-    /// as they are.
+    /// first, and nothing after. An answer or an incorrect answer is one token, so mostly a word with the space
+    /// before it. Ids are taken as they are.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first lines that cannot be used, each with the reason.

@@ -1,5 +1,5 @@
-//! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and GELU in
-//! the gate.
+//! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and
+//! GELU in the gate.
 
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};

@@ -1,5 +1,5 @@
-//! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the family of Pythia: a partial rotation, parallel attention and MLP, and
-//! q, k and v fused head by head.
+//! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the family of Pythia: a partial rotation, parallel attention and
+//! MLP, and q, k and v fused head by head.
 
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};

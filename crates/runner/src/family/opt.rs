@@ -1,5 +1,5 @@
-//! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the stream
-//! itself and has a narrower embedding.
+//! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the
+//! stream itself and has a narrower embedding.
 
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm, NormPlace};

@@ -100,8 +100,8 @@ pub(super) fn llama_sizes(config: &Config) -> Result<Sizes> {
     })
 }
 
-/// The sizes of a family whose heads share the model's width evenly, each with keys of its own; `mlp` is the key of the MLP's
-/// width.
+/// The sizes of a family whose heads share the model's width evenly, each with keys of its own; `mlp` is the key of
+/// the MLP's width.
 pub(super) fn even_head_sizes(config: &Config, mlp: &str) -> Result<Sizes> {
     let d_model = config.size("hidden_size")?;
     let n_heads = config.size("num_attention_heads")?;
@@ -124,7 +124,8 @@ pub(super) fn llama_like(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-/// The same without a rotation, and with the epsilon that holds where the file does not state one: families differ in it.
+/// The same without a rotation, and with the epsilon that holds where the file does not state one: families differ
+/// in it.
 pub(super) fn unrotated(config: &Config, eps: f64) -> Result<Architecture> {
     let sizes = llama_sizes(config)?;
     let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", eps)? };

@@ -1,5 +1,5 @@
-//! StableLM (Bellagente et al. 2024, arXiv 2402.17834): LayerNorm, a partial rotation, a gated MLP, and in some checkpoints
-//! a parallel block or a norm of its own for every query and key head.
+//! StableLM (Bellagente et al. 2024, arXiv 2402.17834): LayerNorm, a partial rotation, a gated MLP, and in some
+//! checkpoints a parallel block or a norm of its own for every query and key head.
 
 use tch::Tensor;
 

@@ -33,8 +33,8 @@ pub(crate) struct Context<'a> {
     pub(crate) given: KnownActivations<'a>,
 }
 
-/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape (of one position, if only the last
-/// is asked for) and the keys and values used.
+/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape (of one position, if only
+/// the last is asked for) and the keys and values used.
 pub(crate) fn forward(
     arch: &Architecture,
     weights: &Attention,

@@ -60,9 +60,9 @@ fn centred_and_scale(norm: Norm, x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((centred, scale))
 }
 
-/// Weight and bias on `unit`, which is wide; the result is `kind`. LayerNorm applies them before it rounds to `kind`. An
-/// RMSNorm does so if its weight is stored wide and rounds first otherwise: families differ in that, and their loaders
-/// choose.
+/// Weight and bias on `unit`, which is wide; the result is `kind`. LayerNorm applies them before it rounds to
+/// `kind`. An RMSNorm does so if its weight is stored wide and rounds first otherwise: families differ in that, and
+/// their loaders choose.
 fn affine(norm: Norm, weights: &NormWeights, unit: &Tensor, kind: Kind) -> Result<Tensor> {
     let Some(weight) = &weights.weight else { return Ok(unit.f_to_kind(kind)?) };
     let first = norm.centres() || weight.kind() == unit.kind();

@@ -10,7 +10,8 @@ use crate::hook::HookPoint;
 use crate::weights::{ExpertWeights, MlpWeights};
 
 impl Recomputed<'_> {
-    /// What MLP and experts of `layer` make of `x`, the normalised stream, and of the stream `resid` itself; and a name for it.
+    /// What MLP and experts of `layer` make of `x`, the normalised stream, and of the stream `resid` itself; and a
+    /// name for it.
     pub(super) fn mlp(&mut self, layer: usize, x: &Tensor, resid: &Tensor) -> Result<(Tensor, String)> {
         let block = &self.weights.blocks[layer];
         let dense = match &block.mlp {

@@ -48,8 +48,8 @@ pub enum Value {
     Vector(Vec<f64>),
 }
 
-/// The mean of a reference run at the hook, over its rows and their real positions; padding does not count. It is taken in
-/// f64. Heads keep means of their own.
+/// The mean of a reference run at the hook, over its rows and their real positions; padding does not count. It is
+/// taken in f64. Heads keep means of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mean {

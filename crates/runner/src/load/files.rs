@@ -47,8 +47,8 @@ impl Deref for Bytes {
 pub(crate) const CHUNK: usize = 4 << 20;
 
 impl Bytes {
-    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until then;
-    /// touched again, they are read again.
+    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until
+    /// then; touched again, they are read again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Bytes::Mapped(map) = self {

@@ -29,8 +29,8 @@ impl Hub {
         text.len() <= 96 && text.split_once('/').is_some_and(|(org, name)| is_safe(org) && is_safe(name))
     }
 
-    /// The files of `name` (`ORG/NAME`) at `revision`, a branch, a tag or a commit (none: `main`). What the cache holds is
-    /// used as it is; only what it lacks is fetched. Weights that are not in safetensors files are not.
+    /// The files of `name` (`ORG/NAME`) at `revision`, a branch, a tag or a commit (none: `main`). What the cache
+    /// holds is used as it is; only what it lacks is fetched. Weights that are not in safetensors files are not.
     ///
     /// # Errors
     /// [`Error::Hub`] if the model cannot be had, [`Error::Input`] for a name or a revision that can be none.
@@ -73,8 +73,8 @@ impl Hub {
 }
 
 impl ModelFiles {
-    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the model of
-    /// that name on `hub` at `revision`.
+    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the
+    /// model of that name on `hub` at `revision`.
     ///
     /// # Errors
     /// As [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a folder.

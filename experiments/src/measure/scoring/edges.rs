@@ -109,7 +109,8 @@ fn receiver(name: &str) -> Result<(Node, Input)> {
     Ok((Node::Head(head), input))
 }
 
-/// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and corrupted.
+/// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and
+/// corrupted.
 fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> {
     let Some(first) = found.first() else { return Vec::new() };
     let count: usize = found.iter().map(|edges| edges.pairs.len()).sum();

@@ -1,4 +1,5 @@
-//! Scores of sites on pairs of prompts, by any method: work cut into parts, and the rows of tables that it comes down to.
+//! Scores of sites on pairs of prompts, by any method: work cut into parts, and the rows of tables that it comes
+//! down to.
 
 mod circuits;
 mod detectors;
