@@ -138,7 +138,7 @@ impl ModelFiles {
     pub(crate) fn shown(&self, file: &str) -> String {
         match &self.place {
             Place::Folder(folder) => folder.join(file).display().to_string(),
-            Place::Embedded(_) => format!("{}/{file} (embedded)", self.name),
+            Place::Embedded(_) => format!("{}/{file} (built in)", self.name),
         }
     }
 
