@@ -198,12 +198,12 @@ mod tests {
         let fault = |action: Action| action.fault().unwrap_or_default();
         assert!(fault(Action::Clamp { min: None, max: None }).contains("needs min"));
         assert!(fault(Action::Clamp { min: Some(2.0), max: Some(1.0) }).contains("above max"));
-        assert!(fault(Action::Clamp { min: Some(f64::NAN), max: None }).contains("no finite number"));
-        assert!(fault(Action::Set(Value::Number(f64::INFINITY))).contains("no finite number"));
-        assert!(fault(Action::Set(Value::Vector(vec![0.0, f64::NAN]))).contains("no finite number"));
-        assert!(fault(Action::Add(vec![f64::NAN])).contains("no finite number"));
+        assert!(fault(Action::Clamp { min: Some(f64::NAN), max: None }).contains("not a finite number"));
+        assert!(fault(Action::Set(Value::Number(f64::INFINITY))).contains("not a finite number"));
+        assert!(fault(Action::Set(Value::Vector(vec![0.0, f64::NAN]))).contains("not a finite number"));
+        assert!(fault(Action::Add(vec![f64::NAN])).contains("not a finite number"));
         assert!(fault(Action::ProjectOut(vec![0.0, 0.0])).contains("zero vector"));
-        assert!(fault(Action::Schedule(Schedule::Log { c: f64::NAN })).contains("no finite number"));
+        assert!(fault(Action::Schedule(Schedule::Log { c: f64::NAN })).contains("not a finite number"));
         assert_eq!(Action::Clamp { min: Some(1.0), max: Some(1.0) }.fault(), None);
         assert_eq!(Action::ProjectOut(vec![0.0, 1e-3]).fault(), None);
     }
