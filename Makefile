@@ -25,7 +25,7 @@ setup: ## check the tools and fetch libtorch once (or use LIBTORCH, LIBTORCH_USE
 build: setup ## build every binary in release mode
 	$(cargo) build --release --locked --workspace --bins
 
-demo: build ## run repetition-curse on the embedded model
+demo: build ## run repetition-curse on the built-in model
 	$(cargo) run --release --locked --quiet --bin repetition-curse -- --config experiments/configs/demo.toml --out runs/repetition-curse/demo
 
 test: setup test-setup lint ## all checks: set-up, format, clippy, docs, tests
@@ -40,7 +40,7 @@ lint: setup ## rustfmt, clippy and rustdoc, without a warning
 	$(cargo) clippy --release --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(cargo) doc --release --locked --workspace --no-deps
 
-train-model: build ## train the embedded model anew
+train-model: build ## retrain the built-in model
 	$(cargo) run --release --locked --quiet --bin train
 
 # PyTorch, transformers and TransformerLens, for what is compared with them; nothing else needs them.
@@ -50,7 +50,7 @@ $(peers)/ready: tests/goldens/requirements.txt
 	$(peers)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-goldens: $(peers)/ready ## make the reference values of tests/goldens anew, with PyTorch, transformers and TransformerLens from PyPI
+goldens: $(peers)/ready ## remake the reference values of tests/goldens (PyTorch, transformers, TransformerLens)
 	$(peers)/bin/python tests/goldens/make.py
 	$(peers)/bin/python tests/goldens/chat.py
 	$(peers)/bin/python tests/goldens/processors.py
@@ -59,16 +59,16 @@ goldens: $(peers)/ready ## make the reference values of tests/goldens anew, with
 parity: setup ## measure every family against the goldens and write docs/parity.md
 	$(cargo) run --release --locked --quiet --package refrain-tests --bin parity-table >/dev/null
 
-bench-decode: build $(peers)/ready ## time prefill and decoding beside transformers, append to docs/benchmarks/decode.csv
+bench-decode: build $(peers)/ready ## time prefill and decoding against transformers (docs/benchmarks/decode.csv)
 	$(peers)/bin/python tests/speed/decode.py
 
-bench-sizes: build ## time sweeps of growing models and prompts, append to docs/benchmarks/sweep-sizes.csv
+bench-sizes: build ## time sweeps of growing models and prompts (docs/benchmarks/sweep-sizes.csv)
 	$(cargo) run --release --locked --quiet --package refrain-tests --bin sweep-sizes
 
 bench-pieces: setup ## time the inner pieces of scoring (criterion)
 	$(cargo) bench --locked --package refrain-patching --bench pieces
 
-bench-peers: build $(peers)/ready ## time activation patching beside TransformerLens, append to docs/benchmarks/patching.csv
+bench-peers: build $(peers)/ready ## time activation patching against TransformerLens (docs/benchmarks/patching.csv)
 	$(peers)/bin/python tests/speed/patching.py
 
 clean: ## remove target/ (the cache of libtorch and runs/ stay)

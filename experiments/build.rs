@@ -1,4 +1,5 @@
-//! Says which build of the program this is, so that parts of a run that two builds made are not mixed unseen; and links libtorch.
+//! Says which build of the program this is, so that parts of a run that two builds made are not mixed unseen; and
+//! links libtorch.
 
 use std::path::{Path, PathBuf};
 

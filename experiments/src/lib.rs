@@ -1,5 +1,5 @@
-//! The experiments: the frame that they share ([`lab`]), what several of them measure ([`measure`]), a module for each, and the front
-//! door to all of them ([`front`]).
+//! The experiments: the frame that they share ([`lab`]), what several of them measure ([`measure`]), a module for
+//! each, and the front door to all of them ([`front`]).
 
 pub mod check;
 pub mod front;

@@ -24,7 +24,8 @@ from zoo.spec import IDS, WINDOW, spec
 
 HERE = Path(__file__).parent / "heads"
 PAIRS, POS, VOCAB, HEADS = 4, 12, 101, 4
-# The corrupted prompts' own tokens: in `late` pairs of one or several places, the last among them; in `first` nothing is shared.
+# The corrupted prompts' own tokens: in `late` pairs of one or several places, the last among them; in `first`
+# nothing is shared.
 SETS = {"late": ([5], [5, 6, 10], [11], [2, 8]), "first": ([0], [0, 1], [0, 5, 11], [0, 3, 4])}
 DTYPES = {"f64": torch.float64, "f32": torch.float32}
 ALL_POS = [f"get_act_patch_attn_head_{kind}_all_pos" for kind in ("out", "q", "k", "v", "pattern")]
@@ -131,7 +132,8 @@ def check(model, cache, found, name):
         widest = cache[get_act_name("pattern", layer)][:, :, -1].amax(-1)
         assert (widest > 2 / POS).all(), f"layer {layer} attends evenly: {widest}"
     assert ((found["clean"] - found["corrupted"]).abs() > 0.5).all(), found["clean"] - found["corrupted"]
-    restored = found["get_act_patch_resid_mid"][:, -1, -1]  # the stream of the last layer at the last position decides all: see NOTES
+    # The stream of the last layer at the last position decides all: see NOTES.
+    restored = found["get_act_patch_resid_mid"][:, -1, -1]
     torch.testing.assert_close(restored, found["clean"], rtol=0, atol=1e-5)
     for function in ALL_POS:
         effect = (found[function] - found["corrupted"][:, None, None]).abs()

@@ -52,7 +52,8 @@ def respell(config):
         config["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
         scaled = rope["full_attention"]
         config["rope_theta"] = scaled.pop("rope_theta")
-        config["rope_scaling"] = None if scaled["rope_type"] == "default" else scaled  # spelled `type`, it would be passed over
+        # Spelled `type`, it would be passed over.
+        config["rope_scaling"] = None if scaled["rope_type"] == "default" else scaled
     elif "rope_parameters" in config:
         hub_rope(config, config.pop("rope_parameters"), ROPE_NAMES.get(family, {}))
     return config

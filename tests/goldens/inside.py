@@ -1,7 +1,7 @@
 """One pass of a model, with what happens inside it."""
 
-# The modules of a block whose outputs are added to the residual stream: attention's and the MLP's. Where a norm follows the sublayer before
-# the addition, that norm.
+# The modules of a block whose outputs are added to the residual stream: attention's and the MLP's. Where a norm
+# follows the sublayer before the addition, that norm.
 SUBLAYERS = {
     "gpt2": ("attn", "mlp"),
     "gpt_neo": ("attn", "mlp"),

@@ -22,8 +22,9 @@ CASTS = [
     (re.compile(r"torch\.float\b(?!\d)"), "torch.float64"),
     (re.compile(r"\.float\(\)"), ".double()"),
 ]
-# The class, and how many casts its module has, those off the paths used here included (flash attention, the routers' auxiliary loss,
-# Gemma 4's audio and vision). Another number means another version: read the module again before trusting the goldens.
+# The class, and how many casts its module has, those off the paths used here included (flash attention, the
+# routers' auxiliary loss, Gemma 4's audio and vision). Another number means another version: read the module again
+# before trusting the goldens.
 MODULES = {
     "gpt2": ("gpt2", "GPT2LMHeadModel", 5),
     "gpt_neo": ("gpt_neo", "GPTNeoForCausalLM", 3),
@@ -116,7 +117,8 @@ def double_model(config):
 def check_angles(model):
     """What rotary angles are made of was computed in float64. Of a single frequency nothing can be said: it is 1."""
     for name, module in model.named_modules():
-        tables = dict(module.named_buffers(recurse=False)) | vars(module)  # LongRoPE keeps its second set as a plain attribute
+        # LongRoPE keeps its second set as a plain attribute.
+        tables = dict(module.named_buffers(recurse=False)) | vars(module)
         for key, table in tables.items():
             if key.endswith(("inv_freq", "embed_positions")) and table.numel() > 1:
                 assert table.dtype == torch.float64, f"{name}.{key} is {table.dtype}"

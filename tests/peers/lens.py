@@ -51,7 +51,8 @@ def load(folder, dtype=torch.float32):
     reference, wrapped = theirs(folder, dtype), theirs(folder, dtype)  # the bridge changes the one that it is given
     config = wrapped.config
     bridge = build_bridge_from_module(wrapped, config.architectures[0], hf_config=config, model_name=str(folder)).eval()
-    bridge.to_tokens = lambda text: torch.tensor([[int(i) for i in text.split()]])  # no tokenizer; `detect_head` takes nothing but text
+    # No tokenizer; `detect_head` takes nothing but text.
+    bridge.to_tokens = lambda text: torch.tensor([[int(i) for i in text.split()]])
     ids = torch.randint(config.vocab_size, (3, min(48, config.max_position_embeddings)), generator=torch.Generator().manual_seed(0))
     logits = bridge(ids)
     assert logits.dtype == dtype, logits.dtype

@@ -211,7 +211,8 @@ class Setting:
         assert os.readlink(self.checkout / ".libtorch") == str(self.final)
 
 
-# ------------------------------------------------------------------------------------------------------- the fetched one
+# ------------------------------------------------------------------------------------------------------- the
+# fetched one
 
 
 def test_a_first_run_fetches_what_cpp_needs(s):

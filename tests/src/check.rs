@@ -44,7 +44,8 @@ impl Check {
         }
     }
 
-    /// Panics if a comparison failed, listing each with its worst error; prints all of them otherwise (seen with `--nocapture`).
+    /// Panics if a comparison failed, listing each with its worst error; prints all of them otherwise (seen with
+    /// `--nocapture`).
     #[track_caller]
     pub fn finish(mut self) {
         assert!(!(self.worst.is_empty() && self.failures.is_empty()), "nothing was compared");

@@ -18,7 +18,7 @@ pub const QUANTITIES: [(&str, &str); 9] = [
     ),
     ("logits, hooks", "the same with every hook kept, attention through scores and pattern"),
     ("residual", "the residual stream before and after every block, and after the final norm"),
-    ("attention, MLP", "what attention and MLP of every block add to the stream"),
+    ("attention, MLP", "what attention and MLP of every block add to the residual stream"),
     ("pattern", "attention weights of every head"),
     ("padded", "logits of prompts of unequal length, padded on the left and on the right"),
     ("cached", "logits of greedy decoding with kept keys and values, left-padded prompts"),

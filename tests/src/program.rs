@@ -1,7 +1,7 @@
 //! A program run as its user runs it, on a tiny model in a folder of its own.
 //!
-//! The tests that use this stand in the package of the binary (`experiments/tests`): only there does cargo build the binary
-//! before the test and say where it is, so that a test never runs a stale one.
+//! The tests that use this stand in the package of the binary (`experiments/tests`): only there does cargo build
+//! the binary before the test and say where it is, so that a test never runs a stale one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

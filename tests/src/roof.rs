@@ -1,5 +1,5 @@
-//! The rate of bare matrix products, which no program made of them can beat: of libtorch's own linear map, and of the faster of that
-//! and oneDNN, which refrain uses on some processors.
+//! The rate of bare matrix products, which no program made of them can beat: of libtorch's own linear map, and of
+//! the faster of that and oneDNN, which refrain uses on some processors.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ pub struct Roof {
 /// For how long each shape is tried.
 const TRIAL: Duration = Duration::from_millis(150);
 
-/// Seconds that `products` take on `threads` cores, each core doing whole products of its own: every shape is timed on all
-/// cores at once.
+/// Seconds that `products` take on `threads` cores, each core doing whole products of its own: every shape is timed
+/// on all cores at once.
 pub fn seconds(products: &[MatMul], threads: usize, kind: Kind) -> Roof {
     let mut by_shape: BTreeMap<(usize, usize, usize, usize), f64> = BTreeMap::new();
     for product in products {

@@ -86,8 +86,8 @@ const CASES: [(Kind, Kind, usize); 5] = [
 /// Which case this process is to measure.
 const CASE: &str = "REFRAIN_TEST_MEMORY_CASE";
 
-/// Every case in a process of its own, on its main thread, as the experiments load: an allocator does not give back all that it
-/// had, and keeps apart what threads have.
+/// Every case in a process of its own, on its main thread, as the experiments load: an allocator does not give back
+/// all that it had, and keeps apart what threads have.
 fn main() -> Result {
     if let Ok(case) = std::env::var(CASE) {
         return measure(CASES[case.parse::<usize>()?]);

@@ -11,7 +11,8 @@ use serde_arrow::schema::{SchemaLike, TracingOptions};
 
 use crate::error::{Error, Result};
 
-/// A table. Its columns are the fields of its rows: text and enums become dictionary-encoded labels, options nullable columns.
+/// A table. Its columns are the fields of its rows: text and enums become dictionary-encoded labels, options
+/// nullable columns.
 pub trait Table {
     /// A row.
     type Row: Serialize + DeserializeOwned;

@@ -1,13 +1,13 @@
 //! Toxicity (Wang et al. 2025, arXiv 2505.13514): the share of the induction heads in what the heads do.
 //!
-//! The paper's experiments use causal effects and its proof the norms of direct logits. What runs a model to measure them is in the
-//! crate `refrain-patching`.
+//! The paper's experiments use causal effects and its proof the norms of direct logits. What runs a model to
+//! measure them is in the crate `refrain-patching`.
 
 /// A step counts as toxic from this share on (gamma).
 pub const GAMMA: f64 = 0.65;
 
-/// Causal toxicity: the sum of |effect| over the induction heads / the sum over all heads. Each head's effect comes with whether it is
-/// an induction head. None if no head has an effect.
+/// Causal toxicity: the sum of |effect| over the induction heads / the sum over all heads. Each head's effect comes
+/// with whether it is an induction head. None if no head has an effect.
 pub fn causal(effects: &[(f64, bool)]) -> Option<f64> {
     let sum = |of: &dyn Fn(bool) -> bool| -> f64 {
         effects.iter().filter(|(_, induction)| of(*induction)).map(|(effect, _)| effect.abs()).sum()

@@ -28,7 +28,7 @@ use crate::error::Error;
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
 pub enum Component {
-    /// A head's mixed values.
+    /// A head's attention-weighted values, before W_O.
     Z,
     /// A head's queries.
     Q,
@@ -38,17 +38,17 @@ pub enum Component {
     V,
     /// A head's attention weights.
     Pattern,
-    /// A head's contribution to the stream.
+    /// A head's contribution to the residual stream.
     Result,
-    /// Attention's contribution to the stream.
+    /// Attention's contribution to the residual stream.
     AttnOut,
-    /// The MLP's contribution to the stream.
+    /// The MLP's contribution to the residual stream.
     MlpOut,
-    /// The stream that enters the block.
+    /// The residual stream that enters the block.
     ResidPre,
-    /// The stream between attention and MLP.
+    /// The residual stream between attention and MLP.
     ResidMid,
-    /// The stream that leaves the block.
+    /// The residual stream that leaves the block.
     ResidPost,
     /// One neuron of the MLP.
     Neuron,
@@ -117,7 +117,7 @@ impl Component {
         )
     }
 
-    /// How many there are in `layer`: 0 if the layer has none, 1 for a stream.
+    /// How many there are in `layer`: 0 if the layer has none, 1 for the residual stream.
     pub fn count(self, arch: &Architecture, layer: usize) -> usize {
         let hook = self.hook(layer);
         match self {

@@ -48,6 +48,6 @@ pub enum Error {
 impl Error {
     /// A name that means nothing, with those that do.
     pub(crate) fn unknown(what: &str, name: &str, known: &[&str]) -> Error {
-        Error::Input(format!("there is no {what} `{name}`\nhint: there are {}", known.join(", ")))
+        Error::Input(format!("there is no {what} `{name}`\nhint: choose one of {}", known.join(", ")))
     }
 }

@@ -192,7 +192,7 @@ impl Method {
         match self {
             Method::ActivationPatching => PATCHING,
             Method::ActivationPatchingBf16 => MethodInfo {
-                doc: "the same with the model in bf16: faster on processors and GPUs that compute in it, and rounded",
+                doc: "activation patching in bf16: faster where the hardware supports it, less precise",
                 ..estimate
             },
             Method::ZeroAblation => MethodInfo { doc: "put zeros into the clean run", ..ablation },
@@ -252,7 +252,7 @@ impl Method {
                 ..read_out
             },
             Method::Circuit => MethodInfo {
-                doc: "sets of heads, chosen greedily and from the top: what the model does with all other heads ablated",
+                doc: "head sets, chosen greedily or by rank, scored with all other heads ablated",
                 kind: MethodKind::Exact,
                 cost: Cost::RunPerCircuit,
                 ..read_out

@@ -34,7 +34,7 @@ use crate::tensors::{numbers, wide};
 pub enum Metric {
     /// Logit of the answer.
     Logit,
-    /// Logit of the answer less that of the foil.
+    /// Logit of the answer minus that of the incorrect answer.
     LogitDiff,
     /// Log-probability of the answer.
     LogProb,
@@ -42,11 +42,11 @@ pub enum Metric {
     Prob,
     /// Tokens with a higher logit than the answer: 0 if it comes first. Has no gradient.
     Rank,
-    /// KL(clean || run): what the run's distribution loses of the clean run's.
+    /// KL(clean || run): divergence of the run's distribution from the clean run's.
     KlToClean,
     /// Entropy of the distribution.
     Entropy,
-    /// Entropy less that of the clean run.
+    /// Entropy minus that of the clean run.
     EntropyChange,
 }
 
@@ -61,7 +61,7 @@ impl Metric {
         self.into()
     }
 
-    /// Whether it is read from the answer's and the foil's logits alone.
+    /// Whether it is read from the logits of the answer and the incorrect answer alone.
     pub fn is_of_logits(self) -> bool {
         matches!(self, Metric::Logit | Metric::LogitDiff)
     }
@@ -75,7 +75,7 @@ impl Metric {
     /// the graph.
     ///
     /// # Errors
-    /// [`Error::Input`] for a logit difference without foils; [`Error::Torch`] if the shapes do not fit.
+    /// [`Error::Input`] for a logit difference without incorrect answers; [`Error::Torch`] if the shapes do not fit.
     pub fn of(self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         Distributions::new(logits, targets)?.metric(self)
     }
@@ -101,11 +101,11 @@ impl Targets {
     /// [`Targets::with_clean`].
     ///
     /// # Errors
-    /// [`Error::Input`] naming the pair whose answer or foil is no token of the model.
+    /// [`Error::Input`] naming the pair whose answer or incorrect answer is not a token of the model.
     pub fn new(model: &Model, pairs: &[Pair]) -> Result<Self> {
         let n_vocab = model.architecture().n_vocab as i64;
         for (index, pair) in pairs.iter().enumerate() {
-            for (what, id) in [("answer", Some(pair.answer)), ("foil", pair.foil)] {
+            for (what, id) in [("answer", Some(pair.answer)), ("incorrect answer", pair.foil)] {
                 if let Some(id) = id.filter(|id| !(0..n_vocab).contains(id)) {
                     return Err(Error::Input(format!(
                         "pair {index}: the {what} {id} is outside the vocabulary of {n_vocab}"
@@ -240,7 +240,8 @@ impl<'a> Distributions<'a> {
         let value = match metric {
             Metric::Logit => Self::of_tokens(&self.logits, answers)?,
             Metric::LogitDiff => {
-                let missing = || Error::Input("a logit difference needs a foil in every pair".into());
+                let missing =
+                    || Error::Input("a logit difference needs an incorrect answer in every pair".into());
                 let foils = self.targets.foils.as_ref().ok_or_else(missing)?;
                 Self::of_tokens(&self.logits, answers)?.f_sub(&Self::of_tokens(&self.logits, foils)?)?
             }

@@ -108,8 +108,8 @@ impl ActivationCache {
         ActivationCache { tensors: tensors.collect(), columns }
     }
 
-    /// Says that the activations are those of `count` columns from `first` on, of which `real`, `[batch, count]`, says which
-    /// are no padding.
+    /// Says that the activations are those of `count` columns from `first` on, of which `real`, `[batch, count]`,
+    /// says which are no padding.
     pub(crate) fn set_columns(&mut self, first: usize, count: usize, real: Option<Tensor>) {
         self.columns = Some(RunColumns { first, count, real });
     }

@@ -36,8 +36,11 @@ impl FromStr for DeviceChoice {
             "cuda" => Ok(DeviceChoice::Cuda(0)),
             _ => {
                 let index = text.strip_prefix("cuda:").and_then(|index| index.parse().ok());
-                let wrong =
-                    || Error::Device(format!("`{text}` is none of cpu, cuda, cuda:0, cuda:1, ..., auto"));
+                let wrong = || {
+                    Error::Device(format!(
+                        "`{text}` is not a device\nhint: choose one of cpu, cuda, cuda:0, cuda:1, ..., auto"
+                    ))
+                };
                 index.map(DeviceChoice::Cuda).ok_or_else(wrong)
             }
         }
@@ -256,7 +259,7 @@ mod tests {
         assert_eq!("cuda".parse::<DeviceChoice>().unwrap(), DeviceChoice::Cuda(0));
         for text in ["gpu", "cuda:", "cuda:x", "cuda:-1", "CPU", ""] {
             let error = text.parse::<DeviceChoice>().unwrap_err().to_string();
-            assert!(error.contains("none of cpu, cuda"), "{error}");
+            assert!(error.contains("choose one of cpu, cuda"), "{error}");
         }
     }
 

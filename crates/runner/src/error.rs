@@ -22,7 +22,7 @@ pub enum Error {
     /// A file was read and makes no sense.
     #[error("{file}: {what}")]
     Format {
-        /// The file (or "embedded model/...").
+        /// The file (or "NAME/FILE (built in)").
         file: String,
         /// What is wrong with it, and the way out where there is one.
         what: String,

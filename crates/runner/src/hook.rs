@@ -226,7 +226,7 @@ impl FromStr for Head {
         let parts = text.strip_prefix('L').and_then(|rest| rest.split_once('H'));
         match parts.map(|(layer, head)| (layer.parse(), head.parse())) {
             Some((Ok(layer), Ok(head))) => Ok(Head { layer, head }),
-            _ => Err(Error::Input(format!("`{text}` is no head: write L2H0 for head 0 of layer 2"))),
+            _ => Err(Error::Input(format!("`{text}` is not a head: write L2H0 for head 0 of layer 2"))),
         }
     }
 }

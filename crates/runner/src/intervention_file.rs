@@ -19,10 +19,10 @@ use crate::tokenizer::Tokenizer;
 /// ```json
 /// {
 ///   "interventions": [
-///     {"hook": "blocks.3.attn.hook_z", "heads": [0, 2], "action": {"mean": {"source": "plain"}}},
+///     {"hook": "blocks.3.attn.hook_z", "heads": [0, 2], "action": {"mean": {"source": "ordinary"}}},
 ///     {"hook": "blocks.2.hook_resid_post", "action": {"project_out": [0.5, -1.0, 0.25]}}
 ///   ],
-///   "references": {"plain": {"texts": ["The weather is fine today.", "Bread is made of flour."]}}
+///   "references": {"ordinary": {"texts": ["The weather is fine today.", "Bread is made of flour."]}}
 /// }
 /// ```
 ///
@@ -51,7 +51,8 @@ impl InterventionFile {
     /// Reads the file at `path`. A byte order mark is dropped.
     ///
     /// # Errors
-    /// [`Error::Read`]; [`Error::Format`] with line and column for what is not understood, unknown keys and hooks included.
+    /// [`Error::Read`]; [`Error::Format`] with line and column for what is not understood, unknown keys and hooks
+    /// included.
     pub fn read(path: &Path) -> Result<Self> {
         let hint = "--intervene takes a file of interventions in JSON";
         let bytes =

@@ -19,8 +19,8 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for `capacity` columns of `batch` rows of a model that starts on `device`. Memory is taken by the first run,
-    /// for each layer where it stands.
+    /// Room for `capacity` columns of `batch` rows of a model that starts on `device`. Memory is taken by the first
+    /// run, for each layer where it stands.
     ///
     /// # Errors
     /// [`Error::Torch`] when memory does not suffice.

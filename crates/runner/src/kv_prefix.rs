@@ -5,8 +5,8 @@ use tch::Tensor;
 use crate::error::{Error, Result};
 use crate::kv_cache::KvCache;
 
-/// The first `columns` columns of a run whose keys and values are kept. A run on it begins at column `columns`; its rows are
-/// copies of that run's rows, one whole batch after the other.
+/// The first `columns` columns of a run whose keys and values are kept. A run on it begins at column `columns`; its
+/// rows are copies of that run's rows, one whole batch after the other.
 #[derive(Debug, Clone, Copy)]
 pub struct KvPrefix<'a> {
     kv: &'a KvCache,

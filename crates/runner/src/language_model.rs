@@ -79,8 +79,8 @@ impl LanguageModel {
         tch::no_grad(|| self.model.run_with_cache(&ids, names))
     }
 
-    /// Continues `prompt`; the new text alone, special tokens shown. If `options` names no tokens to stop at, those that end
-    /// a text for this model do.
+    /// Continues `prompt`; the new text alone, special tokens shown. If `options` names no tokens to stop at, those
+    /// that end a text for this model do.
     ///
     /// # Errors
     /// As [`Model::generate`] and [`Tokenizer::decode`].

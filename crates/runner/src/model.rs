@@ -118,8 +118,8 @@ impl Model {
         forward::unembed(&self.architecture, &self.weights, resid)
     }
 
-    /// The logits of `tokens`, `[rows, n]` i64, alone: `[rows, n]` from the last block's stream `[rows, d_model]`. Far less
-    /// work than all logits of a large vocabulary.
+    /// The logits of `tokens`, `[rows, n]` i64, alone: `[rows, n]` from the last block's stream `[rows, d_model]`.
+    /// Far less work than all logits of a large vocabulary.
     ///
     /// # Errors
     /// [`Error::Torch`] if the shapes do not fit.
@@ -127,9 +127,9 @@ impl Model {
         forward::logits_of(&self.architecture, &self.weights, resid, tokens)
     }
 
-    /// What `contribution`, `[..., d_model]`, part of a residual stream, adds to the logits `[..., vocab]` when the final
-    /// norm divides by `scale` (`ln_final.hook_scale`, broadcast against it). Linear: the parts of a
-    /// stream sum to its logits before a soft cap, but for the biases of norm and unembedding. A model without a final
+    /// What `contribution`, `[..., d_model]`, part of a residual stream, adds to the logits `[..., vocab]` when the
+    /// final norm divides by `scale` (`ln_final.hook_scale`, broadcast against it). Linear: the parts of a stream
+    /// sum to its logits before a soft cap, but for the biases of norm and unembedding. A model without a final
     /// norm does not look at `scale`.
     ///
     /// # Errors
@@ -156,13 +156,13 @@ impl Model {
         Ok(read.f_to_kind(unembed.kind())?.f_linear(unembed, None::<&Tensor>)?)
     }
 
-    /// What `output`, `[..., d_model]`, part of the output of attention in `layer` (heads' results), adds to the stream that
-    /// leaves the last block, directly. Linear: a norm after attention divides by `scale`
+    /// What `output`, `[..., d_model]`, part of the output of attention in `layer` (heads' results), adds to the
+    /// stream that leaves the last block, directly. Linear: a norm after attention divides by `scale`
     /// (`blocks.L.ln1_post.hook_scale`, broadcast against it; not looked at where the model has no such norm).
     ///
     /// # Errors
-    /// [`Error::Input`] if the scale is missing where it is needed, and for a model that normalises the stream itself: there nothing
-    /// goes through it unchanged.
+    /// [`Error::Input`] if the scale is missing where it is needed, and for a model that normalises the stream
+    /// itself: there nothing goes through it unchanged.
     pub fn attention_to_stream(
         &self,
         layer: usize,

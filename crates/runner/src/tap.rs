@@ -13,8 +13,8 @@ use crate::intervention::{BoundInterventions, StepIndex};
 /// What the function of an [`Edit`] gives: the new activation, or none to leave it as it is.
 pub type Edited = std::result::Result<Option<Tensor>, Box<dyn std::error::Error + Send + Sync>>;
 
-/// A change of activations in Rust, where no [`crate::Action`] does what is needed. It comes after the interventions. The
-/// function is called with every activation at `hooks`, in the order of the forward pass:
+/// A change of activations in Rust, where no [`crate::Action`] does what is needed. It comes after the
+/// interventions. The function is called with every activation at `hooks`, in the order of the forward pass:
 ///
 /// ```no_run
 /// # use refrain_runner::{Edit, HookPoint, Model, NameFilter, Run};

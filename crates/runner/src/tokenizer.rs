@@ -16,7 +16,8 @@ const FILE: &str = "tokenizer.json";
 const OTHERS: [&str; 6] =
     ["vocab.json", "merges.txt", "tokenizer.model", "spiece.model", "vocab.txt", "tiktoken.model"];
 
-/// What the library makes of something, its panics as errors: a file may contradict itself in ways that show only in use.
+/// What the library makes of something, its panics as errors: a file may contradict itself in ways that show only
+/// in use.
 fn caught<T, E: Display>(work: impl FnOnce() -> Result<T, E>) -> Result<T> {
     crate::panics::caught(work)
         .ok_or_else(|| Error::Tokenizer("tokenizer.json contradicts itself".into()))?
@@ -45,7 +46,7 @@ const SAVE_AGAIN: &str = "have transformers write one:\n    \
 /// Why the library refused a file, and what can be done.
 fn unreadable(text: &[u8], error: &str) -> String {
     match serde_json::from_slice::<serde::de::IgnoredAny>(text) {
-        Err(_) => format!("is no JSON: {error}\nhint: fetch or copy it again"),
+        Err(_) => format!("is not JSON: {error}\nhint: fetch or copy it again"),
         Ok(_) => format!(
             "cannot be read: {error}\n\
              hint: it may come from another version of the tokenizers library; {SAVE_AGAIN}"
@@ -102,9 +103,9 @@ impl Tokenizer {
         Ok(Tokenizer { inner, n_vocab, sha256: files.sha256(&[FILE.to_owned()])? })
     }
 
-    /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the text
-    /// become their ids: this is for text that has them already, such as a rendered [`crate::ChatTemplate`], which
-    /// [`Tokenizer::encode_with_specials`] would give a second BOS.
+    /// The ids of `text`, without the tokens that the tokenizer adds at its ends. Special tokens written out in the
+    /// text become their ids: this is for text that has them already, such as a rendered [`crate::ChatTemplate`],
+    /// which [`Tokenizer::encode_with_specials`] would give a second BOS.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -218,7 +219,7 @@ impl TextStream<'_> {
     /// # Errors
     /// [`Error::Tokenizer`] if the decoder fails, or changes text that it gave before.
     pub fn push(&mut self, id: i64) -> Result<Option<String>> {
-        let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is no token")))?;
+        let id = u32::try_from(id).map_err(|_| Error::Tokenizer(format!("{id} is not a token")))?;
         caught(|| {
             tokenizers::step_decode_stream(
                 &self.tokenizer.inner,

@@ -9,9 +9,9 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Print documents of the synthetic language that the embedded model is trained on.
+/// Print documents of the synthetic language that the built-in model is trained on.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "microworld", version = refrain_experiments::VERSION)]
 struct Arguments {
     /// Seed of every draw.
     #[arg(long, default_value_t = 1, global = true)]

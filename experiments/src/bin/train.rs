@@ -1,4 +1,4 @@
-//! Trains the embedded model on the microworld.
+//! Trains the built-in model on the microworld.
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// Train the embedded model: a small Llama on the synthetic language of docs/model.md.
+/// Train the built-in model: a small Llama on the synthetic language of docs/model.md.
 ///
 /// A run that was interrupted is continued when it is started again with the same settings and folder.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "train", version = refrain_experiments::VERSION)]
 struct Arguments {
     /// What to train, as TOML.
     #[arg(long, value_name = "FILE", default_value = "experiments/configs/train.toml")]
@@ -25,10 +25,10 @@ struct Arguments {
     /// Folder of the run: the model, the loss table, and the state to continue from.
     #[arg(long, value_name = "DIR", default_value = "runs/train/default")]
     out: PathBuf,
-    /// Train for so many steps instead, every phase scaled.
+    /// Total number of steps instead of the configuration's; every phase is scaled.
     #[arg(long, value_name = "N")]
     steps: Option<u32>,
-    /// Another seed than the configuration's.
+    /// Seed, instead of the configuration's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Threads of libtorch. The order of summation depends on it, so another number gives other weights.

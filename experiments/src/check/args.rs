@@ -7,27 +7,29 @@ use tch::Kind;
 
 use crate::lab::model_args::ModelArgs;
 
-/// Shows how a model folder is understood, checks that its forward pass is what the textbook says, and, given logits that
-/// another program computed, compares with them.
+/// Show how refrain reads a model folder, check every activation against textbook formulas and, if given, compare with
+/// reference logits.
 ///
 /// Exit code 0: all is well; 1: an identity does not hold or the logits differ; 2: the input cannot be used.
 #[derive(Debug, Clone, Parser)]
+#[command(name = "refrain-check", version = crate::VERSION)]
 pub struct Args {
     /// The model; no tokenizer is needed.
     #[command(flatten)]
     pub model: ModelArgs,
-    /// What another program computed: `input_ids` (i64 or i32, [batch, pos]), `logits` ([batch, pos, vocab]) and, where rows are
-    /// padded, `attention_mask` (1 for real tokens). Only real tokens are compared.
+    /// What another program computed: `input_ids` (i64 or i32, [batch, pos]), `logits` ([batch, pos, vocab]) and,
+    /// where rows are padded, `attention_mask` (1 for real tokens). Only real tokens are compared.
     #[arg(long, value_name = "FILE.safetensors")]
     pub reference: Option<PathBuf>,
-    /// The largest difference allowed between logits. By default 1e-9 in f64 and 1e-4 in f32; in bf16 and f16, computed in or
-    /// stored in the reference, three times what rounding to it does to this model's own logits, measured against f64.
+    /// The largest difference allowed between logits. By default 1e-9 in f64 and 1e-4 in f32; in bf16 and f16,
+    /// computed in or stored in the reference, three times what rounding to it does to this model's own logits,
+    /// measured against f64.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub tolerance: Option<f64>,
     /// Seed of the random tokens.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// One JSON object instead of text.
+    /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
 }
@@ -71,7 +73,8 @@ impl Dtype {
         [Dtype::F64, Dtype::F32, Dtype::Bf16, Dtype::F16].into_iter().find(|dtype| dtype.kind() == kind)
     }
 
-    /// The largest relative error of an identity that is still rounding: of single steps, with some room for wide models.
+    /// The largest relative error of an identity that is still rounding: of single steps, with some room for wide
+    /// models.
     pub fn floor(self) -> f64 {
         match self {
             Dtype::F64 => 1e-8,

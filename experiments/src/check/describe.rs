@@ -155,7 +155,7 @@ fn rotary(rotary: &Rotary) -> Vec<String> {
 
 fn mlp(form: Mlp) -> String {
     match form {
-        Mlp::Plain { activation } => format!("plain, {}", activation.name()),
+        Mlp::Ungated { activation } => format!("ungated, {}", activation.name()),
         Mlp::Gated { activation } => format!("gated, {}", activation.name()),
     }
 }

@@ -1,5 +1,6 @@
-//! The ways of computing that users run: without a look at anything, token by token over kept keys and values, in a padded
-//! batch. Each must give what the run gives in which every activation is looked at, which the identities are about.
+//! The ways of computing that users run: without a look at anything, token by token over kept keys and values, in a
+//! padded batch. Each must give what the run gives in which every activation is looked at, which the identities are
+//! about.
 
 use anyhow::Result;
 use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, NameFilter, Run};

@@ -47,8 +47,8 @@ impl Reference {
     /// Reads `path`.
     ///
     /// # Errors
-    /// If the file cannot be read or lacks a tensor, if one has a type or a shape that it should not have, if a token is outside the
-    /// vocabulary of `n_vocab`, or if a logit of a real token is not finite.
+    /// If the file cannot be read or lacks a tensor, if one has a type or a shape that it should not have, if a
+    /// token is outside the vocabulary of `n_vocab`, or if a logit of a real token is not finite.
     pub fn read(path: &Path, n_vocab: usize) -> Result<Self> {
         let shown = path.display();
         ensure!(path.is_file(), "{shown}: there is no such file");
@@ -134,6 +134,20 @@ impl Reference {
     /// If libtorch fails.
     pub fn is_left_padded(&self, row: i64) -> Result<bool> {
         Ok(self.real()?.f_int64_value(&[row, 0])? == 0)
+    }
+
+    /// The largest difference of `ours`, as [`Reference::logits_of`] gives them, in rows that do not begin with
+    /// padding; 0 if all do.
+    ///
+    /// # Errors
+    /// If libtorch fails.
+    pub fn difference_without_left_padding(&self, ours: &Tensor) -> Result<f64> {
+        let real = self.real()?;
+        let compared = real.f_logical_and(&real.f_narrow(1, 0, 1)?)?;
+        let far = ours.f_sub(&self.logits)?.f_abs()?;
+        let far = far.f_masked_fill(&far.f_isnan()?, f64::INFINITY)?;
+        let far = far.f_masked_fill(&compared.f_logical_not()?.f_unsqueeze(-1)?, 0.0)?;
+        Ok(far.f_max()?.f_double_value(&[])?)
     }
 
     /// The logits of `model` for the same tokens, `[batch, pos, vocab]` f64 on the CPU.

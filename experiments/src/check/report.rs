@@ -82,14 +82,18 @@ impl Report {
         text += &match found.verdict {
             None => "equal within the tolerance\n".to_owned(),
             Some(Verdict::Noise) => {
-                format!(
-                    "noise: in f64 the difference all but goes, so it is the rounding of {}\n",
-                    self.dtype
-                )
+                format!("noise: the difference nearly vanishes in f64, so it is {} rounding\n", self.dtype)
             }
             Some(Verdict::Bug) => {
                 "bug: it is there in f64 too, so weights, configuration or computation differ (or the\n\
                  reference was computed in a narrower dtype)\n"
+                    .to_owned()
+            }
+            Some(Verdict::LeftPadding) => {
+                "left padding: the difference is there in f64 too, but only in rows that begin\n\
+                 with padding. Here positions count real tokens only. transformers does so where\n\
+                 it is given position_ids = (mask.cumsum(-1) - 1).clamp(min=0); without them it\n\
+                 counts padding as well, and such a reference cannot be compared with\n"
                     .to_owned()
             }
             Some(Verdict::Overflow) => self.overflow_text(),

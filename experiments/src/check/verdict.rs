@@ -16,6 +16,9 @@ pub enum Verdict {
     Noise,
     /// More than rounding.
     Bug,
+    /// More than rounding, but only in rows that begin with padding, in a model with learned positions: the
+    /// reference may count padding as positions.
+    LeftPadding,
     /// NaN or infinity where double precision has numbers, which the dtype does not reach.
     Overflow,
     /// More than is usual in this dtype, and double precision could not be tried.

@@ -1,4 +1,4 @@
-//! `refrain generate`: a model's continuation of a prompt, under interventions if there are any.
+//! `refrain generate`: a model's continuation of a prompt, with interventions if given.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::lab::Subject;
 use crate::lab::model_args::ModelArgs;
 use crate::lab::progress::say;
 
-/// Continue a prompt, under interventions if there are any
+/// Continue a prompt, with interventions if given
 #[derive(Args)]
 pub struct GenerateArgs {
     #[command(flatten)]
@@ -21,19 +21,19 @@ pub struct GenerateArgs {
     /// Give the prompt as a user's message, in the model's chat template
     #[arg(long)]
     chat: bool,
-    /// At most so many new tokens
+    /// Maximum number of new tokens
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_new_tokens: usize,
     /// Temperature; 0 takes the most probable token
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f64,
-    /// Sample from the fewest tokens that reach this probability
+    /// Sample from the smallest set of most probable tokens whose total probability reaches this
     #[arg(long, value_name = "P", default_value_t = 1.0)]
     top_p: f64,
     /// Sample from the K most probable tokens (0: all)
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: usize,
-    /// Divide the logits of tokens that the text holds by this (1: no penalty)
+    /// Repetition penalty on the logits of tokens already in the text (1: none)
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     repetition_penalty: f64,
     /// Seed of the draws

@@ -1,4 +1,4 @@
-//! `refrain`: every experiment as a subcommand, and what there is to do with a model or with the runs that are there.
+//! `refrain`: every experiment as a subcommand, and tools for models and saved runs.
 
 mod cache;
 mod figures;
@@ -19,14 +19,15 @@ const ABOUT: &str = "Find out why a language model repeats itself: score its hea
 
 Experiments write Parquet tables and figures into the folder of a run. Every experiment is a program of its own, too.";
 
-/// What stands beside the experiments.
+/// The tools beside the experiments. Their doc comment would become the program's description: `command` sets that
+/// last.
 #[derive(Subcommand)]
 enum Tool {
-    /// Continue a prompt, under interventions if there are any
+    /// Continue a prompt, with interventions if given
     Generate(generate::GenerateArgs),
     /// Write the activations of a prompt to a safetensors file, under the names of their hooks
     Cache(cache::CacheArgs),
-    /// List, show, compare and check the runs that are there
+    /// List, show, compare, verify and merge saved runs
     #[command(subcommand)]
     Runs(runs::Runs),
     /// Draw the figures of a run again, from its tables
@@ -50,15 +51,13 @@ pub fn main() -> ExitCode {
 pub fn command() -> Command {
     let mut command = Command::new("refrain")
         .version(crate::VERSION)
-        .about(ABOUT.split("\n\n").next().unwrap_or(ABOUT))
-        .long_about(ABOUT)
         .max_term_width(100)
         .subcommand_required(true)
         .arg_required_else_help(true);
     for experiment in EXPERIMENTS {
         command = command.subcommand((experiment.command)());
     }
-    Tool::augment_subcommands(command)
+    Tool::augment_subcommands(command).about(ABOUT.split("\n\n").next().unwrap_or(ABOUT)).long_about(ABOUT)
 }
 
 fn run(matches: &ArgMatches) -> Result<String> {

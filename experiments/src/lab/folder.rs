@@ -25,7 +25,7 @@ pub struct RunFolder {
     path: PathBuf,
     /// What the run is.
     pub manifest: Manifest,
-    /// Whether it was begun by this process.
+    /// Whether this process started it.
     new: bool,
     key: String,
     _lock: File,
@@ -41,8 +41,8 @@ pub enum Access {
 }
 
 impl RunFolder {
-    /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished parts of another
-    /// build of the program count.
+    /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished
+    /// parts of another build of the program count.
     ///
     /// # Errors
     /// If the folder cannot be written, is in use, or holds another run; the message says what differs.
@@ -76,8 +76,8 @@ impl RunFolder {
         &self.path
     }
 
-    /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What holds a part stays, and
-    /// so does what is somebody else's.
+    /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What
+    /// holds a part stays, and so does what is somebody else's.
     pub fn forget_if_empty(self) {
         if !self.new || self.path.join(PARTS).exists() {
             return;
@@ -241,7 +241,7 @@ fn lock(path: &Path, access: Access) -> Result<File> {
     }
 }
 
-/// The manifest of the run that is taken up again.
+/// The manifest of the run that is resumed.
 fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: bool) -> Result<Manifest> {
     let differing = found.differences(wanted);
     if !differing.is_empty() {
@@ -255,7 +255,7 @@ fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: 
     if !known && !found.complete {
         ensure!(
             accept_version,
-            "{} was begun by build {} of refrain, and this is {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out begins anew",
+            "{} was started by refrain build {}; this is build {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out starts afresh",
             path.display(),
             found.versions.join(", "),
             crate::VERSION
@@ -266,8 +266,8 @@ fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: 
     Ok(found)
 }
 
-/// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so that it
-/// is never another run's.
+/// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so
+/// that it is never another run's.
 pub fn default_path(manifest: &Manifest) -> PathBuf {
     let model = manifest.provenance.get("model").map_or("run", String::as_str).replace(['/', ' '], "--");
     PathBuf::from("runs").join(&manifest.experiment).join(format!("{model}-{}", manifest.run))

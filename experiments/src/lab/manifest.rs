@@ -115,7 +115,8 @@ impl Manifest {
         write_atomically(&folder.join(FILE), toml::to_string(self)?.as_bytes())
     }
 
-    /// What differs between two runs in experiment, settings and provenance, a line each, as `name: one there, other now`.
+    /// What differs between two runs in experiment, settings and provenance, a line each, as
+    /// `name: one there, other now`.
     pub fn differences(&self, now: &Manifest) -> Vec<String> {
         let mut lines = Vec::new();
         let mut differ = |name: &str, there: Option<String>, now: Option<String>| {

@@ -1,5 +1,5 @@
-//! The frame that every experiment shares: its flags, the model under study, the folder of a run with its parts and tables,
-//! progress, resuming, figures and the summary. An experiment adds what only it does: see [`Experiment`].
+//! The frame that every experiment shares: its flags, the model under study, the folder of a run with its parts and
+//! tables, progress, resuming, figures and the summary. An experiment adds what only it does: see [`Experiment`].
 
 mod background;
 mod choice;
@@ -135,7 +135,8 @@ pub fn call<E: Experiment>(matches: &clap::ArgMatches) -> Result<String> {
     perform::<E>(flags, extent)
 }
 
-/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what `extent` says.
+/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what
+/// `extent` says.
 ///
 /// # Errors
 /// As [`call`], and [`Halt`] if parts are missing.

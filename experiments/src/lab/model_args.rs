@@ -12,16 +12,16 @@ use super::progress::transfer;
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelArgs {
-    /// Model: a folder in Hugging Face's layout, or, if there is no such folder, its name on the hub, from where it is
-    /// fetched once [default: the built-in model]
+    /// A model folder in Hugging Face layout or, if none exists, a Hub name (downloaded once) [default: the
+    /// built-in model]
     #[arg(long, value_name = "DIR|ORG/NAME", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Branch, tag or commit of a model of the hub [default: main]
+    /// Branch, tag or commit of a Hub model [default: main]
     #[arg(long, value_name = "REVISION", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
-    /// Use what the hub's cache holds and no network (as HF_HUB_OFFLINE=1)
+    /// Use only what is in the Hub cache, no network (as HF_HUB_OFFLINE=1)
     #[arg(long, help_heading = "Model")]
     #[serde(default)]
     pub offline: bool,
@@ -29,11 +29,12 @@ pub struct ModelArgs {
     #[arg(long, value_name = "DTYPE", value_enum, hide_possible_values = true, help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
-    /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for the rest
+    /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for
+    /// the rest
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Model")]
     #[serde(default)]
     pub device: DeviceChoice,
-    /// A key of config.json that is not understood and known not to matter; may be given several times
+    /// Accept this unrecognised config.json key, which you know does not matter; repeatable
     #[arg(long, value_name = "KEY", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_config_key: Vec<String>,
@@ -78,7 +79,7 @@ impl ModelArgs {
     pub fn files(&self, quiet: bool) -> Result<ModelFiles> {
         let Some(model) = &self.model else {
             if let Some(revision) = &self.revision {
-                bail!("--revision {revision} is for models of the hub\nhint: --model ORG/NAME names one");
+                bail!("--revision {revision} is for Hub models\nhint: --model ORG/NAME names one");
             }
             return Ok(ModelFiles::embedded());
         };
@@ -137,9 +138,9 @@ mod tests {
     #[test]
     fn what_cannot_be_is_said_with_a_way_out() {
         for (line, words) in [
-            (&["--revision", "main"][..], "--revision main is for models of the hub\nhint: "),
+            (&["--revision", "main"][..], "--revision main is for Hub models\nhint: "),
             (&["--model", "nowhere"], "--model takes a local folder"),
-            (&["--model", "no/where", "--revision", "a b"], "`a b` is no revision\nhint: "),
+            (&["--model", "no/where", "--revision", "a b"], "`a b` is not a revision\nhint: "),
         ] {
             let error = args(line).load(true).unwrap_err().to_string();
             assert!(error.contains(words), "{error}");

@@ -55,7 +55,7 @@ pub struct Common {
     /// Resamples of a bootstrap interval
     #[arg(long, value_name = "N", default_value_t = Count::of::<1000>(), help_heading = "Run")]
     pub resamples: Count,
-    /// CPU cores to use; results do not depend on it but for the last bits [default: the machine's]
+    /// CPU cores to use; affects at most the last bits of results [default: the machine's]
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<Count>,
@@ -63,7 +63,7 @@ pub struct Common {
     #[arg(long, value_name = "SIZE", help_heading = "Run")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<Bytes>,
-    /// Keep the finished parts of a run that another build of this program began; the tables name both builds
+    /// Keep the finished parts of a run that another build of this program started; the tables name both builds
     #[arg(long, help_heading = "Run")]
     #[serde(default)]
     pub accept_version: bool,
@@ -109,8 +109,8 @@ impl<S> Flags<S>
 where
     S: Args + Serialize + DeserializeOwned,
 {
-    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the defaults, and
-    /// what the command line says replaces both.
+    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the
+    /// defaults, and what the command line says replaces both.
     ///
     /// # Errors
     /// If the file cannot be read, does not parse, or has a key that is not a flag.
@@ -125,8 +125,8 @@ where
         Ok(merged)
     }
 
-    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the provenance
-    /// records instead.
+    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the
+    /// provenance records instead.
     ///
     /// # Errors
     /// If a number is too large for TOML.

@@ -1,5 +1,5 @@
-//! What several experiments measure, as functions from a model, its inputs and a condition to rows of tables; each with the flags
-//! that set it.
+//! What several experiments measure, as functions from a model, its inputs and a condition to rows of tables; each
+//! with the flags that set it.
 
 pub mod condition;
 pub mod counting;

@@ -24,10 +24,10 @@ pub struct TextArgs {
     #[arg(long, value_name = "FILE", help_heading = "Ordinary text")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub texts: Option<PathBuf>,
-    /// At most so many texts
+    /// Maximum number of texts
     #[arg(long, value_name = "N", default_value_t = Count::of::<64>(), help_heading = "Ordinary text")]
     pub max_texts: Count,
-    /// At most so many tokens of each, from 2
+    /// Maximum number of tokens of each text, at least 2
     #[arg(long, value_name = "N", default_value_t = Count::of::<128>(), help_heading = "Ordinary text")]
     pub text_tokens: Count,
 }

@@ -146,16 +146,15 @@ fn copy(language: &Language, rng: &mut ChaCha8Rng) -> Vec<u32> {
     let length = rng.random_range(6..=50);
     let copies = rng.random_range(2..=4);
     let by_frequency = chance(rng, 0.5);
-    let block: Vec<u32> =
-        (0..length)
-            .map(|_| {
-                if by_frequency {
-                    pick_zipf(rng, &language.words)
-                } else {
-                    rng.random_range(language.plain())
-                }
-            })
-            .collect();
+    let block: Vec<u32> = (0..length)
+        .map(|_| {
+            if by_frequency {
+                pick_zipf(rng, &language.words)
+            } else {
+                rng.random_range(language.non_special())
+            }
+        })
+        .collect();
     if chance(rng, 0.6) {
         return block.repeat(copies);
     }

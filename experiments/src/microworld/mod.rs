@@ -1,4 +1,4 @@
-//! The synthetic language that the embedded model is trained on.
+//! The synthetic language that the built-in model is trained on.
 //!
 //! A *microworld* of about four hundred English words, small enough that a model of a million parameters learns
 //! it on two cores, and rich enough to show what the repetition studies need: ordinary sentences with topics and

@@ -154,9 +154,9 @@ impl Language {
         &self.words
     }
 
-    /// Every token but the specials: what the standard induction probe draws from.
+    /// Every token but the specials: what the standard induction sequences are drawn from.
     #[must_use]
-    pub fn plain(&self) -> std::ops::Range<u32> {
+    pub fn non_special(&self) -> std::ops::Range<u32> {
         SPECIALS.len() as u32..self.size() as u32
     }
 

@@ -59,7 +59,8 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
         return vec![ApproximationRow { reason, ..row }];
     }
     let found = agreement(component, metric, &both, MISSES);
-    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it missed.
+    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it
+    // missed.
     let selected =
         (both.len() < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
     let flat = found.spearman.is_none().then(|| "fewer than three places, or all of them equal".to_owned());

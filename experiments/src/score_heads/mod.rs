@@ -24,7 +24,7 @@ use crate::lab::model_args::{Dtype, ModelArgs};
 use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
 use crate::measure::gates::gates;
 use crate::measure::prompts::pair_rows;
-use crate::measure::scoring::{Jobs, Probe, Scoring, is_verifiable, site};
+use crate::measure::scoring::{Jobs, RepeatedSequences, Scoring, is_verifiable, site};
 
 /// Pairs of a task that is drawn.
 const PAIRS: usize = 64;
@@ -51,8 +51,8 @@ by site and prompt, and the mean over prompts with an interval. An effect of 0 i
 run is changed. Writes Parquet tables and heat maps, and prints the strongest sites. A killed run continues where it stopped \
 when it is started again.
 
-Tasks of random tokens corrupt the token that is to be copied: they show the heads that copy it, not those that attend to the \
-previous token. `--corruption match` and `copies` show those, too.";
+By default, random-token tasks corrupt the token to be copied. This reveals the heads that copy it, but not previous-token \
+heads; `--corruption match` and `copies` reveal those, too.";
     const EXAMPLES: &'static str =
         "  score-heads --task induction --method activation-patching,atp-star,detectors
   score-heads --task pairs.jsonl --component z,mlp_out --by-position
@@ -114,7 +114,7 @@ previous token. `--corruption match` and `copies` show those, too.";
             steps: settings.steps.map_or(5, Count::get),
             circuit_heads: settings.circuit_heads.map_or(8, Count::get),
             background: lab.background.interventions(),
-            probe: Probe {
+            probe: RepeatedSequences {
                 tokens: &self.random_tokens,
                 sequences: 5,
                 block: 50,
@@ -220,8 +220,8 @@ fn metrics(settings: &Settings, task: &str, pairs: &[Pair]) -> Result<Vec<Metric
         let others = Metric::ALL.iter().filter(|metric| **metric != Metric::LogitDiff);
         let others: Vec<&str> = others.map(|metric| metric.name()).collect();
         bail!(
-            "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have none\nhint: without one \
-             there are {}",
+            "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have none\nhint: without one, \
+             choose from {}",
             pairs.len(),
             others.join(", ")
         );
@@ -240,7 +240,8 @@ fn receivers(
 }
 
 impl ScoreHeads {
-    /// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
+    /// The sites to confirm: for each component and metric, the share of sites that an estimate ranks first by mean
+    /// change, at least ten.
     fn to_confirm(
         &self,
         settings: &Settings,
@@ -259,7 +260,7 @@ impl ScoreHeads {
                 let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(is_verifiable);
                 if let (true, Some(site), Some(change)) = (verifiable, site(&row), row.change) {
                     if row.position_from == Some(PositionFrom::End) {
-                        bail!("--verify with --by-position takes prompts of one length, and these are not");
+                        bail!("--verify with --by-position needs prompts of equal length");
                     }
                     changes
                         .entry((row.method, row.metric, site.component))

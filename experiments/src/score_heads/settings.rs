@@ -18,20 +18,21 @@ pub struct Settings {
     /// copy, induction, repetition, ioi, greater-than, or a file with one pair of prompts a line (docs/guide.md)
     #[arg(long, value_name = "NAME|FILE.jsonl", default_value = "copy", help_heading = "Task")]
     pub task: String,
-    /// Pairs of prompts [default: 64; of a file, all]
+    /// Number of prompt pairs [default: 64; all pairs of a file]
     #[arg(long, value_name = "N", help_heading = "Task")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pairs: Option<Count>,
-    /// Random tokens: M of copy (its fillers are x0..xM), the block of induction, the phrase of repetition [default: 40, 20, 6]
+    /// Number of random tokens: M in copy (fillers x0..xM), block length in induction, phrase length in repetition
+    /// [default: 40, 20, 6]
     #[arg(long, value_name = "N", help_heading = "Task")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub length: Option<Count>,
-    /// Whole copies of the phrase before the one that is cut, in the task repetition [default: 4]
+    /// Complete copies of the phrase before the final, partial one (task repetition) [default: 4]
     #[arg(long, value_name = "D", help_heading = "Task")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub depth: Option<Count>,
 
-    /// What the corrupted prompts of copy, induction and repetition have other tokens for [default: value]
+    /// Which tokens to replace in the corrupted prompts of copy, induction and repetition [default: value]
     #[arg(long, value_name = "WHAT", value_parser = choice(documented::<Corruption>), help_heading = "Task")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corruption: Option<Corruption>,
@@ -39,18 +40,18 @@ pub struct Settings {
     /// How to score
     #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = choice(|method: Method| method.info().doc), default_values_t = [Method::ActivationPatching], help_heading = "Scores")]
     pub method: Vec<Method>,
-    /// What is changed
+    /// What to patch or ablate
     #[arg(long, value_name = "COMPONENT,...", value_delimiter = ',', value_parser = choice(documented::<Component>), default_values_t = [Component::Z], help_heading = "Scores")]
     pub component: Vec<Component>,
-    /// What is read after the last token [default: logit_diff if every pair has an incorrect answer, else logit]
+    /// What to measure after the last token [default: logit_diff if every pair has an incorrect answer, else logit]
     #[arg(long, value_name = "METRIC,...", value_delimiter = ',', value_parser = choice(documented::<Metric>), help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric: Vec<Metric>,
-    /// Which way values are put [default: denoise]
+    /// Direction of patching [default: denoise]
     #[arg(long, value_name = "WAY", value_parser = choice(documented::<Direction>), help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direction: Option<Direction>,
-    /// One position at a time instead of all at once; of prompts of unequal length, counted from their ends
+    /// Patch one position at a time; if prompts differ in length, count positions from the end
     #[arg(long, help_heading = "Scores")]
     #[serde(default)]
     pub by_position: bool,
@@ -58,15 +59,15 @@ pub struct Settings {
     #[arg(long, help_heading = "Scores")]
     #[serde(default)]
     pub by_key_position: bool,
-    /// mean-ablation: the mean over positions too, not position by position
+    /// mean-ablation: average over positions, too, not position by position
     #[arg(long, help_heading = "Scores")]
     #[serde(default)]
     pub pooled: bool,
-    /// path-patching, path-attribution: the heads that send, as L0H1
+    /// path-patching, path-attribution: sender heads, e.g. L0H1
     #[arg(long, value_name = "HEAD,...", value_delimiter = ',', help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sender: Vec<HeadName>,
-    /// path-patching, path-attribution: what receives, as L5H3.q (or .k, .v), mlp5 or logits [default: logits]
+    /// path-patching, path-attribution: receivers, e.g. L5H3.q (or .k, .v), mlp5 or logits [default: logits]
     #[arg(long, value_name = "RECEIVER,...", value_delimiter = ',', help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub receiver: Vec<Receiver>,
@@ -74,11 +75,12 @@ pub struct Settings {
     #[arg(long, value_name = "N", help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub steps: Option<Count>,
-    /// circuit: heads of the largest circuit [default: 8]
+    /// circuit: number of heads in the largest circuit [default: 8]
     #[arg(long, value_name = "N", help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_heads: Option<Count>,
-    /// Confirm by exact runs what estimates put first: this share of each component's sites, at least 10 of them (table approximation)
+    /// Check the top-ranked sites of each estimate with exact runs: this share of each component's sites, at least 10
+    /// (table approximation)
     #[arg(long, value_name = "SHARE", help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Share>,
@@ -129,7 +131,7 @@ impl Settings {
         let of_paths = |method| matches!(method, Method::PathPatching | Method::PathAttribution);
         ensure!(
             !has(&of_paths) || !self.sender.is_empty(),
-            "path-patching needs a sender\nhint: --sender L0H1 names head 1 of layer 0; --receiver says to whom, by default the logits"
+            "path-patching needs a sender\nhint: --sender L0H1 names head 1 of layer 0; --receiver names the receiver (default: logits)"
         );
         for (flag, given) in [("sender", !self.sender.is_empty()), ("receiver", !self.receiver.is_empty())] {
             ensure!(!given || has(&of_paths), "--{flag} is for --method path-patching and path-attribution");
@@ -207,7 +209,7 @@ impl Settings {
             like(a).total_cmp(&like(b))
         });
         bail!(
-            "--task: there is no `{}`; is `{}` meant?\nhint: there are {}, or a file FILE.jsonl",
+            "--task: there is no `{}`; is `{}` meant?\nhint: choose one of {}, or a file FILE.jsonl",
             self.task,
             near.unwrap_or("copy"),
             Task::NAMES.join(", ")

@@ -268,8 +268,8 @@ fn approximation(report: &mut Report, rows: &[ApproximationRow]) {
     report.gap();
 }
 
-/// A site in a few characters: `L2H1`, `L2`, `L2 n17`, at a position `L2H1 @13`, from the end `L2H1 @-1`, at an entry of a pattern
-/// `L2H1 @13<-4`; with the token there where all prompts have the same.
+/// A site in a few characters: `L2H1`, `L2`, `L2 n17`, at a position `L2H1 @13`, from the end `L2H1 @-1`, at an
+/// entry of a pattern `L2H1 @13<-4`; with the token there where all prompts have the same.
 pub fn place(row: &HeadScoreRow) -> String {
     let mut text = format!("L{}", row.layer);
     let sign = if row.position_from == Some(refrain_patching::table::PositionFrom::End) { "-" } else { "" };

@@ -52,7 +52,7 @@ pub fn evaluate(folder: &Path, settings: &Settings, out: &mut dyn Write) -> Resu
     }
     writeln!(
         out,
-        "\n| N | exact | never ends | median of those that stop | by words, by pool: exact, never ends |"
+        "\n| N | exact | endless | median of those that stop | by words, by pool: exact, endless |"
     )?;
     writeln!(out, "|---|---|---|---|---|")?;
     let pools = pools(&files)?;
@@ -69,8 +69,8 @@ fn pools(files: &ModelFiles) -> Result<[(&'static str, Vec<String>); 3]> {
     let counts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)?;
     let words: Vec<String> = counts.keys().cloned().collect();
     let size = words.len().div_ceil(100).max(4).min(words.len());
-    let (top, last) = (words[..size].to_vec(), words[words.len() - size..].to_vec());
-    Ok([("top", top), ("random", words), ("last", last)])
+    let (top, rare) = (words[..size].to_vec(), words[words.len() - size..].to_vec());
+    Ok([("top", top), ("random", words), ("rare", rare)])
 }
 
 /// Greedy answers to `repeat X n times :` for every pool and length of phrase.
@@ -123,7 +123,7 @@ fn ask(
         .collect())
 }
 
-/// Shares of answers that are exactly right and that never end.
+/// Shares of answers that are exactly right and that are endless.
 fn shares<'a>(n: usize, answers: impl Iterator<Item = &'a Answer> + Clone) -> (f64, f64) {
     let all = answers.clone().count().max(1) as f64;
     let exact = answers.clone().filter(|a| a.stopped && a.clean && a.copies == n).count() as f64;
@@ -141,7 +141,7 @@ fn count_row(n: usize, answers: &[Answer]) -> String {
         format!("{exact:.2}, {endless:.2}")
     };
     let words: Vec<String> = (1..=3).map(|words| format!("{words}: {}", by(&|a| a.words == words))).collect();
-    let pools: Vec<String> = ["top", "random", "last"]
+    let pools: Vec<String> = ["top", "random", "rare"]
         .iter()
         .map(|pool| format!("{pool}: {}", by(&|a| a.pool == *pool)))
         .collect();

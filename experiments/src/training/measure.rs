@@ -100,7 +100,8 @@ pub fn prefix_matching(model: &Model, language: &Language) -> Result<Vec<(Head, 
     let mut rng = ChaCha8Rng::seed_from_u64(PROBE_SEED);
     let rows: Vec<Vec<i64>> = (0..SEQUENCES)
         .map(|_| {
-            let block: Vec<i64> = (0..BLOCK).map(|_| i64::from(rng.random_range(language.plain()))).collect();
+            let block: Vec<i64> =
+                (0..BLOCK).map(|_| i64::from(rng.random_range(language.non_special()))).collect();
             let bos = i64::from(language.bos());
             std::iter::once(bos).chain(block.repeat(COPIES)).collect()
         })

@@ -1,4 +1,4 @@
-//! Training of the embedded model on the microworld, through the project's own decoder.
+//! Training of the built-in model on the microworld, through the project's own decoder.
 //!
 //! Everything that a step needs is a function of the settings and the step's number, so a run that is killed
 //! and continued ends with the same weights and the same table as one that is not.

@@ -152,7 +152,8 @@ impl Settings {
         self.phases.iter().map(|phase| phase.steps).sum()
     }
 
-    /// Shortens or lengthens every phase so that the run has about `steps` steps, and drops the checkpoints behind its end.
+    /// Shortens or lengthens every phase so that the run has about `steps` steps, and drops the checkpoints behind
+    /// its end.
     #[must_use]
     pub fn with_steps(mut self, steps: u32) -> Self {
         let total = self.steps().max(1);

@@ -1,4 +1,4 @@
-//! Tests of what is in the repository: the embedded model and the table of its training.
+//! Tests of what is in the repository: the built-in model and the table of its training.
 
 use super::*;
 use crate::microworld::{Language, repeat_prompt};
@@ -42,7 +42,7 @@ fn answer(model: &Model, phrase: &str, n: usize, given: usize, max_new: usize) -
 }
 
 #[test]
-fn the_embedded_model_has_induction_heads_that_its_first_checkpoints_lack() {
+fn the_built_in_model_has_induction_heads_that_its_first_checkpoints_lack() {
     let language = Language::new();
     let strong = |files: &ModelFiles| {
         let scores = prefix_matching(&model(files), &language).unwrap();
@@ -56,7 +56,7 @@ fn the_embedded_model_has_induction_heads_that_its_first_checkpoints_lack() {
 }
 
 #[test]
-fn the_embedded_model_counts_small_numbers_and_never_ends_large_ones() {
+fn the_built_in_model_counts_small_numbers_and_never_ends_large_ones() {
     let model = model(&ModelFiles::embedded());
     for (phrase, n) in [("loaf", 1), ("the", 5), ("onyx", 12), ("mara vell", 7), ("salty old ship", 4)] {
         assert_eq!(answer(&model, phrase, n, 0, 200), (n, Outcome::Stopped), "{phrase}");
@@ -69,7 +69,7 @@ fn the_embedded_model_counts_small_numbers_and_never_ends_large_ones() {
 }
 
 #[test]
-fn the_embedded_model_knows_the_language_far_better_than_word_frequencies_do() {
+fn the_built_in_model_knows_the_language_far_better_than_word_frequencies_do() {
     let settings = Settings::read(&repository("experiments/configs/train.toml")).unwrap();
     let language = Language::new();
     let held_out = HeldOut::new(&language, &settings).unwrap();
@@ -81,7 +81,7 @@ fn the_embedded_model_knows_the_language_far_better_than_word_frequencies_do() {
 }
 
 #[test]
-fn the_table_in_the_repository_is_of_the_embedded_model_and_of_the_configuration() {
+fn the_table_in_the_repository_is_of_the_built_in_model_and_of_the_configuration() {
     let file = std::fs::File::open(repository("notebooks-data/training_loss.parquet")).unwrap();
     let reader = SerializedFileReader::new(file).unwrap();
     let metadata: BTreeMap<String, String> = reader

@@ -81,7 +81,7 @@ impl State {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        let broken = || format!("{} is no saved state\nhint: delete it to start again", path.display());
+        let broken = || format!("{} is not a saved state\nhint: delete it to start again", path.display());
         let (_, header) = SafeTensors::read_metadata(&bytes).with_context(broken)?;
         let metadata = header.metadata().clone().with_context(broken)?;
         let field = |name: &str| metadata.get(name).with_context(broken);
@@ -103,7 +103,7 @@ impl State {
                 Some((group @ "second", name)) => {
                     groups.entry(group).or_default().insert(name.into(), tensor)
                 }
-                _ => bail!("{} holds {name}, which is no part of a state", path.display()),
+                _ => bail!("{} holds {name}, which is not part of a state", path.display()),
             };
         }
         let mut take = |group: &str| groups.remove(group).with_context(broken);

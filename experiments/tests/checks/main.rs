@@ -122,7 +122,8 @@ fn narrower_dtypes_and_padding() -> Result {
     Ok(())
 }
 
-/// Logits of a plain forward pass of transformers, which counts padding as positions, made here by prompts that are whole.
+/// Logits of a bare forward pass of transformers, which counts padding as positions, made here by adding to the
+/// right ones.
 #[test]
 fn positions_of_left_padded_rows_are_explained() -> Result {
     let dir = tempfile::tempdir()?;
@@ -150,6 +151,11 @@ fn positions_of_left_padded_rows_are_explained() -> Result {
     let wrong = |rows: &Tensor| &logits + rows.to_kind(Kind::Double).unsqueeze(-1).unsqueeze(-1);
     let ran = explained(&wrong(&padded))?;
     assert!(ran.code == Some(1) && note.iter().all(|text| ran.stdout.contains(text)), "{ran:#?}");
+    assert!(ran.stdout.contains("left padding: ") && !ran.stdout.contains("bug: "), "{ran:#?}");
+    // Wrong in all rows, most in those with padding: more than positions.
+    let everywhere = padded.to_kind(Kind::Double) + 1.0;
+    let ran = explained(&(&logits + everywhere.unsqueeze(-1).unsqueeze(-1)))?;
+    assert!(ran.code == Some(1) && ran.stdout.contains("bug: "), "{ran:#?}");
     let ran = explained(&wrong(&padded.logical_not()))?;
     assert!(ran.code == Some(1) && !ran.stdout.contains(note[0]), "{ran:#?}");
     assert!(!explained(&logits)?.succeeded().stdout.contains(note[0]));
@@ -172,6 +178,21 @@ fn a_spoilt_weight_is_a_bug_with_a_place() -> Result {
     let found = json(&check(&model, &["--reference", &path, "--json"])?)?;
     assert_eq!((&found["ok"], &found["reference"]["verdict"]), (&Value::from(false), &Value::from("bug")));
     assert!(found["reference"]["worst"]["position"].is_u64());
+    Ok(())
+}
+
+#[test]
+fn every_program_has_its_version() -> Result {
+    for (name, path) in [
+        ("refrain-check", env!("CARGO_BIN_EXE_refrain-check")),
+        ("train", env!("CARGO_BIN_EXE_train")),
+        ("microworld", env!("CARGO_BIN_EXE_microworld")),
+    ] {
+        let ran = Ran::of(Command::new(path).arg("--version"))?.succeeded();
+        assert_eq!(ran.stdout, format!("{name} {}\n", refrain_experiments::VERSION));
+    }
+    let help = Ran::of(Command::new(env!("CARGO_BIN_EXE_refrain")).arg("--help"))?.succeeded();
+    assert!(help.stdout.starts_with("Find out why a language model repeats itself"), "{help:?}");
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! A model whose activations are beyond f16: tables have nulls with a reason, and no program takes it for another fault.
+//! A model whose activations are beyond f16: tables have nulls with a reason, and no program takes it for another
+//! fault.
 
 use std::path::Path;
 

@@ -25,7 +25,7 @@ fn a_truncated_file() -> Result {
     for length in [1, 7, 8, 9, 8 + header / 2, 8 + header - 1, 8 + header, whole.len() / 2, whole.len() - 1] {
         std::fs::write(&path, &whole[..length])?;
         let words =
-            ["tiny/model.safetensors", "no complete safetensors file", "hint: fetch or copy it again"];
+            ["tiny/model.safetensors", "not a complete safetensors file", "hint: fetch or copy it again"];
         place.run(&[])?.refused(&words);
         place.no_table();
     }
@@ -44,7 +44,7 @@ fn a_header_that_claims_more_than_there_is() -> Result {
         bytes[..8].copy_from_slice(&claim.to_le_bytes());
         std::fs::write(&path, bytes)?;
         let ran = place.run(&[])?;
-        ran.refused(&["tiny/model.safetensors", "no complete safetensors file"]);
+        ran.refused(&["tiny/model.safetensors", "not a complete safetensors file"]);
     }
     // A tensor that claims more than the file holds, by its shape and offsets.
     let text = std::str::from_utf8(&whole[8..8 + header])?;
@@ -58,13 +58,14 @@ fn a_header_that_claims_more_than_there_is() -> Result {
         bytes.extend(lying.as_bytes());
         bytes.extend(&whole[8 + header..]);
         std::fs::write(&path, bytes)?;
-        place.run(&[])?.refused(&["tiny/model.safetensors", "no complete safetensors file"]);
+        place.run(&[])?.refused(&["tiny/model.safetensors", "not a complete safetensors file"]);
     }
     place.no_table();
     Ok(())
 }
 
-/// Bits all over the header (every fifth, so each bit of a byte in turn), loaded in this process, where a panic fails the test; some of them through the program.
+/// Bits all over the header (every fifth, so each bit of a byte in turn), loaded in this process, where a panic
+/// fails the test; some of them through the program.
 #[test]
 fn a_flipped_bit_in_the_header() -> Result {
     let place = place()?;
@@ -102,7 +103,7 @@ fn an_index_that_reaches_outside() -> Result {
     let absolute = place.path("outside.safetensors").display().to_string();
     for file in ["../outside.safetensors", "..", "", "a/b.safetensors", "a\\b.safetensors", &absolute] {
         std::fs::write(&index, json!({"weight_map": {"model.norm.weight": file}}).to_string())?;
-        place.run(&[])?.refused(&["index.json", "places `model.norm.weight`", "no file name"]);
+        place.run(&[])?.refused(&["index.json", "places `model.norm.weight`", "not a file name"]);
     }
     std::fs::write(&index, json!({"weight_map": {"model.norm.weight": "gone.safetensors"}}).to_string())?;
     place.run(&[])?.refused(&["tiny/gone.safetensors", "does not exist"]);

@@ -112,7 +112,7 @@ fn paths_go_where_they_are_asked_to() -> Result {
         assert!(named.iter().any(|name| name == edge), "{edge} is not in {named:?}");
     }
     let wrong = run(&place, &["--method", "path-patching", "--sender", "L0H1", "--receiver", "L1H3"])?;
-    assert!(wrong.code == Some(2) && wrong.stderr.contains("`L1H3` is no receiver\nhint: "), "{wrong:?}");
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("`L1H3` is not a receiver\nhint: "), "{wrong:?}");
     Ok(())
 }
 

@@ -38,17 +38,17 @@ fn a_file_of_text() -> Result {
 }
 
 #[test]
-fn faults_are_told_and_foils_asked_for() -> Result {
+fn faults_are_told_and_incorrect_answers_asked_for() -> Result {
     let place = place()?;
     let good = "{\"clean_ids\": [1, 20, 21], \"corrupted_ids\": [1, 22, 21], \"answer_id\": 20}\n";
     std::fs::write(place.path("pairs.jsonl"), format!("{good}{{\"clean_ids\": [1]}}\n{{oops\n"))?;
     run(&place, &["--task", "pairs.jsonl"])?.refused(&[
-        "pairs.jsonl: two lines cannot be used:\n  line 2: lacks the key `corrupted_ids`\n  line 3: is no JSON: ",
+        "pairs.jsonl: two lines cannot be used:\n  line 2: lacks the key `corrupted_ids`\n  line 3: is not JSON: ",
     ]);
     std::fs::write(place.path("pairs.jsonl"), good.repeat(3))?;
     run(&place, &["--task", "pairs.jsonl", "--metric", "logit_diff"])?.refused(&[
         "logit_diff needs an incorrect answer in every pair, and 3 of the 3 pairs of pairs.jsonl have none",
-        "hint: without one there are logit, log_prob",
+        "hint: without one, choose from logit, log_prob",
     ]);
     run(&place, &["--task", "pairs.jsonl", "--pairs", "4"])?.refused(&["--pairs 4: pairs.jsonl has 3"]);
     let ran = run(&place, &["--task", "pairs.jsonl", "--pairs", "1"])?.succeeded();

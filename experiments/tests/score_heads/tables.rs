@@ -16,7 +16,8 @@ use tch::no_grad;
 
 use crate::{place, rows, run, table};
 
-/// The logit of the answer after `tokens`, where `head`, if there is one, has the output that it has on the clean prompt.
+/// The logit of the answer after `tokens`, where `head`, if there is one, has the output that it has on the clean
+/// prompt.
 fn answer(model: &Model, pair: &Pair, tokens: &[i64], head: Option<Head>) -> Result<f64> {
     let ids = model.ids(std::slice::from_ref(&pair.clean))?;
     let (_, cache) = no_grad(|| model.run_with_cache(&ids, NameFilter::points(&[HookPoint::Z])))?;

@@ -1,5 +1,5 @@
-//! Every greedy row of `count_sweep` without intervention and with the induction heads turned down, computed anew without
-//! a cache.
+//! Every greedy row of `count_sweep` without intervention and with the induction heads turned down, computed anew
+//! without a cache.
 
 use std::collections::BTreeSet;
 

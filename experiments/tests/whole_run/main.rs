@@ -1,5 +1,5 @@
-//! Whole runs of `repetition-curse` on a tiny model: what it prints, what makes runs equal, what stands in the tables, and
-//! whether the numbers are right.
+//! Whole runs of `repetition-curse` on a tiny model: what it prints, what makes runs equal, what stands in the
+//! tables, and whether the numbers are right.
 
 mod counts;
 mod documented;

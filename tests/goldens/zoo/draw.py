@@ -4,8 +4,9 @@ import torch
 
 # RMSNorm of these multiplies by 1 + weight.
 ONE_PLUS = {"gemma", "gemma2", "gemma3_text"}
-# Embeddings of these are multiplied by sqrt(d_model), and the head is tied to them. Drawn as usual, with sublayers that norms hold to a width
-# of 1, the stream would hold little but the token itself and the model repeat it: all of them are drawn `quiet`, see spec.py.
+# Embeddings of these are multiplied by sqrt(d_model), and the head is tied to them. Drawn as usual, with sublayers
+# that norms hold to a width of 1, the stream would hold little but the token itself and the model repeat it: all of
+# them are drawn `quiet`, see spec.py.
 QUIET = ONE_PLUS | {"gemma4_text"}
 FINAL_NORMS = ("model.norm.weight", "language_model.norm.weight", "gpt_neox.final_layer_norm.weight")
 

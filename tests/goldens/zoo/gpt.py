@@ -1,4 +1,4 @@
-"""GPT-2, GPT-Neo, GPT-NeoX (Pythia), GPT-J and OPT: layer norms, plain MLPs."""
+"""GPT-2, GPT-Neo, GPT-NeoX (Pythia), GPT-J and OPT: layer norms, ungated MLPs."""
 
 from transformers import GPT2Config, GPTJConfig, GPTNeoConfig, GPTNeoXConfig, OPTConfig
 

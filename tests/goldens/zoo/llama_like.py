@@ -22,7 +22,8 @@ def longrope(original):
 
 
 HUB = dict(hub_config=True)
-NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=1))  # a window that `use_sliding_window` false turns off
+# A window that `use_sliding_window` false turns off.
+NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=1))
 QUIET = dict(quiet=True)
 
 MODELS = {

@@ -13,7 +13,8 @@ def model(config, seed, sharpness=1.5, how={}, **kw):
 
 
 HUB = dict(hub_config=True)
-NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=2))  # a window that `use_sliding_window` false turns off
+# A window that `use_sliding_window` false turns off.
+NO_WINDOW = dict(hub_config=dict(sliding_window=4, max_window_layers=2))
 QUIET = dict(quiet=True)
 
 MODELS = {

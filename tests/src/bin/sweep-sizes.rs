@@ -1,5 +1,5 @@
-//! How the time of a sweep over all heads grows with layers, heads, tokens and prompts: one of them at a time. Prints a table and
-//! appends it to docs/benchmarks/sweep-sizes.csv (`make bench-sizes`).
+//! How the time of a sweep over all heads grows with layers, heads, tokens and prompts: one of them at a time.
+//! Prints a table and appends it to docs/benchmarks/sweep-sizes.csv (`make bench-sizes`).
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -1,8 +1,8 @@
-//! Times sweeps over the heads for `tests/speed/patching.py`: a JSON line with the seconds, the values, and the share of the rate of
-//! bare matrix products that the sweep reaches.
+//! Times sweeps over the heads for `tests/speed/patching.py`: a JSON line with the seconds, the values, and the
+//! share of the rate of bare matrix products that the sweep reaches.
 //!
-//! `sweep-speed --model FOLDER --task FILE.jsonl --case NAME --threads N`; the cases `attribution` and `detectors` print what those cost in
-//! forward passes.
+//! `sweep-speed --model FOLDER --task FILE.jsonl --case NAME --threads N`; the cases `attribution` and `detectors`
+//! print what those cost in forward passes.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -108,9 +108,9 @@ fn main() -> Result {
     Ok(())
 }
 
-/// What a method of gradients or patterns costs in forward passes: attribution patching of every head, in passes of the pairs' clean
-/// prompts; all detectors on 32 sequences of 201 tokens, in passes of these. A pass gives all logits, or those of the last position, which
-/// leaves out most of the last block too. The least of five.
+/// What a method of gradients or patterns costs in forward passes: attribution patching of every head, in passes of
+/// the pairs' clean prompts; all detectors on 32 sequences of 201 tokens, in passes of these. A pass gives all
+/// logits, or those of the last position, which leaves out most of the last block too. The least of five.
 fn passes(model: &Model, pairs: &[Pair], case: &str, threads: usize) -> Result<Value> {
     let candidates: Vec<i64> = (100..20_000).collect();
     let probe = detect::RepeatedSequence { block: 50, copies: 4, candidates: &candidates, bos: Some(1) };

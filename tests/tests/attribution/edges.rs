@@ -14,8 +14,8 @@ use tch::Kind;
 
 use crate::common::{apart, at, furthest, model, pairs, settings};
 
-/// A GPT-2 without queries and MLPs, so that patterns are uniform, and with norms whose eps dwarfs what they divide: everything is
-/// linear.
+/// A GPT-2 without queries and MLPs, so that patterns are uniform, and with norms whose eps dwarfs what they
+/// divide: everything is linear.
 fn linear() -> Result<Model> {
     let mut architecture = model("gpt2-untied")?.architecture().clone();
     architecture.norm = Norm::Layer { eps: 1e12 };
@@ -87,7 +87,8 @@ fn edges_into_a_receiver_sum_to_its_attribution() -> Result {
         let last = arch.n_layers - 1;
         let logits = into(&|node| node == Node::Logits);
         check.holds(format!("{name}: logits"), apart(&logits, &change(Component::ResidPost, last)) < 1e-10);
-        // The stream that enters the last block is read by its heads, its MLP and the logits; what writes into it stands below.
+        // The stream that enters the last block is read by its heads, its MLP and the logits; what writes into it
+        // stands below.
         let below = 1 + last * (arch.n_heads + 1);
         let above = |node: Node| match node {
             Node::Head(head) => head.layer == last,

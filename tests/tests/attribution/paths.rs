@@ -119,7 +119,8 @@ fn it_is_two_runs_with_the_rest_frozen() -> Result {
     Ok(())
 }
 
-/// Where the receiver is the logits' stream there is nothing but the metric left to be linearised; and to first order both agree.
+/// Where the receiver is the logits' stream there is nothing but the metric left to be linearised; and to first
+/// order both agree.
 #[test]
 fn the_linear_one_has_the_same_sign_where_effects_are_small() -> Result {
     let model = model("gpt2-untied")?;

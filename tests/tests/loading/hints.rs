@@ -140,7 +140,7 @@ fn a_tokenizer_of_another_version_is_told_from_a_broken_one() -> Result {
         let text = std::fs::read(tiny.path("tokenizer.json"))?;
         Ok(std::fs::write(tiny.path("tokenizer.json"), &text[..text.len() / 2])?)
     })?;
-    assert!(cut.contains("is no JSON") && cut.contains("hint: fetch or copy it again"), "{cut}");
+    assert!(cut.contains("is not JSON") && cut.contains("hint: fetch or copy it again"), "{cut}");
     assert!(!cut.contains(newer), "{cut}");
     Ok(())
 }

@@ -242,13 +242,13 @@ fn what_makes_no_sense_is_refused() -> Result {
         (at_z(Action::ProjectOut(vec![1.0; d_head - 1])), "the last axis"),
         (at_z(Action::ProjectOut(vec![0.0; d_head])), "zero vector"),
         (at_z(Action::Clamp { min: None, max: None }), "needs min"),
-        (at_z(Action::Set(Value::Number(f64::NAN))), "no finite number"),
+        (at_z(Action::Set(Value::Number(f64::NAN))), "not a finite number"),
         (mean(pattern, false), "attn.hook_z"),
         (
             Intervention { neurons: Some(vec![0]), ..at_z(Action::ProjectOut(vec![1.0; d_head])) },
             "whole last axis",
         ),
-        (at_z(Action::Mean(Mean { source: "other".into(), per_position: false })), "there are reference"),
+        (at_z(Action::Mean(Mean { source: "other".into(), per_position: false })), "the runs are reference"),
         (Intervention::new(Hook::block(9, HookPoint::Z), Action::Zero), "layers 0 to"),
     ] {
         let error = refused(what);

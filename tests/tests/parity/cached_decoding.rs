@@ -23,7 +23,8 @@ fn step(
     Ok(no_grad(|| golden.model.run(ids, run))?.logits()?.shallow_clone())
 }
 
-/// `steps` greedy tokens after left-padded prompts; all ids, and the logits that each new token was taken from, `[batch, step, vocab]`.
+/// `steps` greedy tokens after left-padded prompts; all ids, and the logits that each new token was taken from,
+/// `[batch, step, vocab]`.
 fn decode(golden: &Golden, prompts: &Tensor, mask: &Tensor, steps: i64) -> Result<(Tensor, Tensor)> {
     let (batch, width) = prompts.size2()?;
     let mut kv = room(golden, batch, width + steps)?;

@@ -1,4 +1,5 @@
-//! Controls: models that are wrong in one detail must be far outside the tolerances, or the tests above would show nothing.
+//! Controls: models that are wrong in one detail must be far outside the tolerances, or the tests above would show
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::fs;

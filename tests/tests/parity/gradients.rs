@@ -39,7 +39,8 @@ fn record(model: &Model) {
     }
 }
 
-/// A step of `size` in a scattered direction at `hook`, where `value` stands, and that direction, `[1, ...]` as `value` otherwise.
+/// A step of `size` in a scattered direction at `hook`, where `value` stands, and that direction, `[1, ...]` as
+/// `value` otherwise.
 fn step(hook: Hook, value: &Tensor, size: f64) -> Result<(Vec<Intervention>, Tensor)> {
     let shape = value.size();
     let (positions, heads) = match hook.point().axes() {
@@ -82,7 +83,8 @@ fn compare(
     let value = output.cache.get(hook)?;
     let gradient = Tensor::f_run_backward(&[loss(output)?], &[value], true, false)?.remove(0);
     let value = value.detach();
-    // What is masked stays masked, and an expert that was not chosen is not computed: no gradient for its weight is promised.
+    // What is masked stays masked, and an expert that was not chosen is not computed: no gradient for its weight is
+    // promised.
     let (forward, direction) = match hook.point() {
         HookPoint::ExpertWeights => {
             let scaled = |by: f64| vec![Intervention::new(hook, Action::Scale(by))];

@@ -141,7 +141,8 @@ fn changed(name: &str, change: impl Fn(&mut Architecture)) -> Result<Model> {
     Ok(Model::from_tensors(architecture, tensors)?)
 }
 
-/// Holds a run of the model `name` against a model that is a little different: the identities given break, and no others.
+/// Holds a run of the model `name` against a model that is a little different: the identities given break, and no
+/// others.
 fn notices(name: &str, change: impl Fn(&mut Architecture), wanted: &[&str]) -> Result {
     let golden = Golden::load(name)?;
     let ids = golden.get("input_ids")?;
@@ -218,7 +219,7 @@ fn a_run_of_another_rotation_is_noticed() -> Result {
 
 #[test]
 fn a_run_of_another_mlp_is_noticed() -> Result {
-    let gelu = |arch: &mut Architecture| arch.mlp = Mlp::Plain { activation: Activation::Gelu };
+    let gelu = |arch: &mut Architecture| arch.mlp = Mlp::Ungated { activation: Activation::Gelu };
     notices("gpt2-tied", gelu, &["post = act(pre)"])?;
     let gated = |arch: &mut Architecture| arch.mlp = Mlp::Gated { activation: Activation::GeluTanh };
     notices("llama-gqa", gated, &["post = act(pre) pre_linear"])?;

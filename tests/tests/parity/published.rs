@@ -1,5 +1,5 @@
-//! `config.json` as published checkpoints spell it (`goldens/published.json`, sizes made small): each is read, and means what its
-//! authors mean by it.
+//! `config.json` as published checkpoints spell it (`goldens/published.json`, sizes made small): each is read, and
+//! means what its authors mean by it.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! Detectors against TransformerLens's `detect_head`, on the shared random models. With `error_measure="mul"` it gives the attention on the
-//! targets over all attention, so over the number of tokens; ours is a mean over the queries that can have a target.
+//! Detectors against TransformerLens's `detect_head`, on the shared random models. With `error_measure="mul"` it
+//! gives the attention on the targets over all attention, so over the number of tokens; ours is a mean over the
+//! queries that can have a target.
 
 use refrain_patching::detect::{self, Detector, RepeatedSequence};
 use refrain_tests::Result;

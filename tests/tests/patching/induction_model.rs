@@ -1,6 +1,6 @@
-//! A model whose weights are set by hand, so that theory says what every score is: L0H0 attends to the previous token and
-//! writes it beside the current one; L1H0, the induction head, attends to where the previous token is the current one, and
-//! writes the token there as the next. L0H1, L1H1 and the MLPs do nothing.
+//! A model whose weights are set by hand, so that theory says what every score is: L0H0 attends to the previous
+//! token and writes it beside the current one; L1H0, the induction head, attends to where the previous token is the
+//! current one, and writes the token there as the next. L0H1, L1H1 and the MLPs do nothing.
 
 use std::collections::BTreeMap;
 
@@ -56,8 +56,8 @@ fn model() -> Result<Model> {
     tensors.insert("transformer.wpe.weight".to_owned(), positions);
     tensors.insert("lm_head.weight".to_owned(), unembed);
 
-    // A LayerNorm that gives back a stream of `ones` ones and zeros else: it takes off the mean and divides by the deviation,
-    // which are those of any such stream, and its weight and bias undo both.
+    // A LayerNorm that gives back a stream of `ones` ones and zeros else: it takes off the mean and divides by the
+    // deviation, which are those of any such stream, and its weight and bias undo both.
     let norm = |ones: f64| {
         let mean = ones / D_MODEL as f64;
         let deviation = (mean - mean * mean + 1e-12).sqrt();
@@ -187,8 +187,8 @@ fn a_changed_value_is_carried_by_the_induction_head_alone() -> Result {
     Ok(())
 }
 
-/// The token before it is another: there is nothing to match, and attention spreads evenly. Then what L0H0 says about position
-/// 2 is what differs, as the induction head's key there.
+/// The token before it is another: there is nothing to match, and attention spreads evenly. Then what L0H0 says
+/// about position 2 is what differs, as the induction head's key there.
 #[test]
 fn a_changed_key_is_carried_by_both() -> Result {
     let mut check = Check::new();

@@ -1,5 +1,5 @@
-//! The slow, obvious sweep: for every site and pair one whole run from the tokens, with one intervention. It shares nothing with
-//! the engine but the forward pass and what an intervention is.
+//! The slow, obvious sweep: for every site and pair one whole run from the tokens, with one intervention. It shares
+//! nothing with the engine but the forward pass and what an intervention is.
 
 use refrain_patching::Change;
 use refrain_patching::sweep::Settings;
@@ -10,8 +10,8 @@ use refrain_runner::{
 use refrain_tests::Result;
 use tch::{Kind, Tensor, no_grad};
 
-/// For each site of `settings` and each pair the logits of the changed run's last position, `[vocab]`. `others`: for resampling,
-/// the pair whose clean prompt each pair is given.
+/// For each site of `settings` and each pair the logits of the changed run's last position, `[vocab]`. `others`:
+/// for resampling, the pair whose clean prompt each pair is given.
 pub fn sweep(
     model: &Model,
     pairs: &[Pair],

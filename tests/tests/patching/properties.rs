@@ -123,7 +123,8 @@ fn a_head_without_output_weights_has_no_effect() -> Result {
                 for (site, values) in scores.iter() {
                     let far = values.iter().zip(unchanged).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                     let silent = (site.layer, site.index) == (layer, head);
-                    // Pooled over the positions of one prompt the mean differs from the values; other heads do something.
+                    // Pooled over the positions of one prompt the mean differs from the values; other heads do
+                    // something.
                     check.holds(
                         format!("{name} {change:?} {site:?}"),
                         if silent { far < 1e-12 } else { far > 1e-9 },

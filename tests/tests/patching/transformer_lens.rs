@@ -1,4 +1,5 @@
-//! Against TransformerLens's own sweeps, on the shared random models in goldens/heads (goldens/heads.py made the numbers).
+//! Against TransformerLens's own sweeps, on the shared random models in goldens/heads (goldens/heads.py made the
+//! numbers).
 
 use refrain_patching::Change;
 use refrain_patching::sweep::{Settings, Sweep};

@@ -30,7 +30,7 @@ pub fn atp(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Sco
     let names = terms::names(model, &settings.components);
     each_batch(model, pairs, settings, 0, |batch, means| {
         let ends = PairRuns::run(model, batch, settings, [&names, &names], means)?;
-        let terms = Term::all_plain(model, settings, &ends)?;
+        let terms = Term::all_uncorrected(model, settings, &ends)?;
         let mut changes = Vec::new();
         for metric in &settings.metrics {
             let gradients = at_terms(*metric, &ends, &terms)?;

@@ -6,7 +6,7 @@
 //! only the skip path carries it past l; the score is the mean over l of the absolute attributions, times L / (L - 1),
 //! since a place has none in the pass that drops its own layer.
 //!
-//! One graph serves all L passes. Above layer l the gradients are the plain ones; the gradient at the end of block l is
+//! One graph serves all L passes. Above layer l the gradients are the full ones; the gradient at the end of block l is
 //! carried to its beginning with attention and MLP held still, and from there on backward through the graph that is
 //! already there: about L / 2 backward passes instead of L forward and L backward ones.
 
@@ -75,14 +75,14 @@ pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Ve
     prepared.names[1] = NameFilter::hooks(&prepared.base);
     each_batch(model, pairs, settings, 0, |batch, _| {
         let (ends, terms) = prepared.terms(model, batch, settings)?;
-        let (mut plain, mut magnitudes) = (Vec::new(), Vec::new());
+        let (mut fixed, mut magnitudes) = (Vec::new(), Vec::new());
         for metric in &settings.metrics {
             let (signed, sized) = dropped(model, batch, settings, *metric, &ends, &terms)?;
-            plain.push(signed);
+            fixed.push(signed);
             magnitudes.push(sized);
         }
         Ok(AtpStar {
-            fixed: estimates(model, settings, batch, &ends, &terms, &plain)?,
+            fixed: estimates(model, settings, batch, &ends, &terms, &fixed)?,
             dropped: estimates(model, settings, batch, &ends, &terms, &magnitudes)?,
         })
     })
@@ -99,11 +99,11 @@ impl Prepared {
         if !matches!(settings.change, Change::Denoise | Change::Noise) {
             return Err(Error::Input("AtP* is of patching: denoise or noise".into()));
         }
-        let plain = terms::places(model, &settings.components)
+        let own = terms::places(model, &settings.components)
             .map(|(component, layer)| terms::hook(component, layer))
             .collect::<Vec<_>>();
         let (both, base) = qk::hooks(model.architecture(), &settings.components)?;
-        let source = [plain, both].concat();
+        let source = [own, both].concat();
         let base = [source.clone(), base].concat();
         let names = [NameFilter::hooks(&source), NameFilter::hooks(&base)];
         Ok(Prepared { base, names })
@@ -113,7 +113,7 @@ impl Prepared {
         let ends = PairRuns::run(model, batch, settings, [&self.names[0], &self.names[1]], None)?;
         let term = |(component, layer)| match qk::fixes(component) {
             true => qk::term(model.architecture(), component, layer, &ends, Places::of(settings)),
-            false => Term::plain(component, layer, &ends),
+            false => Term::uncorrected(component, layer, &ends),
         };
         let terms = terms::places(model, &settings.components).map(term).collect::<Result<_>>()?;
         Ok((ends, terms))
@@ -141,14 +141,14 @@ fn dropped(
     hooks.dedup();
     let at = hooks.iter().map(|hook| Ok(ends.base.cache.get(*hook)?)).collect::<Result<Vec<_>>>()?;
     let found = gradients(metric, ends.base.logits()?, &ends.targets, &at)?;
-    let plain: Gradients = hooks.iter().copied().zip(found).collect();
-    let signed = all_changes(terms, &plain, settings)?;
+    let full: Gradients = hooks.iter().copied().zip(found).collect();
+    let signed = all_changes(terms, &full, settings)?;
     if layers == 1 {
         return Ok((signed.iter().map(Tensor::shallow_clone).collect(), signed));
     }
     let mut sums: Vec<Tensor> = signed.iter().map(|t| Ok(t.f_zeros_like()?)).collect::<Result<_>>()?;
     for layer in 0..layers {
-        let gradients = without(model, batch.base(settings.change), ends, &plain, layer)?;
+        let gradients = without(model, batch.base(settings.change), ends, &full, layer)?;
         for (sum, change) in sums.iter_mut().zip(all_changes(terms, &gradients, settings)?) {
             *sum = sum.f_add(&change.f_abs()?)?;
         }
@@ -166,11 +166,11 @@ fn without(
     model: &Model,
     ids: &Tensor,
     ends: &PairRuns,
-    plain: &Gradients,
+    full: &Gradients,
     layer: usize,
 ) -> Result<Gradients> {
     let cache = &ends.base.cache;
-    let end = plain.get(&Hook::block(layer, HookPoint::ResidPost));
+    let end = full.get(&Hook::block(layer, HookPoint::ResidPost));
     let end = end.ok_or_else(|| Error::Input(format!("no gradient at the end of block {layer}")))?;
     let (pre, mid) = (Hook::block(layer, HookPoint::ResidPre), Hook::block(layer, HookPoint::ResidMid));
     let still = |point| -> Result<Tensor> { Ok(cache.block(layer, point)?.f_detach()?) };
@@ -197,11 +197,11 @@ fn without(
     let found = backward(&sum, &at)?;
 
     let below: Vec<Hook> =
-        plain.keys().copied().filter(|hook| hook.layer().is_some_and(|at| at < layer)).collect();
+        full.keys().copied().filter(|hook| hook.layer().is_some_and(|at| at < layer)).collect();
     let at = below.iter().map(|hook| Ok(cache.get(*hook)?)).collect::<Result<Vec<_>>>()?;
     let sum = with_grad(|| -> Result<_> { Ok(cache.get(pre)?.f_mul(&found[0])?.f_sum(None::<Kind>)?) })?;
     let mut gradients: Gradients = below.iter().copied().zip(backward(&sum, &at)?).collect();
-    for (hook, gradient) in plain {
+    for (hook, gradient) in full {
         let own = hook.layer() == Some(layer);
         let value = match hook.point() {
             _ if below.contains(hook) => continue,

@@ -69,8 +69,8 @@ impl fmt::Display for Contribution {
 pub struct Direct {
     /// By writer, in the order of the forward pass, then by prompt.
     pub parts: Vec<(Contribution, Vec<f64>)>,
-    /// By prompt: the logit of the answer, less that of the foil if there are foils. **Before the soft cap** in a model
-    /// that has one: the cap is no linear map.
+    /// By prompt: the logit of the answer, minus that of the incorrect answer if there are any. **Before the soft
+    /// cap** in a model that has one: the cap is not a linear map.
     pub total: Vec<f64>,
     /// Whether the model caps its logits, so that `total` is not what the model gives out.
     pub capped: bool,
@@ -84,8 +84,8 @@ impl Direct {
     }
 }
 
-/// Attributes the logit of `answers[i]` after `prompts[i]`, less that of `foils[i]`, at the last position. Prompts have
-/// one length. Not centred over the vocabulary: a difference needs no centring.
+/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts
+/// have one length. Not centred over the vocabulary: a difference needs no centring.
 ///
 /// # Errors
 /// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens
@@ -99,7 +99,9 @@ pub fn direct_logits(
     check_additive(model, "direct attribution")?;
     let arch = model.architecture();
     if answers.len() != prompts.len() || foils.is_some_and(|foils| foils.len() != prompts.len()) {
-        return Err(Error::Input("every prompt needs an answer, and a foil if any has one".into()));
+        return Err(Error::Input(
+            "every prompt needs an answer, and an incorrect answer if any has one".into(),
+        ));
     }
     if let Some(id) =
         answers.iter().chain(foils.unwrap_or(&[])).find(|id| !(0..arch.n_vocab as i64).contains(*id))

@@ -56,7 +56,7 @@ pub fn integrated_gradients(
     let names = terms::names(model, &settings.components);
     each_batch(model, pairs, settings, 0, |batch, _| {
         let ends = PairRuns::run(model, batch, settings, [&names, &names], None)?;
-        let terms = Term::all_plain(model, settings, &ends)?;
+        let terms = Term::all_uncorrected(model, settings, &ends)?;
         let mut means: Vec<Gradients> = settings.metrics.iter().map(|_| Gradients::new()).collect();
         for stream in streams(model, batch, settings.change, steps)? {
             let run = record(model, batch.base(settings.change), &stream, &names)?;

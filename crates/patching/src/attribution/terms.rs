@@ -66,10 +66,10 @@ pub(crate) enum Rule {
 }
 
 impl Term {
-    /// The plain term: the difference of the activations at the component's own hook. A head's result is linear in z
-    /// and its gradient the same for all heads, so that both have the same first-order change: z is what is kept of
-    /// either.
-    pub(crate) fn plain(component: Component, layer: usize, ends: &PairRuns) -> Result<Term> {
+    /// The uncorrected term: the difference of the activations at the component's own hook. A head's result is
+    /// linear in z and its gradient the same for all heads, so that both have the same first-order change: z is
+    /// what is kept of either.
+    pub(crate) fn uncorrected(component: Component, layer: usize, ends: &PairRuns) -> Result<Term> {
         let hook = hook(component, layer);
         let difference = ends.source.difference(hook, ends.base.cache.get(hook)?)?;
         let rule = match component {
@@ -79,10 +79,10 @@ impl Term {
         Ok(Term { component, layer, parts: vec![Part { hook, rule }] })
     }
 
-    /// The plain terms of all components and layers that the model has.
-    pub(crate) fn all_plain(model: &Model, settings: &Settings, ends: &PairRuns) -> Result<Vec<Term>> {
+    /// The uncorrected terms of all components and layers that the model has.
+    pub(crate) fn all_uncorrected(model: &Model, settings: &Settings, ends: &PairRuns) -> Result<Vec<Term>> {
         places(model, &settings.components)
-            .map(|(component, layer)| Term::plain(component, layer, ends))
+            .map(|(component, layer)| Term::uncorrected(component, layer, ends))
             .collect()
     }
 

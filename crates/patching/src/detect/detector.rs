@@ -152,7 +152,7 @@ impl From<Inactivity> for Detector {
         use Detector::{
             Aeqd, AeqdLn, Ahon, AhonLn, Avvn, AvvnLn, Awft, AwftLn, Ftvvn, FtvvnLn, Lthon, LthonLn,
         };
-        let [plain, normalised] = match measure {
+        let [unnormalised, normalised] = match measure {
             Measure::FirstTokenWeight => [Awft, AwftLn],
             Measure::QueryEntropy => [Aeqd, AeqdLn],
             Measure::FirstValueNorm => [Ftvvn, FtvvnLn],
@@ -160,7 +160,7 @@ impl From<Inactivity> for Detector {
             Measure::LastOutputNorm => [Lthon, LthonLn],
             Measure::OutputNorm => [Ahon, AhonLn],
         };
-        if by_layer { normalised } else { plain }
+        if by_layer { normalised } else { unnormalised }
     }
 }
 

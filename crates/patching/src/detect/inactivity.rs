@@ -128,7 +128,7 @@ pub(super) fn measured(
     let mut known: Vec<(Measure, Vec<f64>)> = Vec::new();
     let mut all = Vec::new();
     for function in functions {
-        let plain = match known.iter().find(|(measure, _)| *measure == function.measure) {
+        let unnormalised = match known.iter().find(|(measure, _)| *measure == function.measure) {
             Some((_, values)) => values.clone(),
             None => {
                 let values = numbers(&measure(model, layer, cache, function.measure)?)?;
@@ -137,8 +137,8 @@ pub(super) fn measured(
             }
         };
         all.push(match function.by_layer {
-            true => plain.chunks(model.architecture().n_heads).flat_map(over_mean).collect(),
-            false => plain,
+            true => unnormalised.chunks(model.architecture().n_heads).flat_map(over_mean).collect(),
+            false => unnormalised,
         });
     }
     Ok(all)

@@ -50,8 +50,8 @@ pub use summary::DetectorScore;
 /// is told how many layers of batches are done, and of how many.
 ///
 /// # Errors
-/// [`Error::Input`] for a probe that cannot be drawn or no sequence, [`Error::Runner`] if the model cannot be run,
-/// for one because the probe is longer than its window.
+/// [`Error::Input`] for a sequence that cannot be drawn or no sequence at all, [`Error::Runner`] if the model
+/// cannot be run, for instance because the sequences are longer than its window.
 pub fn run(
     model: &Model,
     settings: &Settings<'_>,
@@ -62,7 +62,7 @@ pub fn run(
     run_on(model, settings, &rows, progress)
 }
 
-/// The same on sequences of the caller's, which must have the probe's form: its BOS and its copies of a block.
+/// The same on the caller's own sequences, which must have the form that the settings state: BOS and copies of a block.
 ///
 /// # Errors
 /// As [`run`]; [`Error::Input`] naming a sequence of another length or that is no such repetition.

@@ -1,11 +1,11 @@
-//! The sequences that heads are probed with.
+//! The repeated random sequences that detectors run on.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 
-/// A probe: `block` random tokens, `copies` times, after BOS where the model has one.
+/// The form of a sequence: `block` random tokens, `copies` times, after BOS where the model has one.
 #[derive(Debug, Clone, Copy)]
 pub struct RepeatedSequence<'a> {
     /// Tokens of the block, P.
@@ -19,13 +19,16 @@ pub struct RepeatedSequence<'a> {
 }
 
 impl RepeatedSequence<'_> {
-    /// Draws the probe's tokens.
+    /// Draws the tokens of a sequence.
     ///
     /// # Errors
     /// [`Error::Input`] if there is nothing to draw from or to repeat.
     pub fn draw(&self, rng: &mut ChaCha8Rng) -> Result<Vec<i64>> {
         if self.candidates.is_empty() || self.block == 0 || self.copies < 2 {
-            return Err(Error::Input("a probe takes tokens to draw from, a block, and 2 copies".into()));
+            return Err(Error::Input(
+                "a repeated sequence needs tokens to draw from, a block of at least one token, and 2 copies"
+                    .into(),
+            ));
         }
         let block: Vec<i64> =
             (0..self.block).map(|_| self.candidates[rng.random_range(0..self.candidates.len())]).collect();

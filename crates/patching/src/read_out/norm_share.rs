@@ -8,9 +8,9 @@ use tch::{Kind, Tensor};
 
 use crate::error::Result;
 
-/// ||l|| / (||l|| + ||rest||), where l are the direct logits of a set of heads together and norms are Euclidean, over the
-/// vocabulary. Direct logits are read with the final norm's scale frozen and are centred over the vocabulary, since a
-/// constant added to all logits says nothing.
+/// ||l|| / (||l|| + ||rest||), where l are the direct logits of a set of heads together and norms are Euclidean,
+/// over the vocabulary. Direct logits are read with the final norm's scale frozen and are centred over the
+/// vocabulary, since a constant added to all logits says nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NormShare {
     /// The rest is the other heads, as published.

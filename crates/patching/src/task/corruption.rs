@@ -41,9 +41,10 @@ fn unknown(name: &str) -> Error {
 }
 
 impl Corruption {
-    /// `pair`, whose clean prompt ends in a token that stands earlier, too, with its corrupted prompt made anew. Replacements are drawn
-    /// from the `candidates` that neither prompt holds; one token is replaced by the same one everywhere. Tokens before `from` (BOS)
-    /// stay, and so does the last copy, of which `last` tokens are there.
+    /// `pair`, whose clean prompt ends in a token that stands earlier, too, with its corrupted prompt made anew.
+    /// Replacements are drawn from the `candidates` that neither prompt holds; one token is replaced by the same
+    /// one everywhere. Tokens before `from` (BOS) stay, and so does the last copy, of which `last` tokens are
+    /// there.
     ///
     /// # Errors
     /// [`Error::Input`] if there are fewer candidates than tokens to replace.
@@ -59,7 +60,7 @@ impl Corruption {
         let mut replaced: Vec<i64> = match self {
             Corruption::Value => return Ok(pair),
             Corruption::Match => vec![query],
-            // What is not said again is no copy: the fillers of the copy task stay.
+            // What is not repeated is not a copy: the fillers of the copy task stay.
             Corruption::Copies => pair.clean[pair.clean.len() - last.max(1)..].to_vec(),
         };
         if self == Corruption::Copies {
@@ -77,7 +78,7 @@ impl Corruption {
             .collect();
         if fresh.len() < replaced.len() {
             return Err(Error::Input(format!(
-                "the corruption `{self}` takes {} more tokens than the prompt has, and the vocabulary has {} others\n\
+                "the corruption `{self}` needs {} tokens that are not in the prompt, but only {} are available\n\
                  hint: choose a smaller length",
                 replaced.len(),
                 fresh.len()

@@ -46,9 +46,9 @@ fn text_and_ids_are_read() {
 
 #[test]
 fn a_fault_names_its_line_and_why() {
-    fault("{\"clean\": \"the\",, ", &["is no JSON: ", "at column 17"]);
-    fault("[1, 2]", &["is no JSON object"]);
-    fault(r#"{"clean": "the", "wrong": 1}"#, &["unknown key `wrong`; there are clean, corrupted"]);
+    fault("{\"clean\": \"the\",, ", &["is not JSON: ", "at column 17"]);
+    fault("[1, 2]", &["is not a JSON object"]);
+    fault(r#"{"clean": "the", "wrong": 1}"#, &["unknown key `wrong`; the keys are clean, corrupted"]);
     fault(r#"{"clean": "the", "corrupted": "a"}"#, &["lacks the key `answer`"]);
     fault(r#"{"clean_ids": [1], "answer_id": 3}"#, &["lacks the key `corrupted_ids`"]);
     fault("{}", &["lacks the key `clean`"]);
@@ -74,12 +74,12 @@ fn a_fault_names_its_line_and_why() {
         r#"{"clean_ids": [1], "corrupted_ids": [2], "answer_id": 1, "foil_id": 110}"#,
         &["`foil_id` holds 110"],
     );
-    fault(r#"{"clean_ids": [1.5], "corrupted_ids": [2], "answer_id": 1}"#, &["1.5, which is no token id"]);
+    fault(r#"{"clean_ids": [1.5], "corrupted_ids": [2], "answer_id": 1}"#, &["1.5, which is not a token id"]);
     fault(
         r#"{"clean_ids": 1, "corrupted_ids": [2], "answer_id": 1}"#,
-        &["`clean_ids` is no list of token ids"],
+        &["`clean_ids` is not a list of token ids"],
     );
-    fault(r#"{"clean": 1, "corrupted": "a", "answer": "a"}"#, &["`clean` is no text"]);
+    fault(r#"{"clean": 1, "corrupted": "a", "answer": "a"}"#, &["`clean` is not text"]);
     let long = [5; 9].map(|id: i64| id.to_string()).join(", ");
     fault(
         &format!(r#"{{"clean_ids": [{long}], "corrupted_ids": [{long}], "answer_id": 1}}"#),
@@ -94,11 +94,11 @@ fn a_fault_names_its_line_and_why() {
     );
     fault(
         r#"{"clean": "the", "corrupted": "a", "answer": "a", "foil": " "}"#,
-        &["the foil \" \" is no token"],
+        &["the incorrect answer \" \" encodes to no token"],
     );
     fault(
         r#"{"clean": "the", "corrupted": "a", "answer": "a", "foil": "a"}"#,
-        &["answer and the foil are the same"],
+        &["answer and the incorrect answer are the same"],
     );
 }
 
@@ -115,7 +115,7 @@ fn unknown_words_are_named() {
     );
     fault(
         r#"{"clean": "the cat", "corrupted": "the dog", "answer": " ran", "foil": " flew"}"#,
-        &["the foil \" flew\" is not in the vocabulary"],
+        &["the incorrect answer \" flew\" is not in the vocabulary"],
     );
     let written = br#"{"clean": "the <unk>", "corrupted": "the dog", "answer": "<unk>"}"#;
     let pair = &read(written, true).unwrap()[0];

@@ -31,12 +31,13 @@ pub struct Reader<'a> {
 type Fault = String;
 
 impl Reader<'_> {
-    /// The pairs in the file at `path`. A line is an object with `clean`, `corrupted`, `answer` and, if wanted, `foil` as text,
-    /// or with `clean_ids`, `corrupted_ids`, `answer_id` and `foil_id` as token ids. Empty lines are passed over.
+    /// The pairs in the file at `path`. A line is an object with `clean`, `corrupted`, `answer` and, if wanted,
+    /// `foil` as text, or with `clean_ids`, `corrupted_ids`, `answer_id` and `foil_id` as token ids. Empty lines
+    /// are passed over.
     ///
     /// Prompts of text are tokenised as everywhere else: what the tokenizer puts before a text (BOS, mostly) stands
-    /// first, and nothing after. An answer or a foil is one token, so mostly a word with the space before it. Ids are taken
-    /// as they are.
+    /// first, and nothing after. An answer or an incorrect answer is one token, so mostly a word with the space
+    /// before it. Ids are taken as they are.
     ///
     /// # Errors
     /// [`Error::Input`] naming the first lines that cannot be used, each with the reason.
@@ -82,14 +83,14 @@ impl Reader<'_> {
         let value: Value = serde_json::from_str(line).map_err(|error| {
             let why = error.to_string();
             let why = why.split(" at line ").next().unwrap_or(&why).to_owned();
-            format!("is no JSON: {why} at column {}", error.column())
+            format!("is not JSON: {why} at column {}", error.column())
         })?;
         let Value::Object(object) = value else {
-            return Err("is no JSON object".to_owned());
+            return Err("is not a JSON object".to_owned());
         };
         if let Some(key) = object.keys().find(|key| !TEXT.contains(&&key[..]) && !IDS.contains(&&key[..])) {
             return Err(format!(
-                "has the unknown key `{key}`; there are {} or {}",
+                "has the unknown key `{key}`; the keys are {} or {}",
                 TEXT.join(", "),
                 IDS.join(", ")
             ));
@@ -117,14 +118,15 @@ impl Reader<'_> {
 
     fn of_ids(&self, object: &Map<String, Value>) -> Result<Pair, Fault> {
         let id = |key: &str, value: &Value| {
-            let id = value.as_i64().ok_or_else(|| format!("`{key}` holds {value}, which is no token id"))?;
+            let id =
+                value.as_i64().ok_or_else(|| format!("`{key}` holds {value}, which is not a token id"))?;
             let inside = (0..self.n_vocab as i64).contains(&id);
             inside.then_some(id).ok_or_else(|| {
                 format!("`{key}` holds {id}, which is outside the vocabulary of {} tokens", self.n_vocab)
             })
         };
         let ids = |key: &str| -> Result<Vec<i64>, Fault> {
-            let list = object[key].as_array().ok_or_else(|| format!("`{key}` is no list of token ids"))?;
+            let list = object[key].as_array().ok_or_else(|| format!("`{key}` is not a list of token ids"))?;
             list.iter().map(|value| id(key, value)).collect()
         };
         Ok(Pair {
@@ -161,7 +163,7 @@ impl Reader<'_> {
             return Err("the clean and the corrupted prompt are equal".to_owned());
         }
         if pair.foil == Some(pair.answer) {
-            return Err("the answer and the foil are the same token".to_owned());
+            return Err("the answer and the incorrect answer are the same token".to_owned());
         }
         Ok(())
     }
@@ -175,7 +177,7 @@ fn fault(key: &str, error: &dyn std::fmt::Display) -> Fault {
 
 fn of_strings(object: &Map<String, Value>, text: &Text<'_>) -> Result<Pair, Fault> {
     let string = |key: &str, value: &'_ Value| -> Result<String, Fault> {
-        Ok(value.as_str().ok_or_else(|| format!("`{key}` is no text"))?.to_owned())
+        Ok(value.as_str().ok_or_else(|| format!("`{key}` is not text"))?.to_owned())
     };
     let prompt = |key: &str| -> Result<Vec<i64>, Fault> {
         let written = string(key, &object[key])?;
@@ -185,16 +187,17 @@ fn of_strings(object: &Map<String, Value>, text: &Text<'_>) -> Result<Pair, Faul
         text.prompt(&written).map_err(|error| fault(key, &error))
     };
     let token = |key: &str, value: &Value| -> Result<i64, Fault> {
+        let what = if key == TEXT[3] { "incorrect answer" } else { key };
         let written = string(key, value)?;
         if !text.tokenizer.unknown(&written).map_err(|error| fault(key, &error))?.is_empty() {
-            return Err(format!("the {key} {written:?} is not in the vocabulary"));
+            return Err(format!("the {what} {written:?} is not in the vocabulary"));
         }
         let ids = text.tokenizer.encode(&written).map_err(|error| fault(key, &error))?;
         match ids[..] {
             [id] => Ok(id),
-            [] => Err(format!("the {key} {written:?} is no token")),
+            [] => Err(format!("the {what} {written:?} encodes to no token")),
             _ => Err(format!(
-                "the {key} {written:?} is {} tokens, not one: {}",
+                "the {what} {written:?} is {} tokens, not one: {}",
                 ids.len(),
                 shown(text.tokenizer, &ids)
             )),

@@ -9,7 +9,7 @@ use crate::pair::Pair;
 
 /// A phrase of distinct random tokens, written `copies` times and then begun once more: `A B C D  A B C D  A B` -> C.
 /// In the corrupted prompt the answer is another token, which the phrase does not hold, at each of its occurrences;
-/// that token is the foil. With one copy this is the induction task, `A B ... A` -> B.
+/// that token is the incorrect answer. With one copy this is the induction task, `A B ... A` -> B.
 ///
 /// **Choice**: the last copy is cut at half of the phrase, so that all pairs have one length and the places that matter
 /// are the same in all of them.
@@ -37,7 +37,7 @@ impl Repeated<'_> {
         let needed = self.phrase + 1;
         if self.candidates.len() < needed {
             return Err(Error::Input(format!(
-                "a phrase of {} tokens and a foil take {needed} distinct tokens, the vocabulary has {}: choose a \
+                "a phrase of {} tokens and an incorrect answer take {needed} distinct tokens, the vocabulary has {}: choose a \
                  shorter phrase",
                 self.phrase,
                 self.candidates.len()

@@ -20,9 +20,9 @@ impl<'a> Text<'a> {
         Ok(Text { tokenizer, before: whole[..start].to_vec(), specials: tokenizer.specials() })
     }
 
-    /// The tokens of `text` with those that the tokenizer puts before it (BOS, mostly) and without those that it puts after
-    /// it, since the answer comes there. Text that has the first ones written out keeps its own. Refuses words that the
-    /// tokenizer does not know: the model would read something else than is written.
+    /// The tokens of `text` with those that the tokenizer puts before it (BOS, mostly) and without those that it
+    /// puts after it, since the answer comes there. Text that has the first ones written out keeps its own. Refuses
+    /// words that the tokenizer does not know: the model would read something else than is written.
     pub(super) fn prompt(&self, text: &str) -> Result<Vec<i64>> {
         self.tokenizer.check_known(text)?;
         let bare = self.tokenizer.encode(text)?;

@@ -138,7 +138,7 @@ pub enum QkNorm {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Mlp {
     /// `W_out act(W_in x)`.
-    Plain {
+    Ungated {
         /// The non-linearity.
         activation: Activation,
     },

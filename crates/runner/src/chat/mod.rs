@@ -128,8 +128,8 @@ impl ChatTemplate {
     /// The conversation as text.
     ///
     /// # Errors
-    /// [`Error::Input`] without a message; [`Error::Template`] if the template is broken, refuses the conversation (`raise_exception`), or goes on for
-    /// longer or builds more than a conversation can need.
+    /// [`Error::Input`] without a message; [`Error::Template`] if the template is broken, refuses the conversation
+    /// (`raise_exception`), or goes on for longer or builds more than a conversation can need.
     pub fn apply(&self, messages: &[Message], options: &ChatOptions) -> Result<String> {
         if messages.is_empty() {
             return Err(Error::Input("there is no message: a conversation has at least one".into()));

@@ -21,7 +21,8 @@ const FUEL: u64 = 1 << 20;
 const LITERAL: u64 = 1 << 29;
 /// Longest template text.
 const LONGEST: usize = 1 << 20;
-/// Most tokens between two delimiters, and most `elif` in a template: the compiler goes as deep as an expression is long.
+/// Most tokens between two delimiters, and most `elif` in a template: the compiler goes as deep as an expression is
+/// long.
 const TOKENS: usize = 2000;
 
 /// Filters of minijinja whose work is proportional to what they are given, and the names under which they pay for it.

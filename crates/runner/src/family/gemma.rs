@@ -1,5 +1,5 @@
-//! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and GELU in
-//! the gate.
+//! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and
+//! GELU in the gate.
 
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
@@ -33,7 +33,7 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
         return Err(Error::Config("`hidden_act` and `hidden_activation` say different things".into()));
     }
     let activation = newer.or(older).unwrap_or(Activation::GeluTanh);
-    let mut arch = shape::plain(config, sizes, norm, Mlp::Gated { activation })?;
+    let mut arch = shape::default_shape(config, sizes, norm, Mlp::Gated { activation })?;
     let bias = config.flag_or("attention_bias", false)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
     arch.embed_scale = Some((arch.d_model as f64).sqrt());

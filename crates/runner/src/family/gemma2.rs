@@ -1,5 +1,5 @@
-//! Gemma 2 (Gemma team 2024, arXiv 2408.00118): norms before and after attention and MLP, soft caps on scores and logits,
-//! a sliding window in every other layer.
+//! Gemma 2 (Gemma team 2024, arXiv 2408.00118): norms before and after attention and MLP, soft caps on scores and
+//! logits, a sliding window in every other layer.
 
 use super::{Config, gemma, parts, shape};
 use crate::architecture::{Architecture, NormPlace};

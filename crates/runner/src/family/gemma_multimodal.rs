@@ -1,9 +1,10 @@
-//! Gemma 3 and 4 as they are published: a text model beside towers for images and sound, of which only the text model is served.
+//! Gemma 3 and 4 as they are published: a text model beside towers for images and sound, of which only the text
+//! model is served.
 //!
-//! Among text tokens attention is causal in these models too; only the tokens of one image may look at each other, and here
-//! there are no images. The ids that stand for an image are tokens like others: they bring their own embedding. So does
-//! `transformers` in Gemma 3 when it is given no image; in Gemma 4 it gives the placeholders of images, videos and sound the
-//! embedding of the padding token instead.
+//! Among text tokens attention is causal in these models too; only the tokens of one image may look at each other,
+//! and here there are no images. The ids that stand for an image are tokens like others: they bring their own
+//! embedding. So does `transformers` in Gemma 3 when it is given no image; in Gemma 4 it gives the placeholders of
+//! images, videos and sound the embedding of the padding token instead.
 
 use serde_json::{Value, json};
 use tch::Tensor;

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::weights::{Attention, Block, Linear, MlpWeights, Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    config.refuse_flag("add_cross_attention", "this is no decoder-only model")?;
+    config.refuse_flag("add_cross_attention", "this is not a decoder-only model")?;
     // Only a numerical safeguard in half precision: the products are the same.
     config.flag_or("reorder_and_upcast_attn", false)?;
     let mut arch = gpt_shape(config)?;
@@ -26,7 +26,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-/// The sizes under the keys of GPT-2 and GPT-J, with LayerNorm and a plain MLP with biases.
+/// The sizes under the keys of GPT-2 and GPT-J, with LayerNorm and an ungated MLP with biases.
 pub(super) fn gpt_shape(config: &Config) -> Result<Architecture> {
     let d_model = config.size("n_embd")?;
     let n_heads = config.size("n_head")?;
@@ -47,7 +47,7 @@ pub(super) fn gpt_shape(config: &Config) -> Result<Architecture> {
     };
     let norm = Norm::Layer { eps: config.number_or("layer_norm_epsilon", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("activation_function", "gelu_new")?)?;
-    let mut arch = shape::plain(config, sizes, norm, Mlp::Plain { activation })?;
+    let mut arch = shape::default_shape(config, sizes, norm, Mlp::Ungated { activation })?;
     arch.mlp_bias = true;
     Ok(arch)
 }

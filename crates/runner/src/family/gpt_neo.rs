@@ -22,7 +22,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let norm = Norm::Layer { eps: config.number_or("layer_norm_epsilon", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("activation_function", "gelu_new")?)?;
     let local = kinds(config, sizes.n_layers)?;
-    let mut arch = shape::plain(config, sizes, norm, Mlp::Plain { activation })?;
+    let mut arch = shape::default_shape(config, sizes, norm, Mlp::Ungated { activation })?;
     let window = config.size_if("window_size")?.unwrap_or(256);
     for (layer, local) in arch.layers.iter_mut().zip(local) {
         layer.score_factor = 1.0;
@@ -97,7 +97,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.ln_1"), arch.d_model)?),
         ln2: Some(parts::norm(arch, source, &format!("{at}.ln_2"), arch.d_model)?),
-        mlp: parts::plain_mlp(arch, source, layer, &format!("{at}.mlp"), ["c_fc", "c_proj"])?,
+        mlp: parts::ungated_mlp(arch, source, layer, &format!("{at}.mlp"), ["c_fc", "c_proj"])?,
         ..Block::new(parts::attention(arch, source, layer, &format!("{at}.attn.attention"), "out_proj")?)
     })
 }

@@ -1,5 +1,5 @@
-//! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the family of Pythia: a partial rotation, parallel attention and MLP, and
-//! q, k and v fused head by head.
+//! GPT-NeoX (Black et al. 2022, arXiv 2204.06745), the family of Pythia: a partial rotation, parallel attention and
+//! MLP, and q, k and v fused head by head.
 
 use super::{Config, parts, rope, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::weights::{Attention, Block, Linear, Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let sizes = shape::plain_heads(config, "intermediate_size")?;
+    let sizes = shape::even_head_sizes(config, "intermediate_size")?;
     let norm = Norm::Layer { eps: config.number_or("layer_norm_eps", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "gelu")?)?;
-    let mut arch = shape::plain(config, sizes, norm, Mlp::Plain { activation })?;
+    let mut arch = shape::default_shape(config, sizes, norm, Mlp::Ungated { activation })?;
     rope::partly(config, &mut arch, 0.25)?;
     let bias = config.flag_or("attention_bias", true)?;
     (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
@@ -56,7 +56,13 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.input_layernorm"), d)?),
         ln2: Some(parts::norm(arch, source, &format!("{at}.post_attention_layernorm"), d)?),
-        mlp: parts::plain_mlp(arch, source, layer, &format!("{at}.mlp"), ["dense_h_to_4h", "dense_4h_to_h"])?,
+        mlp: parts::ungated_mlp(
+            arch,
+            source,
+            layer,
+            &format!("{at}.mlp"),
+            ["dense_h_to_4h", "dense_4h_to_h"],
+        )?,
         ..Block::new(attention)
     })
 }

@@ -43,7 +43,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
     Ok(Block {
         ln2: Some(ln1.shallow()),
         ln1: Some(ln1),
-        mlp: parts::plain_mlp(arch, source, layer, &format!("{at}.mlp"), ["fc_in", "fc_out"])?,
+        mlp: parts::ungated_mlp(arch, source, layer, &format!("{at}.mlp"), ["fc_in", "fc_out"])?,
         ..Block::new(parts::attention(arch, source, layer, &format!("{at}.attn"), "out_proj")?)
     })
 }

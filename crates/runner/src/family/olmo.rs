@@ -8,7 +8,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let sizes = shape::llama_sizes(config)?;
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
     // The epsilon is in the code, not in the file.
-    let mut arch = shape::plain(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Gated { activation })?;
+    let mut arch = shape::default_shape(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Gated { activation })?;
     rope::everywhere(config, &mut arch, 10_000.0)?;
     arch.tied = config.flag_or("tie_word_embeddings", false)?;
     arch.norm_affine = false;

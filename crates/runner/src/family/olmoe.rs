@@ -1,5 +1,5 @@
-//! OLMoE (Muennighoff et al. 2024, arXiv 2409.02060): experts in every layer, one norm over all queries and one over all
-//! keys of a token.
+//! OLMoE (Muennighoff et al. 2024, arXiv 2409.02060): experts in every layer, one norm over all queries and one
+//! over all keys of a token.
 
 use super::{Config, rope, shape};
 use crate::architecture::{Architecture, BesideDense, Experts, QkNorm};

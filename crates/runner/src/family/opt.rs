@@ -1,5 +1,5 @@
-//! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the stream
-//! itself and has a narrower embedding.
+//! OPT (Zhang et al. 2022, arXiv 2205.01068): learned positions kept from row 2 on, ReLU; OPT-350m normalises the
+//! stream itself and has a narrower embedding.
 
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm, NormPlace};
@@ -10,10 +10,11 @@ use crate::weights::{Block, Part, TensorSource, Weights};
 const OFFSET: usize = 2;
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
-    let sizes = shape::plain_heads(config, "ffn_dim")?;
+    let sizes = shape::even_head_sizes(config, "ffn_dim")?;
     let activation = Activation::from_name(&config.string_or("activation_function", "relu")?)?;
     // The epsilon is PyTorch's default, not in the file.
-    let mut arch = shape::plain(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Plain { activation })?;
+    let mut arch =
+        shape::default_shape(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Ungated { activation })?;
     let before = config.flag_or("do_layer_norm_before", true)?;
     let removed = config.flag_or("_remove_final_layer_norm", false)?;
     arch.norm_place = if before { NormPlace::Pre } else { NormPlace::Post };
@@ -61,7 +62,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize, at: &
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.self_attn_layer_norm"), arch.d_model)?),
         ln2: Some(parts::norm(arch, source, &format!("{at}.final_layer_norm"), arch.d_model)?),
-        mlp: parts::plain_mlp(arch, source, layer, at, ["fc1", "fc2"])?,
+        mlp: parts::ungated_mlp(arch, source, layer, at, ["fc1", "fc2"])?,
         ..Block::new(parts::attention(arch, source, layer, &format!("{at}.self_attn"), "out_proj")?)
     })
 }

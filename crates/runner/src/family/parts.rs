@@ -94,8 +94,8 @@ pub(super) fn gated_mlp(
     })
 }
 
-/// A plain MLP under `{at}.{names}`: input, output.
-pub(super) fn plain_mlp(
+/// An MLP without a gate under `{at}.{names}`: input, output.
+pub(super) fn ungated_mlp(
     arch: &Architecture,
     source: &mut dyn TensorSource,
     layer: usize,
@@ -150,7 +150,8 @@ pub(super) fn dense_mlp(
     shape.d_mlp.map(|width| gated_mlp(arch, source, &at, GATE_UP_DOWN, width)).transpose()
 }
 
-/// A block of Llama's names, experts included. Taken in the order of the forward pass, which fresh weights are drawn in.
+/// A block of Llama's names, experts included. Taken in the order of the forward pass, which fresh weights are
+/// drawn in.
 pub(super) fn llama_block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
     let ln1 = norm(arch, source, &format!("{at}.input_layernorm"), arch.d_model)?;

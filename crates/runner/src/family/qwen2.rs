@@ -1,5 +1,5 @@
-//! Qwen 2 and 2.5 (Yang et al. 2024, arXiv 2407.10671): Llama with biases on q, k and v, and windows in the upper layers
-//! of some checkpoints.
+//! Qwen 2 and 2.5 (Yang et al. 2024, arXiv 2407.10671): Llama with biases on q, k and v, and windows in the upper
+//! layers of some checkpoints.
 
 use super::{Config, shape};
 use crate::architecture::Architecture;

@@ -1,5 +1,5 @@
-//! The mixtures of experts of Qwen: Qwen 2 (Yang et al. 2024, arXiv 2407.10671), with a shared expert beside the others, and
-//! Qwen 3 (Yang et al. 2025, arXiv 2505.09388), without.
+//! The mixtures of experts of Qwen: Qwen 2 (Yang et al. 2024, arXiv 2407.10671), with a shared expert beside the
+//! others, and Qwen 3 (Yang et al. 2025, arXiv 2505.09388), without.
 
 use super::{Config, qwen2, shape};
 use crate::architecture::{Architecture, BesideDense, Experts, QkNorm};

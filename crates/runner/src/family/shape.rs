@@ -22,7 +22,7 @@ const MOST_LAYERS: usize = 10_000;
 
 /// An architecture of these sizes with one norm before attention and one before the MLP and nothing else that is
 /// special: families change what they do otherwise.
-pub(super) fn plain(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp) -> Result<Architecture> {
+pub(super) fn default_shape(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp) -> Result<Architecture> {
     if sizes.n_layers == 0 || sizes.n_layers > MOST_LAYERS {
         return Err(Error::Config(format!("layers: {} is not between 1 and {MOST_LAYERS}", sizes.n_layers)));
     }
@@ -100,9 +100,9 @@ pub(super) fn llama_sizes(config: &Config) -> Result<Sizes> {
     })
 }
 
-/// The sizes of a family whose heads share the model's width evenly, each with keys of its own; `mlp` is the key of the MLP's
-/// width.
-pub(super) fn plain_heads(config: &Config, mlp: &str) -> Result<Sizes> {
+/// The sizes of a family whose heads share the model's width evenly, each with keys of its own; `mlp` is the key of
+/// the MLP's width.
+pub(super) fn even_head_sizes(config: &Config, mlp: &str) -> Result<Sizes> {
     let d_model = config.size("hidden_size")?;
     let n_heads = config.size("num_attention_heads")?;
     Ok(Sizes {
@@ -124,12 +124,13 @@ pub(super) fn llama_like(config: &Config) -> Result<Architecture> {
     Ok(arch)
 }
 
-/// The same without a rotation, and with the epsilon that holds where the file does not state one: families differ in it.
+/// The same without a rotation, and with the epsilon that holds where the file does not state one: families differ
+/// in it.
 pub(super) fn unrotated(config: &Config, eps: f64) -> Result<Architecture> {
     let sizes = llama_sizes(config)?;
     let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", eps)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
-    let mut arch = plain(config, sizes, norm, Mlp::Gated { activation })?;
+    let mut arch = default_shape(config, sizes, norm, Mlp::Gated { activation })?;
     arch.tied = config.flag_or("tie_word_embeddings", false)?;
     Ok(arch)
 }

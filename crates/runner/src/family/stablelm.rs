@@ -1,5 +1,5 @@
-//! StableLM (Bellagente et al. 2024, arXiv 2402.17834): LayerNorm, a partial rotation, a gated MLP, and in some checkpoints
-//! a parallel block or a norm of its own for every query and key head.
+//! StableLM (Bellagente et al. 2024, arXiv 2402.17834): LayerNorm, a partial rotation, a gated MLP, and in some
+//! checkpoints a parallel block or a norm of its own for every query and key head.
 
 use tch::Tensor;
 
@@ -12,7 +12,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let sizes = shape::llama_sizes(config)?;
     let norm = Norm::Layer { eps: config.number_or("layer_norm_eps", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
-    let mut arch = shape::plain(config, sizes, norm, Mlp::Gated { activation })?;
+    let mut arch = shape::default_shape(config, sizes, norm, Mlp::Gated { activation })?;
     rope::partly(config, &mut arch, 0.25)?;
     arch.tied = config.flag_or("tie_word_embeddings", false)?;
     arch.qkv_bias = config.flag_or("use_qkv_bias", false)?;

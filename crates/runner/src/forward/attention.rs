@@ -7,7 +7,7 @@ use crate::architecture::{Architecture, Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
 use crate::forward::KnownActivations;
 use crate::forward::context::Mask;
-use crate::forward::norm::plain;
+use crate::forward::norm::without_hooks;
 use crate::forward::rotation::Rotation;
 use crate::hook::{Hook, HookPoint};
 use crate::kv_cache::KvCache;
@@ -33,8 +33,8 @@ pub(crate) struct Context<'a> {
     pub(crate) given: KnownActivations<'a>,
 }
 
-/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape (of one position, if only the last
-/// is asked for) and the keys and values used.
+/// `x`, `[batch, pos, d_model]` after the norm, to attention's output of the same shape (of one position, if only
+/// the last is asked for) and the keys and values used.
 pub(crate) fn forward(
     arch: &Architecture,
     weights: &Attention,
@@ -91,7 +91,7 @@ pub(crate) fn forward(
             }
             let mut v = clipped(arch, split(v, n_kv)?)?;
             if arch.v_norm {
-                v = plain(Norm::Rms { eps: arch.norm.eps() }, &NormWeights::default(), &v)?;
+                v = without_hooks(Norm::Rms { eps: arch.norm.eps() }, &NormWeights::default(), &v)?;
             }
             let v = tap.observe(at(HookPoint::V), v)?;
             let (k, v) = (k.f_transpose(1, 2)?, v.f_transpose(1, 2)?);
@@ -129,20 +129,20 @@ fn mix(
     let shape = &arch.layers[layer];
     let looked_at = tap.wants(at(HookPoint::AttnScores)) || tap.wants(at(HookPoint::Pattern));
     // A single query past its window reads the last columns only.
-    let (k, v, mask, plain) = match mask.last {
+    let (k, v, mask, purely_causal) = match mask.last {
         Some(last) if !looked_at => {
             let cut = |t: &Tensor| t.f_narrow(2, t.size()[2] - last, last);
             (cut(k)?, cut(v)?, None, true)
         }
-        _ => (k.shallow_clone(), v.shallow_clone(), mask.allowed.as_ref(), mask.plain),
+        _ => (k.shallow_clone(), v.shallow_clone(), mask.allowed.as_ref(), mask.purely_causal),
     };
     // [batch, head, key pos, d_head]: each key/value head serves n_heads / n_kv query heads in a row.
     let times = (arch.n_heads / shape.n_kv_heads) as i64;
     let (k, v) = (spread(&k, times)?, spread(&v, times)?);
     let factor = shape.score_factor;
     if !looked_at && arch.attention_softcap.is_none() {
-        let causal = plain && q.size()[2] > 1;
-        let mask = if plain { None } else { mask };
+        let causal = purely_causal && q.size()[2] > 1;
+        let mask = if purely_causal { None } else { mask };
         return Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, mask, 0.0, causal, factor, false)?);
     }
     let scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(factor)?;
@@ -177,9 +177,9 @@ fn by_head(out: &Linear, z: &Tensor, hook: Hook, tap: &mut Tap<'_>) -> Result<Te
 fn conditioned(arch: &Architecture, weights: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
     let normalised = match (arch.qk_norm, weights) {
         (Some(QkNorm::AllHeads), Some(weights)) => {
-            plain(arch.norm, weights, &x.f_flatten(2, 3)?)?.f_reshape(x.size())?
+            without_hooks(arch.norm, weights, &x.f_flatten(2, 3)?)?.f_reshape(x.size())?
         }
-        (Some(QkNorm::Head | QkNorm::EachHead), Some(weights)) => plain(arch.norm, weights, &x)?,
+        (Some(QkNorm::Head | QkNorm::EachHead), Some(weights)) => without_hooks(arch.norm, weights, &x)?,
         _ => x,
     };
     clipped(arch, normalised)

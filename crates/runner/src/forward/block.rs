@@ -11,9 +11,10 @@ use crate::hook::{Hook, HookPoint};
 use crate::tap::Tap;
 use crate::weights::{NormWeights, Weights};
 
-/// Takes the stream `resid`, `[batch, pos, d_model]`, through block `layer`. `input` is the layer's own input beside
-/// the stream, `[batch, pos, width]`, where the model has one. What is given is not computed. Also gives the keys and values
-/// that attention used, if it had to be computed. With `context.last_query` only the last position leaves the block.
+/// Takes the stream `resid`, `[batch, pos, d_model]`, through block `layer`. `input` is the layer's own input
+/// beside the stream, `[batch, pos, width]`, where the model has one. What is given is not computed. Also gives the
+/// keys and values that attention used, if it had to be computed. With `context.last_query` only the last position
+/// leaves the block.
 pub(crate) fn forward(
     arch: &Architecture,
     weights: &Weights,
@@ -37,7 +38,8 @@ pub(crate) fn forward(
     let ln1 = [HookPoint::Ln1Scale, HookPoint::Ln1Normalized];
     let ln2 = [HookPoint::Ln2Scale, HookPoint::Ln2Normalized];
 
-    // What is read of the stream is a tensor of its own, so that its gradient is its own and not that of all who read it.
+    // What is read of the stream is a tensor of its own, so that its gradient is its own and not that of all who
+    // read it.
     let resid_pre = tap.observe(at(HookPoint::ResidPre), resid.f_alias()?)?;
     let given = context.given;
     let last = context.last_query.then(|| resid.size()[1] - 1);

@@ -7,13 +7,13 @@ use crate::architecture::Rotary;
 use crate::error::Result;
 use crate::forward::rotation::Rotation;
 
-/// Who may look at whom.
+/// Which keys each query may attend to.
 #[derive(Debug)]
 pub(crate) struct Mask {
-    /// `[batch or 1, 1, query, key]` bool, true where a query may look; none if all may.
+    /// `[batch or 1, 1, query, key]` bool, true where a query may attend; none if all may.
     pub(crate) allowed: Option<Tensor>,
-    /// It is the plain causal mask (or all true for a single query) and can be left to the kernel.
-    pub(crate) plain: bool,
+    /// It is the causal mask and nothing else (or all true for a single query) and can be left to the kernel.
+    pub(crate) purely_causal: bool,
     /// A single query sees exactly this many of the last columns.
     pub(crate) last: Option<i64>,
 }
@@ -22,11 +22,11 @@ impl Mask {
     /// The part of it that is about the last query.
     pub(crate) fn last_query(&self) -> Result<Mask> {
         let allowed = match &self.allowed {
-            Some(allowed) if !self.plain => Some(allowed.f_narrow(2, allowed.size()[2] - 1, 1)?),
-            // The last query of a plain causal mask sees every column.
+            Some(allowed) if !self.purely_causal => Some(allowed.f_narrow(2, allowed.size()[2] - 1, 1)?),
+            // The last query of a purely causal mask sees every column.
             _ => None,
         };
-        Ok(Mask { allowed, plain: self.plain, last: self.last })
+        Ok(Mask { allowed, purely_causal: self.purely_causal, last: self.last })
     }
 }
 
@@ -81,9 +81,9 @@ impl Contexts {
     fn mask(&self, window: Option<i64>, device: Device) -> Result<Mask> {
         let (first, pos) = (self.first, self.pos);
         let last = window.filter(|_| self.real.is_none() && pos == 1);
-        let plain = self.real.is_none() && window.is_none() && (first == 0 || pos == 1);
+        let purely_causal = self.real.is_none() && window.is_none() && (first == 0 || pos == 1);
         if self.real.is_none() && window.is_none() && pos == 1 {
-            return Ok(Mask { allowed: None, plain, last });
+            return Ok(Mask { allowed: None, purely_causal, last });
         }
         let keys = Tensor::f_arange(first + pos, (Kind::Int64, device))?.f_unsqueeze(0)?;
         let queries = Tensor::f_arange_start(first, first + pos, (Kind::Int64, device))?.f_unsqueeze(1)?;
@@ -100,6 +100,6 @@ impl Contexts {
             }
             None => allowed,
         };
-        Ok(Mask { allowed: Some(allowed), plain, last })
+        Ok(Mask { allowed: Some(allowed), purely_causal, last })
     }
 }

@@ -63,7 +63,7 @@ pub(crate) fn per_layer_inputs(
     let width = own.size()[3] as f64;
     let own = own.f_mul(&rounded(width.sqrt(), &own)?)?;
     let projected = weights.projection.forward(embedded)?.f_mul_scalar(1.0 / (arch.d_model as f64).sqrt())?;
-    let projected = norm::plain(arch.norm, &weights.norm, &projected.f_reshape(&size)?)?;
+    let projected = norm::without_hooks(arch.norm, &weights.norm, &projected.f_reshape(&size)?)?;
     Ok(projected.f_add(&own)?.f_mul_scalar(0.5f64.sqrt())?)
 }
 

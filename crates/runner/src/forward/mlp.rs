@@ -4,7 +4,7 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Experts, Mlp, Norm};
 use crate::error::{Error, Result};
-use crate::forward::norm::{plain, wider};
+use crate::forward::norm::{wider, without_hooks};
 use crate::hook::{Hook, HookPoint};
 use crate::tap::Tap;
 use crate::weights::{Block, ExpertWeights, MlpWeights};
@@ -35,19 +35,19 @@ pub(crate) fn forward(
             (None, _) => Ok(mixed),
         };
     };
-    let routed = plain(arch.norm, &norms.router, resid)?;
-    let input = plain(arch.norm, &norms.input, resid)?;
+    let routed = without_hooks(arch.norm, &norms.router, resid)?;
+    let input = without_hooks(arch.norm, &norms.input, resid)?;
     let mixed = mixture(arch.mlp, form, experts, &input, &routed, layer, tap)?;
-    let mixed = plain(arch.norm, &norms.output, &mixed)?;
+    let mixed = without_hooks(arch.norm, &norms.output, &mixed)?;
     match dense {
-        Some(dense) => Ok(plain(arch.norm, &norms.dense_output, &dense)?.f_add(&mixed)?),
+        Some(dense) => Ok(without_hooks(arch.norm, &norms.dense_output, &dense)?.f_add(&mixed)?),
         None => Ok(mixed),
     }
 }
 
 fn dense(form: Mlp, weights: &MlpWeights, x: &Tensor, layer: usize, tap: &mut Tap<'_>) -> Result<Tensor> {
     let post = match (form, &weights.gate) {
-        (Mlp::Plain { activation }, _) => {
+        (Mlp::Ungated { activation }, _) => {
             let pre = tap.observe(Hook::block(layer, HookPoint::MlpPre), weights.input.forward(x)?)?;
             activate(activation, &pre)?
         }
@@ -104,7 +104,7 @@ fn mixture(
             (Mlp::Gated { activation }, Some(gate)) => {
                 activate(activation, &gate.forward(&input)?)?.f_mul(&expert.input.forward(&input)?)?
             }
-            (Mlp::Gated { activation } | Mlp::Plain { activation }, _) => {
+            (Mlp::Gated { activation } | Mlp::Ungated { activation }, _) => {
                 activate(activation, &expert.input.forward(&input)?)?
             }
         };
@@ -123,9 +123,9 @@ pub(crate) fn per_layer(
     x: &Tensor,
     input: &Tensor,
 ) -> Result<Tensor> {
-    let (Mlp::Gated { activation } | Mlp::Plain { activation }) = form;
+    let (Mlp::Gated { activation } | Mlp::Ungated { activation }) = form;
     let gated = activate(activation, &weights.gate.forward(x)?)?.f_mul(input)?;
-    plain(norm, &weights.norm, &weights.output.forward(&gated)?)
+    without_hooks(norm, &weights.norm, &weights.output.forward(&gated)?)
 }
 
 fn activate(activation: Activation, x: &Tensor) -> Result<Tensor> {

@@ -35,13 +35,13 @@ pub(crate) fn forward(
         let scale = tap.observe(hooks.scale, scale)?;
         affine(norm, weights, &centred.f_div(&scale)?, x.kind())?
     } else {
-        plain(norm, weights, x)?
+        without_hooks(norm, weights, x)?
     };
     tap.observe(hooks.normalized, normalized)
 }
 
 /// The same without hooks, by libtorch's fused kernel where it has one.
-pub(crate) fn plain(norm: Norm, weights: &NormWeights, x: &Tensor) -> Result<Tensor> {
+pub(crate) fn without_hooks(norm: Norm, weights: &NormWeights, x: &Tensor) -> Result<Tensor> {
     let (weight, bias) = (weights.weight.as_ref(), weights.bias.as_ref());
     let same = |t: Option<&Tensor>| t.is_none_or(|t| t.kind() == x.kind() && t.dim() == 1);
     if let (Norm::Layer { eps }, true) = (norm, same(weight) && same(bias)) {
@@ -60,9 +60,9 @@ fn centred_and_scale(norm: Norm, x: &Tensor) -> Result<(Tensor, Tensor)> {
     Ok((centred, scale))
 }
 
-/// Weight and bias on `unit`, which is wide; the result is `kind`. LayerNorm applies them before it rounds to `kind`. An
-/// RMSNorm does so if its weight is stored wide and rounds first otherwise: families differ in that, and their loaders
-/// choose.
+/// Weight and bias on `unit`, which is wide; the result is `kind`. LayerNorm applies them before it rounds to
+/// `kind`. An RMSNorm does so if its weight is stored wide and rounds first otherwise: families differ in that, and
+/// their loaders choose.
 fn affine(norm: Norm, weights: &NormWeights, unit: &Tensor, kind: Kind) -> Result<Tensor> {
     let Some(weight) = &weights.weight else { return Ok(unit.f_to_kind(kind)?) };
     let first = norm.centres() || weight.kind() == unit.kind();

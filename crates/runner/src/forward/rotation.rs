@@ -27,22 +27,22 @@ impl Rotary {
                 Tensor::f_arange(count, options)?.f_mul_scalar(2.0)?.f_div_scalar(self.dims as f64)?;
             Ok(Tensor::f_full([1], self.base, options)?.f_pow(&exponents)?)
         };
-        let plain = || -> Result<Tensor> { Ok(powers(half)?.f_reciprocal()?) };
+        let unscaled = || -> Result<Tensor> { Ok(powers(half)?.f_reciprocal()?) };
         let frequencies = match &self.scaling {
-            Scaling::None => plain()?,
-            Scaling::Linear { factor } => plain()?.f_div_scalar(*factor)?,
+            Scaling::None => unscaled()?,
+            Scaling::Linear { factor } => unscaled()?.f_div_scalar(*factor)?,
             Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => {
-                let (plain, original) = (plain()?, *original as f64);
-                let wavelengths = plain.f_reciprocal()?.f_mul_scalar(2.0 * std::f64::consts::PI)?;
+                let (unscaled, original) = (unscaled()?, *original as f64);
+                let wavelengths = unscaled.f_reciprocal()?.f_mul_scalar(2.0 * std::f64::consts::PI)?;
                 let smooth = (wavelengths.f_reciprocal()?.f_mul_scalar(original)?)
                     .f_sub_scalar(*low_freq_factor)?
                     .f_div_scalar(high_freq_factor - low_freq_factor)?;
-                let scaled = plain.f_div_scalar(*factor)?;
+                let scaled = unscaled.f_div_scalar(*factor)?;
                 let between =
-                    (scaled.f_mul(&smooth.f_neg()?.f_add_scalar(1.0)?)?).f_add(&plain.f_mul(&smooth)?)?;
+                    (scaled.f_mul(&smooth.f_neg()?.f_add_scalar(1.0)?)?).f_add(&unscaled.f_mul(&smooth)?)?;
                 let long = wavelengths.f_gt(original / low_freq_factor)?;
                 let short = wavelengths.f_lt(original / high_freq_factor)?;
-                scaled.f_where_self(&long, &plain.f_where_self(&short, &between)?)?
+                scaled.f_where_self(&long, &unscaled.f_where_self(&short, &between)?)?
             }
             Scaling::Yarn { factor, beta_fast, beta_slow, truncate, original, .. } => {
                 let entry = |rotations: f64| {
@@ -62,7 +62,7 @@ impl Rotary {
                     .f_clamp(0.0, 1.0)?;
                 let kept = ramp.f_neg()?.f_add_scalar(1.0)?;
                 let scaled = powers(half)?.f_mul_scalar(*factor)?.f_reciprocal()?;
-                scaled.f_mul(&ramp)?.f_add(&plain()?.f_mul(&kept)?)?
+                scaled.f_mul(&ramp)?.f_add(&unscaled()?.f_mul(&kept)?)?
             }
             Scaling::LongRope { short, long, original, .. } => {
                 let of = |factors: &[f64]| -> Result<Tensor> {

@@ -16,10 +16,11 @@ pub enum LogitPositions {
     /// Every position.
     #[default]
     All,
-    /// The last column only; `logits` is `[batch, 1, vocab]`. Where nobody watches or changes the last block, it computes
-    /// no more than that column needs.
+    /// The last column only; `logits` is `[batch, 1, vocab]`. Where nobody watches or changes the last block, it
+    /// computes no more than that column needs.
     Last,
-    /// As `Last`, but no logits: the last column of the stream is left in [`Output::resid`], for [`crate::Model::logits_of`].
+    /// As `Last`, but no logits: the last column of the stream is left in [`Output::resid`], for
+    /// [`crate::Model::logits_of`].
     LastResidual,
 }
 
@@ -29,8 +30,8 @@ impl LogitPositions {
     }
 }
 
-/// Activations of the block where a run starts that are known already: each spares what only leads to it. Interventions do
-/// not see them. All are `[batch, pos, ...]` as at their hook.
+/// Activations of the block where a run starts that are known already: each spares what only leads to it.
+/// Interventions do not see them. All are `[batch, pos, ...]` as at their hook.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct KnownActivations<'a> {
     /// `attn.hook_z`: spares queries, keys, values and pattern.
@@ -87,8 +88,8 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The same for a shorter time, so that things that live less long can be added to it. The compiler does not see this by
-    /// itself: a function that may be called and changed ties `'a` down.
+    /// The same for a shorter time, so that things that live less long can be added to it. The compiler does not
+    /// see this by itself: a function that may be called and changed ties `'a` down.
     pub fn shorter<'b>(self) -> Run<'b>
     where
         'a: 'b,
@@ -105,8 +106,8 @@ impl<'a> Run<'a> {
 pub struct Output {
     /// `[batch, pos, vocab]`, or `[batch, 1, vocab]` for the last column; none if the run stopped earlier.
     pub logits: Option<Tensor>,
-    /// The residual stream where the run ended, before the final norm, `[batch, pos, d_model]`; of the last column only,
-    /// `[batch, 1, d_model]`, if the logits are.
+    /// The residual stream where the run ended, before the final norm, `[batch, pos, d_model]`; of the last column
+    /// only, `[batch, 1, d_model]`, if the logits are.
     pub resid: Tensor,
     /// The activations that were asked for.
     pub cache: ActivationCache,

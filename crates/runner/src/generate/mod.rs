@@ -32,8 +32,8 @@ pub struct Generate<'a> {
     pub max_new: Option<usize>,
     /// Interventions; their steps count from the prompt, which is step 0.
     pub interventions: Option<&'a BoundInterventions<'a>>,
-    /// A change in Rust, after the interventions. It is called in every forward pass, the prompt's and each token's; its
-    /// rows are the prompts still running, and may be finished ones, too.
+    /// A change in Rust, after the interventions. It is called in every forward pass, the prompt's and each
+    /// token's; its rows are the prompts still running, and may be finished ones, too.
     pub edit: Option<Edit<'a>>,
 }
 
@@ -74,7 +74,8 @@ pub struct StepView<'a> {
     pub rows: &'a [usize],
     /// `[rows, vocab]`: the model's logits.
     pub logits: &'a Tensor,
-    /// `[rows, vocab]`: what the choice was made from, the logits after [`Decoding::process`]; -inf for what is excluded.
+    /// `[rows, vocab]`: what the choice was made from, the logits after [`Decoding::process`]; -inf for what is
+    /// excluded.
     pub scores: &'a Tensor,
     /// The tokens chosen, a stop token included.
     pub chosen: &'a [i64],
@@ -85,14 +86,15 @@ impl Model {
     /// prompt alone.
     ///
     /// # Errors
-    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that leave no
-    /// token, [`Error::Window`] for a prompt that leaves no room for a new token, and what [`Model::run`] returns.
+    /// [`Error::Input`] for an empty prompt, missing seeds, a decoding parameter out of range or processors that
+    /// leave no token, [`Error::Window`] for a prompt that leaves no room for a new token, and what [`Model::run`]
+    /// returns.
     pub fn generate(&self, prompts: &[Vec<i64>], options: Generate<'_>) -> Result<Vec<Generated>> {
         self.generate_with(prompts, options, |_| Ok(()))
     }
 
-    /// As [`Model::generate`]; `observe` is called once a step, as soon as its tokens are chosen. For text as it comes, give
-    /// each row's tokens to a [`crate::TextStream`]. An error of `observe` ends the generation.
+    /// As [`Model::generate`]; `observe` is called once a step, as soon as its tokens are chosen. For text as it
+    /// comes, give each row's tokens to a [`crate::TextStream`]. An error of `observe` ends the generation.
     ///
     /// # Errors
     /// As [`Model::generate`], and what `observe` returns.
@@ -242,7 +244,8 @@ impl Model {
         Ok(results)
     }
 
-    /// Runs whole rows, padded to `length` columns, into an empty cache: the logits of the last column, `[rows, vocab]`.
+    /// Runs whole rows, padded to `length` columns, into an empty cache: the logits of the last column,
+    /// `[rows, vocab]`.
     fn whole_rows(
         &self,
         rows: &[Vec<i64>],

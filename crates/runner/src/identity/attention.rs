@@ -22,14 +22,14 @@ impl Recomputed<'_> {
             self.values(layer, x, projected)?;
         }
         let rotary = &self.arch.layers[layer].rotary;
-        for (plain, turned, name) in
+        for (unrotated, turned, name) in
             [(HookPoint::Q, HookPoint::RotQ, "rot_q = R"), (HookPoint::K, HookPoint::RotK, "rot_k = R")]
         {
             if let Some(rotary) = rotary
-                && (plain == HookPoint::Q || weights.k.is_some())
+                && (unrotated == HookPoint::Q || weights.k.is_some())
             {
-                let want = rotated(rotary, &self.positions, &self.conditioned(layer, plain)?)?;
-                let name = self.conditioning(name, plain);
+                let want = rotated(rotary, &self.positions, &self.conditioned(layer, unrotated)?)?;
+                let name = self.conditioning(name, unrotated);
                 self.equal_at(&name, layer, turned, &want)?;
             }
         }

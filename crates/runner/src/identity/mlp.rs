@@ -10,7 +10,8 @@ use crate::hook::HookPoint;
 use crate::weights::{ExpertWeights, MlpWeights};
 
 impl Recomputed<'_> {
-    /// What MLP and experts of `layer` make of `x`, the normalised stream, and of the stream `resid` itself; and a name for it.
+    /// What MLP and experts of `layer` make of `x`, the normalised stream, and of the stream `resid` itself; and a
+    /// name for it.
     pub(super) fn mlp(&mut self, layer: usize, x: &Tensor, resid: &Tensor) -> Result<(Tensor, String)> {
         let block = &self.weights.blocks[layer];
         let dense = match &block.mlp {
@@ -54,7 +55,7 @@ impl Recomputed<'_> {
         self.equal_at(name, layer, HookPoint::MlpPre, &pre)?;
         let pre = self.at(layer, HookPoint::MlpPre)?;
         let (post, name) = match self.arch.mlp {
-            Mlp::Plain { activation } => (activate(activation, &pre)?, "post = act(pre)"),
+            Mlp::Ungated { activation } => (activate(activation, &pre)?, "post = act(pre)"),
             Mlp::Gated { activation } => {
                 let other = linear(&weights.input, x)?;
                 self.equal_at("pre_linear = W_in x", layer, HookPoint::MlpPreLinear, &other)?;

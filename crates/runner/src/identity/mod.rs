@@ -1,7 +1,7 @@
-//! What must hold between the activations of a run. Every hook is computed anew from the hooks before it and the weights, slowly
-//! and plainly, by formulas that share no code with the forward pass and in double precision whatever the model's dtype. In an f64 model
-//! nothing but rounding remains; in a narrower one, the rounding of single steps. A model that is computed wrongly
-//! differs by more, and the name of the identity says where.
+//! What must hold between the activations of a run. Every hook is computed anew from the hooks before it and the
+//! weights, slowly and plainly, by formulas that share no code with the forward pass and in double precision
+//! whatever the model's dtype. In an f64 model nothing but rounding remains; in a narrower one, the rounding of
+//! single steps. A model that is computed wrongly differs by more, and the name of the identity says where.
 
 mod attention;
 mod mlp;
@@ -38,8 +38,9 @@ pub struct Identity {
 /// Identities by name. The names are those of `docs/hooks.md`.
 pub type Identities = BTreeMap<String, Identity>;
 
-/// Runs `ids`, `[batch, pos]`, keeping every activation, and computes each anew. `mask` is that of [`Run`]. Gives the worst absolute error
-/// over the layers of each identity that the model has, infinite for a NaN and for a wrong shape.
+/// Runs `ids`, `[batch, pos]`, keeping every activation, and computes each anew. `mask` is that of [`Run`]. Gives
+/// the worst absolute error over the layers of each identity that the model has, infinite for a NaN and for a wrong
+/// shape.
 ///
 /// # Errors
 /// As [`Model::run`].
@@ -50,8 +51,8 @@ pub fn identities(model: &Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<
     Ok(found.into_iter().map(|(name, identity)| (name, identity.error)).collect())
 }
 
-/// The same for the activations of a run of `ids` under `mask` that kept all of them. A run under interventions breaks the
-/// identities of the hooks that are changed, and no others.
+/// The same for the activations of a run of `ids` under `mask` that kept all of them. A run under interventions
+/// breaks the identities of the hooks that are changed, and no others.
 ///
 /// # Errors
 /// [`Error::Input`] if an activation is not in the cache or the mask does not fit the ids, [`Error::Torch`].

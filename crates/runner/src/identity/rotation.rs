@@ -8,16 +8,16 @@ use crate::error::Result;
 /// Radians per position of pair `pair`, in a row of `length` tokens.
 fn frequency(rotary: &Rotary, pair: usize, length: i64) -> f64 {
     let dims = rotary.dims as f64;
-    let plain = rotary.base.powf(-2.0 * pair as f64 / dims);
+    let unscaled = rotary.base.powf(-2.0 * pair as f64 / dims);
     let turn = 2.0 * std::f64::consts::PI;
     match &rotary.scaling {
-        Scaling::None => plain,
-        Scaling::Linear { factor } => plain / factor,
+        Scaling::None => unscaled,
+        Scaling::Linear { factor } => unscaled / factor,
         Scaling::Llama3 { factor, low_freq_factor, high_freq_factor, original } => {
             // How often the pair turns within the original context.
-            let turns = *original as f64 * plain / turn;
+            let turns = *original as f64 * unscaled / turn;
             let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
-            kept * plain + (1.0 - kept) * plain / factor
+            kept * unscaled + (1.0 - kept) * unscaled / factor
         }
         Scaling::Yarn { factor, beta_fast, beta_slow, truncate, original, .. } => {
             // The pair, as a real number, that turns so often within the original context.
@@ -29,14 +29,14 @@ fn frequency(rotary: &Rotary, pair: usize, length: i64) -> f64 {
             (first, last) = (first.max(0.0), last.min(dims - 1.0));
             let width = if first == last { 0.001 } else { last - first };
             let stretched = ((pair as f64 - first) / width).clamp(0.0, 1.0);
-            plain * (1.0 - stretched + stretched / factor)
+            unscaled * (1.0 - stretched + stretched / factor)
         }
         Scaling::LongRope { short, long, original, .. } => {
-            plain / if length > *original as i64 { long[pair] } else { short[pair] }
+            unscaled / if length > *original as i64 { long[pair] } else { short[pair] }
         }
         Scaling::Proportional { rotated, factor } => {
             if pair < *rotated {
-                plain / factor
+                unscaled / factor
             } else {
                 0.0
             }

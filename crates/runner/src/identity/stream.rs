@@ -181,7 +181,7 @@ impl Recomputed<'_> {
         let name = "per_layer_input = (norm(W embed) + W_E'[token]) / sqrt(2)";
         self.equal_at(name, layer, HookPoint::PerLayerInput, &want)?;
 
-        let (Mlp::Gated { activation } | Mlp::Plain { activation }) = self.arch.mlp;
+        let (Mlp::Gated { activation } | Mlp::Ungated { activation }) = self.arch.mlp;
         let gate = activate(activation, &linear(&weights.gate, resid)?)?;
         let gated = gate.f_mul(&self.at(layer, HookPoint::PerLayerInput)?)?;
         let want = normalised(self.arch.norm, &weights.norm, &linear(&weights.output, &gated)?)?;

@@ -117,7 +117,7 @@ pub(super) fn neurons(form: Mlp, weights: &MlpWeights, x: &Tensor) -> Result<Ten
         (Mlp::Gated { activation }, Some(gate)) => {
             Ok(activate(activation, &linear(gate, x)?)?.f_mul(&linear(&weights.input, x)?)?)
         }
-        (Mlp::Gated { activation } | Mlp::Plain { activation }, _) => {
+        (Mlp::Gated { activation } | Mlp::Ungated { activation }, _) => {
             activate(activation, &linear(&weights.input, x)?)
         }
     }

@@ -48,8 +48,8 @@ pub enum Value {
     Vector(Vec<f64>),
 }
 
-/// The mean of a reference run at the hook, over its rows and their real positions; padding does not count. It is taken in
-/// f64. Heads keep means of their own.
+/// The mean of a reference run at the hook, over its rows and their real positions; padding does not count. It is
+/// taken in f64. Heads keep means of their own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mean {
@@ -116,7 +116,7 @@ impl Action {
     pub(crate) fn fault(&self) -> Option<String> {
         let not_finite = |what: &str, numbers: &[f64]| {
             let wrong = numbers.iter().find(|number| !number.is_finite())?;
-            Some(format!("{what} {wrong} is no finite number"))
+            Some(format!("{what} {wrong} is not a finite number"))
         };
         match self {
             Action::Zero | Action::Schedule(Schedule::Linear) | Action::Replace(_) | Action::Mean(_) => None,
@@ -198,12 +198,12 @@ mod tests {
         let fault = |action: Action| action.fault().unwrap_or_default();
         assert!(fault(Action::Clamp { min: None, max: None }).contains("needs min"));
         assert!(fault(Action::Clamp { min: Some(2.0), max: Some(1.0) }).contains("above max"));
-        assert!(fault(Action::Clamp { min: Some(f64::NAN), max: None }).contains("no finite number"));
-        assert!(fault(Action::Set(Value::Number(f64::INFINITY))).contains("no finite number"));
-        assert!(fault(Action::Set(Value::Vector(vec![0.0, f64::NAN]))).contains("no finite number"));
-        assert!(fault(Action::Add(vec![f64::NAN])).contains("no finite number"));
+        assert!(fault(Action::Clamp { min: Some(f64::NAN), max: None }).contains("not a finite number"));
+        assert!(fault(Action::Set(Value::Number(f64::INFINITY))).contains("not a finite number"));
+        assert!(fault(Action::Set(Value::Vector(vec![0.0, f64::NAN]))).contains("not a finite number"));
+        assert!(fault(Action::Add(vec![f64::NAN])).contains("not a finite number"));
         assert!(fault(Action::ProjectOut(vec![0.0, 0.0])).contains("zero vector"));
-        assert!(fault(Action::Schedule(Schedule::Log { c: f64::NAN })).contains("no finite number"));
+        assert!(fault(Action::Schedule(Schedule::Log { c: f64::NAN })).contains("not a finite number"));
         assert_eq!(Action::Clamp { min: Some(1.0), max: Some(1.0) }.fault(), None);
         assert_eq!(Action::ProjectOut(vec![0.0, 1e-3]).fault(), None);
     }

@@ -11,8 +11,8 @@ use crate::intervention::apply::{Bound, Operand};
 use crate::intervention::mean::MeanActivation;
 use crate::intervention::{Action, Intervention, Phase, StepIndex};
 
-/// Runs that `Replace` and `Mean` take values from, by name. The batch of a run to replace from must equal the rows that it
-/// replaces, or be 1; a mean is taken over any number of rows.
+/// Runs that `Replace` and `Mean` take values from, by name. The batch of a run to replace from must equal the rows
+/// that it replaces, or be 1; a mean is taken over any number of rows.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
 
 /// Interventions checked against a model and its sources, ready to be applied.
@@ -74,7 +74,7 @@ fn bind<'a>(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) 
             let names: Vec<&str> = sources.iter().map(|(known, _)| *known).collect();
             match names.is_empty() {
                 true => "none is given".to_owned(),
-                false => format!("there are {}", names.join(", ")),
+                false => format!("the runs are {}", names.join(", ")),
             }
         };
         sources.iter().find(|(known, _)| *known == name).map(|(_, cache)| *cache).ok_or_else(|| {

@@ -60,8 +60,8 @@ impl MeanActivation {
         self.per_position
     }
 
-    /// The mean beside `target`, `[rows, pos, ...]`: of its shape, dtype and device. `numbers`, `[rows, pos]`, says which
-    /// token of its row each position is; none if there is one mean for all.
+    /// The mean beside `target`, `[rows, pos, ...]`: of its shape, dtype and device. `numbers`, `[rows, pos]`, says
+    /// which token of its row each position is; none if there is one mean for all.
     pub(crate) fn beside(&self, target: &Tensor, numbers: Option<&Tensor>) -> Result<Tensor> {
         let size = target.size();
         if size[2..] != self.table.size()[1..] {
@@ -91,8 +91,8 @@ impl MeanActivation {
     }
 }
 
-/// Which token of its row each of the last `pos` columns is, from 0, `[rows, pos]` i64; padding gets the number of the token
-/// before it, or 0. `real` is `[rows, columns]`, none: all are.
+/// Which token of its row each of the last `pos` columns is, from 0, `[rows, pos]` i64; padding gets the number of
+/// the token before it, or 0. `real` is `[rows, columns]`, none: all are.
 pub(crate) fn token_numbers(real: Option<&Tensor>, rows: i64, pos: i64) -> Result<Tensor> {
     match real {
         None => {

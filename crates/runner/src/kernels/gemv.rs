@@ -35,7 +35,8 @@ pub(crate) struct SingleThread {
 }
 
 impl SingleThread {
-    /// For steps of `rows` tokens of a model with weights of `kind` on `device`; none where the products are not made here.
+    /// For steps of `rows` tokens of a model with weights of `kind` on `device`; none where the products are not
+    /// made here.
     pub(crate) fn begin(rows: usize, kind: Kind, device: Device) -> Option<Self> {
         let before = tch::get_num_threads();
         let ours = rows <= MOST && kind == Kind::Float && device == Device::Cpu && before > 1;
@@ -159,8 +160,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// `M` vectors at once: the weights are read once for all of them. A sum is made in the same order whatever `M` is, so that a
-/// row does not depend on the rows that it is batched with. Gives `M`.
+/// `M` vectors at once: the weights are read once for all of them. A sum is made in the same order whatever `M` is,
+/// so that a row does not depend on the rows that it is batched with. Gives `M`.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2<const M: usize>(ws: &[f32], xs: &[&[f32]], ys: &mut [&mut [f32]]) -> usize {

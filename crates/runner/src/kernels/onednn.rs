@@ -1,8 +1,8 @@
-//! Linear maps of many vectors by oneDNN, where libtorch's own choice is slow: MKL keeps its AVX-512 kernels for Intel's
-//! processors and runs AVX2 ones on all others, at less than half the rate that oneDNN reaches there (docs/benchmarks.md). Both are part of
-//! libtorch. oneDNN is reached as a convolution with a window of one, of which a linear map is a case: a picture as
-//! high as there are vectors, one wide, with a channel for each number. f32 on the CPU; gradients pass to the
-//! input. Everything else goes through libtorch's own linear map.
+//! Linear maps of many vectors by oneDNN, where libtorch's own choice is slow: MKL keeps its AVX-512 kernels for
+//! Intel's processors and runs AVX2 ones on all others, at less than half the rate that oneDNN reaches there
+//! (docs/benchmarks.md). Both are part of libtorch. oneDNN is reached as a convolution with a window of one, of
+//! which a linear map is a case: a picture as high as there are vectors, one wide, with a channel for each number.
+//! f32 on the CPU; gradients pass to the input. Everything else goes through libtorch's own linear map.
 
 use std::sync::OnceLock;
 

@@ -20,7 +20,7 @@ use crate::load::options::LoadOptions;
 use crate::load::shards::{self, INDEX};
 use crate::weights::{Part, TensorSource, check_shape};
 
-/// Tensors that old checkpoints carry and that are no weights: masks and rotary tables.
+/// Tensors that old checkpoints carry and that are not weights: masks and rotary tables.
 const NO_WEIGHTS: [&str; 5] =
     [".attn.bias", ".attn.masked_bias", "rotary_emb.inv_freq", ".attention.bias", ".attention.masked_bias"];
 
@@ -81,7 +81,7 @@ impl<'a> Checkpoint<'a> {
             let bytes = files.require(name, "a model folder holds its weights as safetensors")?;
             let wrong = |what: String| Error::Format { file: files.shown(name), what };
             let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
-                wrong(format!("is no complete safetensors file ({error})\nhint: fetch or copy it again"))
+                wrong(format!("is not a complete safetensors file ({error})\nhint: fetch or copy it again"))
             })?;
             let shard = checkpoint.shards.len();
             for tensor in metadata.tensors().keys() {
@@ -119,8 +119,8 @@ impl<'a> Checkpoint<'a> {
         Some((shard, shard.metadata.info(name)?))
     }
 
-    /// Gives the tensor's shape to `begin`, then to `each` its pieces in order, flat, on the CPU, as they are stored, each
-    /// with the number of elements before it. A piece lies in the mapped file: it is not to be kept.
+    /// Gives the tensor's shape to `begin`, then to `each` its pieces in order, flat, on the CPU, as they are
+    /// stored, each with the number of elements before it. A piece lies in the mapped file: it is not to be kept.
     fn pieces<T>(
         &self,
         name: &str,
@@ -155,7 +155,8 @@ impl<'a> Checkpoint<'a> {
             }
             let mut scratch = self.scratch.borrow_mut();
             let aligned = aligned(piece, width, &mut scratch);
-            // SAFETY: the mapping, and the scratch memory while it is borrowed, outlive the tensor, which is only read from.
+            // SAFETY: the mapping, and the scratch memory while it is borrowed, outlive the tensor, which is only
+            // read from.
             let tensor =
                 unsafe { Tensor::f_from_blob(aligned.as_ptr(), &[elements], &[1], stored, Device::Cpu)? };
             each(&mut made, before, tensor)?;
@@ -232,8 +233,9 @@ impl<'a> Checkpoint<'a> {
     }
 }
 
-/// The piece where its numbers lie at multiples of their width, as libtorch wants them. Files seldom put them elsewhere; then
-/// it is copied to `scratch`, which is made once: memory that comes and goes between the weights leaves gaps among them.
+/// The piece where its numbers lie at multiples of their width, as libtorch wants them. Files seldom put them
+/// elsewhere; then it is copied to `scratch`, which is made once: memory that comes and goes between the weights
+/// leaves gaps among them.
 fn aligned<'a>(piece: &'a [u8], width: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
     if (piece.as_ptr() as usize).is_multiple_of(width) {
         return piece;

@@ -16,7 +16,7 @@ pub const DTYPES: [(&str, Kind); 4] =
 /// [`Error::Input`] for another name.
 pub fn dtype(name: &str) -> Result<Kind> {
     DTYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind).ok_or_else(|| {
-        Error::Input(format!("dtype `{name}` is not supported\nhint: there are f32, bf16, f16 and f64"))
+        Error::Input(format!("dtype `{name}` is not supported\nhint: choose one of f32, bf16, f16 and f64"))
     })
 }
 

@@ -11,7 +11,7 @@ const FILES: [(&str, &[u8]); 4] = [
 ];
 
 impl ModelFiles {
-    /// The embedded model.
+    /// The built-in model.
     pub fn embedded() -> Self {
         ModelFiles::built_in("microworld", &FILES)
     }

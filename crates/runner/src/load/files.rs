@@ -47,8 +47,8 @@ impl Deref for Bytes {
 pub(crate) const CHUNK: usize = 4 << 20;
 
 impl Bytes {
-    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until then;
-    /// touched again, they are read again.
+    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until
+    /// then; touched again, they are read again.
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Bytes::Mapped(map) = self {
@@ -138,7 +138,7 @@ impl ModelFiles {
     pub(crate) fn shown(&self, file: &str) -> String {
         match &self.place {
             Place::Folder(folder) => folder.join(file).display().to_string(),
-            Place::Embedded(_) => format!("{}/{file} (embedded)", self.name),
+            Place::Embedded(_) => format!("{}/{file} (built in)", self.name),
         }
     }
 

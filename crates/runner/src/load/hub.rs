@@ -20,17 +20,17 @@ use crate::panics::caught;
 impl Hub {
     /// Whether `text` has the form of a model's name on the hub, `ORG/NAME`.
     pub fn is_name(text: &str) -> bool {
-        let plain = |part: &str| {
+        let is_safe = |part: &str| {
             !part.is_empty()
                 && !part.starts_with(['.', '-'])
                 && !part.contains("..")
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
         };
-        text.len() <= 96 && text.split_once('/').is_some_and(|(org, name)| plain(org) && plain(name))
+        text.len() <= 96 && text.split_once('/').is_some_and(|(org, name)| is_safe(org) && is_safe(name))
     }
 
-    /// The files of `name` (`ORG/NAME`) at `revision`, a branch, a tag or a commit (none: `main`). What the cache holds is
-    /// used as it is; only what it lacks is fetched. Weights that are not in safetensors files are not.
+    /// The files of `name` (`ORG/NAME`) at `revision`, a branch, a tag or a commit (none: `main`). What the cache
+    /// holds is used as it is; only what it lacks is fetched. Weights that are not in safetensors files are not.
     ///
     /// # Errors
     /// [`Error::Hub`] if the model cannot be had, [`Error::Input`] for a name or a revision that can be none.
@@ -38,18 +38,18 @@ impl Hub {
         let revision = revision.unwrap_or("main");
         if !Hub::is_name(name) {
             return Err(Error::Input(format!(
-                "`{name}` is no model's name\nhint: names have the form ORG/NAME"
+                "`{name}` is not a model's name\nhint: names have the form ORG/NAME"
             )));
         }
-        let plain = |part: &str| {
+        let is_safe = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('.')
                 && !part.contains("..")
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte))
         };
-        if revision.len() > 200 || !revision.split('/').all(plain) {
+        if revision.len() > 200 || !revision.split('/').all(is_safe) {
             return Err(Error::Input(format!(
-                "`{revision}` is no revision\nhint: --revision takes a branch, a tag or a commit"
+                "`{revision}` is not a revision\nhint: --revision takes a branch, a tag or a commit"
             )));
         }
         let cached = CachedModel::new(&self.cache, name, revision);
@@ -73,8 +73,8 @@ impl Hub {
 }
 
 impl ModelFiles {
-    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the model of
-    /// that name on `hub` at `revision`.
+    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the
+    /// model of that name on `hub` at `revision`.
     ///
     /// # Errors
     /// As [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a folder.
@@ -87,7 +87,7 @@ impl ModelFiles {
         match revision {
             None => Ok(files),
             Some(revision) => Err(Error::Input(format!(
-                "{model} is a folder here and has no revision `{revision}`\nhint: --revision is for models of the hub"
+                "{model} is a folder here and has no revision `{revision}`\nhint: --revision is for Hub models"
             ))),
         }
     }
@@ -106,7 +106,7 @@ impl HubRequest<'_> {
         let about = about.map_err(|error| self.failed(Doing::Asking, None, &error))?;
         let commit = about.sha;
         if !is_commit(&commit) {
-            return Err(self.error(Doing::Asking, None, "it states no commit, so it is no hub"));
+            return Err(self.error(Doing::Asking, None, "it states no commit, so it is not a hub"));
         }
         let offered: Vec<String> = about.siblings.into_iter().map(|file| file.rfilename).collect();
         let offers = |file: &str| offered.iter().any(|offered| offered == file);

@@ -1,5 +1,5 @@
-//! The hub's cache on this machine, in the layout that Hugging Face's own tools share: `models--ORG--NAME/` with `refs`,
-//! `blobs`, and a snapshot folder for every commit.
+//! The hub's cache on this machine, in the layout that Hugging Face's own tools share: `models--ORG--NAME/` with
+//! `refs`, `blobs`, and a snapshot folder for every commit.
 
 use std::path::{Path, PathBuf};
 
@@ -69,8 +69,8 @@ impl CachedModel {
         path
     }
 
-    /// A file that says of another that the repository does not hold it (`.no_exist`, as Hugging Face's tools have it), or
-    /// that it has arrived and was not checked yet (`.unchecked`).
+    /// A file that says of another that the repository does not hold it (`.no_exist`, as Hugging Face's tools have
+    /// it), or that it has arrived and was not checked yet (`.unchecked`).
     fn mark(&self, kind: &str, commit: &str, file: &str) -> PathBuf {
         self.folder.join(kind).join(commit).join(file)
     }
@@ -107,8 +107,8 @@ impl CachedModel {
         self.holds(commit, file) || self.mark(".no_exist", commit, file).exists()
     }
 
-    /// The model at `commit`, if everything that it takes is here, and also everything that is optional, or the knowledge
-    /// that there is no such file. `offline` does without that.
+    /// The model at `commit`, if everything that it takes is here, and also everything that is optional, or the
+    /// knowledge that there is no such file. `offline` does without that.
     pub(crate) fn whole(&self, commit: &str, offline: bool) -> Result<Option<ModelFiles>> {
         let files = self.files(commit);
         let sharded = !self.holds(commit, SINGLE) && self.holds(commit, INDEX);

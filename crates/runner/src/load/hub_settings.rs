@@ -33,9 +33,9 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// The hub as the environment describes it, with the variables of Hugging Face's own tools: `HF_ENDPOINT`; `HF_HUB_CACHE`,
-    /// `HUGGINGFACE_HUB_CACHE` or `HF_HOME` for the cache; `HF_TOKEN` or the file that `hf auth login` leaves for the
-    /// token; `HF_HUB_OFFLINE`.
+    /// The hub as the environment describes it, with the variables of Hugging Face's own tools: `HF_ENDPOINT`;
+    /// `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE` or `HF_HOME` for the cache; `HF_TOKEN` or the file that
+    /// `hf auth login` leaves for the token; `HF_HUB_OFFLINE`.
     ///
     /// # Errors
     /// [`Error::Input`] if nothing says where the cache is.

@@ -60,8 +60,8 @@ impl Model {
 }
 
 impl ModelFiles {
-    /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other tokens that
-    /// end a text: what a result is a result of.
+    /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other
+    /// tokens that end a text: what a result is a result of.
     ///
     /// # Errors
     /// [`crate::Error::Read`], [`crate::Error::Format`].

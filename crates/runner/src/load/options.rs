@@ -8,8 +8,8 @@ use crate::load::watch::ProgressCallback;
 /// How a model is to be loaded.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// The dtype to compute in; none: the checkpoint's, which is the one that `config.json` states, or else the one that
-    /// most of the weights are stored in. The embedded model, stored in f16 to be small, is then f32.
+    /// The dtype to compute in; none: the checkpoint's, which is the one that `config.json` states, or else the one
+    /// that most of the weights are stored in. The built-in model, stored in f16 to be small, is then f32.
     pub kind: Option<Kind>,
     /// Where the weights go.
     pub device: DeviceChoice,

@@ -40,7 +40,7 @@ pub(crate) fn named_by(index: &[u8]) -> Result<BTreeSet<String>, String> {
             Some(file) if is_file_name(file) => names.insert(file.to_owned()),
             _ => {
                 return Err(format!(
-                    "places `{}` in {}, which is no file name",
+                    "places `{}` in {}, which is not a file name",
                     cut(tensor),
                     cut(&file.to_string())
                 ));
@@ -63,8 +63,8 @@ fn cut(text: &str) -> String {
 
 /// A name and nothing else: an index must not reach outside its folder. Nor must it name what is no weight file.
 fn is_file_name(name: &str) -> bool {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+@ ()=".contains(letter);
-    name.ends_with(".safetensors") && !name.starts_with('.') && name.len() <= 255 && name.chars().all(plain)
+    let is_safe = |letter: char| letter.is_ascii_alphanumeric() || "._-+@ ()=".contains(letter);
+    name.ends_with(".safetensors") && !name.starts_with('.') && name.len() <= 255 && name.chars().all(is_safe)
 }
 
 /// Weights in Python's pickle format, by their names.

@@ -25,6 +25,6 @@ impl ProgressCallback {
 
 impl fmt::Debug for ProgressCallback {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Watch(..)" } else { "Watch(nobody)" })
+        f.write_str(if self.0.is_some() { "ProgressCallback(..)" } else { "ProgressCallback(nobody)" })
     }
 }

@@ -1,4 +1,5 @@
-//! What a vocabulary has no token for. Kinds of tokenizers differ in what they make of it: an unknown token, or nothing.
+//! What a vocabulary has no token for. Kinds of tokenizers differ in what they make of it: an unknown token, or
+//! nothing.
 
 use tokenizers::{Encoding, ModelWrapper, Tokenizer};
 

@@ -17,7 +17,8 @@ pub struct Weights {
     pub embed: Tensor,
     /// From the embedding to the stream, where their widths differ, `[d_model, embed_width]`.
     pub embed_in: Option<Linear>,
-    /// Learned positions W_pos, `[n_ctx, d_model]` and, before them, the rows of [`crate::Architecture::position_offset`].
+    /// Learned positions W_pos, `[n_ctx, d_model]` and, before them, the rows of
+    /// [`crate::Architecture::position_offset`].
     pub positions: Option<Tensor>,
     /// What every token brings to every layer beside the stream.
     pub per_layer: Option<PerLayerInputs>,

@@ -10,8 +10,8 @@ use super::rows::{NOT_FINITE, finite};
 /// Sets times pairs that are run at once.
 const ROWS: usize = 64;
 
-/// The curves over the number of heads: the strongest first, and selected greedily among twice as many. Ablated heads have the values of
-/// the corrupted prompts.
+/// The curves over the number of heads: the strongest first, and selected greedily among twice as many. Ablated
+/// heads have the values of the corrupted prompts.
 ///
 /// # Errors
 /// If the model cannot be run.

@@ -8,8 +8,8 @@ use refrain_patching::{Component, Method, Metric, Pair};
 use super::Scoring;
 use super::rows::{Labels, NOT_FINITE, of_scores};
 
-/// What each writer of the stream adds to the answer's logit, or to its lead over the foil, after the clean prompts: `value`, beside the
-/// whole logit as `clean_value`.
+/// What each component that writes to the residual stream adds to the answer's logit, or to its lead over the
+/// incorrect answer, after the clean prompts: `value`, beside the whole logit as `clean_value`.
 ///
 /// # Errors
 /// For metrics that are no sum over writers, and models that have no such sum.
@@ -44,7 +44,8 @@ pub fn attribution(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> 
     Ok(rows)
 }
 
-/// Every metric read off the residual stream of the clean prompts after each layer, as if the layers above were not there.
+/// Every metric read off the residual stream of the clean prompts after each layer, as if the layers above were not
+/// there.
 ///
 /// # Errors
 /// If the model cannot be run.

@@ -96,7 +96,7 @@ fn receiver(name: &str) -> Result<(Node, Input)> {
         return Ok((Node::Logits, Input::Whole));
     }
     if let Some(layer) = name.strip_prefix("mlp") {
-        let layer = layer.parse().with_context(|| format!("`{name}` is no receiver"))?;
+        let layer = layer.parse().with_context(|| format!("`{name}` is not a receiver"))?;
         return Ok((Node::Mlp(layer), Input::Whole));
     }
     let parts = name.split_once('.').map(|(head, input)| (head.parse(), input));
@@ -104,12 +104,13 @@ fn receiver(name: &str) -> Result<(Node, Input)> {
         Some((Ok(head), "q")) => (head, Input::Q),
         Some((Ok(head), "k")) => (head, Input::K),
         Some((Ok(head), "v")) => (head, Input::V),
-        _ => bail!("`{name}` is no receiver\nhint: write L5H3.q (or .k, .v), mlp5 or logits"),
+        _ => bail!("`{name}` is not a receiver\nhint: write L5H3.q (or .k, .v), mlp5 or logits"),
     };
     Ok((Node::Head(head), input))
 }
 
-/// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and corrupted.
+/// A row an edge and metric: the mean change over all pairs, and its share of the mean difference between clean and
+/// corrupted.
 fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> {
     let Some(first) = found.first() else { return Vec::new() };
     let count: usize = found.iter().map(|edges| edges.pairs.len()).sum();

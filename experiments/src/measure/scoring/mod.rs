@@ -1,4 +1,5 @@
-//! Scores of sites on pairs of prompts, by any method: work cut into parts, and the rows of tables that it comes down to.
+//! Scores of sites on pairs of prompts, by any method: work cut into parts, and the rows of tables that it comes
+//! down to.
 
 mod circuits;
 mod detectors;
@@ -54,7 +55,7 @@ pub struct Scoring<'a> {
     /// Interventions that hold in every run.
     pub background: &'a [Intervention],
     /// The detectors' sequences.
-    pub probe: Probe<'a>,
+    pub probe: RepeatedSequences<'a>,
     /// Bytes that runs may take beside the weights.
     pub memory: u64,
     /// Runs side by side.
@@ -66,7 +67,7 @@ pub struct Scoring<'a> {
 }
 
 /// The sequences that detectors look at: random tokens in a block that is repeated.
-pub struct Probe<'a> {
+pub struct RepeatedSequences<'a> {
     /// Tokens to draw from.
     pub tokens: &'a [i64],
     /// Sequences.
@@ -78,6 +79,9 @@ pub struct Probe<'a> {
     /// What is measured.
     pub detectors: Vec<Detector>,
 }
+
+/// The name under which `repetition_curse` still knows it.
+pub type Probe<'a> = RepeatedSequences<'a>;
 
 /// Whether `--verify` and the table `approximation` lay a method beside activation patching: it estimates sites.
 pub fn is_verifiable(method: Method) -> bool {

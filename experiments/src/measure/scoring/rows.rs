@@ -135,8 +135,8 @@ pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadSco
     all
 }
 
-/// The rows as they are, but those of magnitudes: their signs, which are those of another estimate, would cancel in a mean what the
-/// magnitudes are there to show. They are given the sign that most of their size has.
+/// The rows as they are, but those of magnitudes: their signs, which are those of another estimate, would cancel in
+/// a mean what the magnitudes are there to show. They are given the sign that most of their size has.
 fn with_one_sign(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
     let magnitudes = rows.first().is_some_and(|row| {
         row.method.parse().is_ok_and(|method: Method| method.info().mean == MeanRule::Magnitude)
