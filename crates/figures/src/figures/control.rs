@@ -119,6 +119,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
                 right: left + width - notes,
                 top,
                 title: &title,
+                title_width: width,
                 axis: limits(rows.iter(), 0.0, &axis, 4.0),
                 rule: 0.0,
             };

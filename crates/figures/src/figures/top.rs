@@ -192,6 +192,7 @@ impl List {
             right: WIDTH - MARGIN - notes,
             top: page.top + 16.0,
             title: "",
+            title_width: 0.0,
             axis: limits(self.rows.iter(), 0.0, &self.axis, 8.0),
             rule: 0.0,
         };
