@@ -16,9 +16,8 @@ pub struct Figure {
     pub tables: &'static [&'static str],
     /// Draws it: one drawing or several, each with a name of its own.
     ///
-    /// # Errors
-    /// When a table or a column is missing, a column has another type, or no row is of the kind that the figure shows
-    /// ([`Error::is_nothing_to_draw`]).
+    /// # Errors When a table or a column is missing, a column has another type, or no row is of the kind that the
+    /// figure shows ([`Error::is_nothing_to_draw`]).
     pub draw: fn(&Tables, &About) -> Result<Vec<Drawing>, Error>,
 }
 

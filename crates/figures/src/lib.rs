@@ -1,9 +1,10 @@
 //! Figures: each is a pure function of tables.
 //!
-//! A [`Figure`] takes the Arrow tables that it names (docs/tables.md describes them) and an [`About`] for its caption
-//! line, and gives [`Drawing`]s, which become SVG text or PNG bytes. The same tables give the same bytes. This crate
-//! knows no model, no tensor and no statistics: estimates and intervals stand in the tables, and a measure's label,
-//! unit and scale stand in their schema's metadata. Text is set in an embedded font: nothing of the system is needed.
+//! A [`Figure`] takes the Arrow tables that it names (docs/tables.md describes them) and an [`About`] for its
+//! caption line, and gives [`Drawing`]s, which become SVG text or PNG bytes. The same tables give the same bytes.
+//! This crate knows no model, no tensor and no statistics: estimates and intervals stand in the tables, and a
+//! measure's label, unit and scale stand in their schema's metadata. Text is set in an embedded font: nothing of
+//! the system is needed.
 //!
 //! ```no_run
 //! # fn table() -> arrow::array::RecordBatch { unimplemented!() }

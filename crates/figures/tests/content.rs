@@ -2,54 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test may panic as a test may")]
 
+mod drawn;
 mod made_up;
 mod svg;
 
+use drawn::{count, draw, expect, head, heads, repetition};
 use made_up::repetition::{self, CONDITIONS, Count};
-use made_up::scores::{self, Row};
-use refrain_figures::{About, Drawing, Error, Figure, Tables};
+use made_up::scores;
+use refrain_figures::Tables;
 use svg::{has, polygons, texts};
-
-fn draw(name: &str, tables: &Tables) -> Result<Vec<Drawing>, Error> {
-    (Figure::find(name).unwrap().draw)(tables, &About::default())
-}
-
-fn heads(rows: &[Row]) -> Tables {
-    Tables::new().with("head_scores", scores::head_scores(rows))
-}
-
-fn repetition(all: &[repetition::Condition], counts: &[Count]) -> Tables {
-    Tables::new()
-        .with("conditions", repetition::conditions(all))
-        .with("count_summary", repetition::count_summary(counts))
-        .with("trace_summary", repetition::trace_summary(all, 36, 300))
-        .with("perplexity", repetition::perplexity(all))
-        .with("contrasts", repetition::contrasts(all))
-}
-
-fn expect(drawing: &Drawing, wanted: &[&str]) {
-    for text in wanted {
-        assert!(
-            has(drawing, text),
-            "{}: {text:?} is not in {:?}",
-            drawing.name(),
-            texts(&drawing.svg().unwrap())
-        );
-    }
-}
-
-/// A head of `dla` with this share, and its row's other columns.
-fn head(head: u32, effect: Option<f64>) -> Row {
-    Row {
-        method: "dla",
-        component: "result",
-        head: Some(head),
-        n_prompts: 8,
-        metric: "logit_diff",
-        effect,
-        ..Row::default()
-    }
-}
 
 /// The strongest head of a signed measure has the strongest colour, whichever its sign, and 0 is white.
 #[test]
@@ -97,6 +58,7 @@ fn every_detector_has_its_own_scale() {
         "attention weight",
         "Copying",
         "rescaled share",
+        "5 random sequences",
         "nats",
         "Not described",
         "12 layers × 12 heads",
@@ -145,11 +107,6 @@ fn bars_are_the_strongest_with_their_values() {
     expect(&ranked, &["all 2 heads", "−0.800", "0.400", "The table has no intervals."]);
 }
 
-fn count(n: u32, quantity: &'static str, value: f64, lower_bound: bool) -> Count {
-    let interval = Some((value * 0.9, value * 1.1));
-    Count { condition: "none", n, pool: None, quantity, value: Some(value), interval, lower_bound }
-}
-
 /// A censored median has an arrow, and the legend says so; without one there is neither.
 #[test]
 fn a_censored_median_is_a_lower_bound() {
@@ -161,7 +118,7 @@ fn a_censored_median_is_a_lower_bound() {
         (
             triangles("#1A1A1A"),
             triangles("#5F5F5F"),
-            has(&drawing, "lower bound: half the runs or more did not end"),
+            has(&drawing, "a run at or below the median was cut off: lower bound"),
         )
     };
     let median = |n, value, bound| count(n, "median_response_tokens", value, bound);
@@ -244,7 +201,7 @@ fn control_and_perplexity_draw_the_tables_numbers() {
         "Exact counts",
         "Endless runs",
         "p < .001 · 0/2",
-        "p .010 · 1/2",
+        "p .010 · 1/2, 1 opposite",
         "two-sided (sign-flip)",
         "constant, random set 1",
     ];

@@ -26,7 +26,7 @@ fn tables() -> Tables {
         .with("count_summary", repetition::count_summary(&repetition::counted(&CONDITIONS, 3)))
         .with("trace_summary", repetition::trace_summary(&CONDITIONS, 5, 8))
         .with("perplexity", repetition::perplexity(&CONDITIONS))
-        .with("contrasts", repetition::contrasts(&CONDITIONS))
+        .with("contrasts", repetition::contrasts(&CONDITIONS, 36))
         .with("training_loss", made_up::training_loss(1, 1))
 }
 
@@ -57,9 +57,9 @@ fn a_missing_column_is_named() {
     let expected = [
         (("circuit", "circuit_scores"), 5),
         (("control", "conditions"), 5),
-        (("control", "contrasts"), 10),
-        (("detectors", "head_scores"), 20),
-        (("entropy_trace", "trace_summary"), 10),
+        (("control", "contrasts"), 11),
+        (("detectors", "head_scores"), 21),
+        (("entropy_trace", "trace_summary"), 11),
         (("outcomes", "count_summary"), 10),
         (("perplexity", "perplexity"), 7),
         (("response_length", "conditions"), 5),

@@ -22,12 +22,14 @@ pub(crate) struct Axis {
     floor: f64,
     /// Value and label; an empty label is a tick alone.
     pub(crate) ticks: Vec<(f64, String)>,
+    /// Ticks between them, named where there is room.
+    pub(crate) minor: Vec<(f64, String)>,
     pub(crate) label: String,
 }
 
 impl Axis {
     fn new(scale: Scale, low: f64, high: f64, ticks: Vec<(f64, String)>, label: &str) -> Self {
-        Self { scale, low, high, floor: low, ticks, label: label.into() }
+        Self { scale, low, high, floor: low, ticks, minor: Vec::new(), label: label.into() }
     }
 
     /// Linear between limits widened to round numbers.
@@ -107,22 +109,15 @@ impl Axis {
         Self::new(Scale::LogFromZero, 0.0, last, ticks, label)
     }
 
-    /// Powers of ten, unlabelled ticks at 2 and 5 times of them, showing exactly `low` to `high`.
+    /// Powers of ten, and 2 and 5 times of them where there is room, showing exactly `low` to `high`.
     pub(crate) fn decades(low: f64, high: f64, label: &str) -> Self {
-        let span = (high / low).log10();
         let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-        let mut ticks = Vec::new();
-        for e in first..=last {
-            for m in [1.0, 2.0, 5.0] {
-                let v = m * 10f64.powi(e);
-                if v < low * 0.999 || v > high * 1.001 {
-                    continue;
-                }
-                let named = m == 1.0 || span < 1.6;
-                ticks.push((v, if named { power_of_ten(m, e) } else { String::new() }));
-            }
-        }
-        Self::new(Scale::Log, low, high, ticks, label)
+        let ticks = |m: f64| {
+            let all = (first..=last).map(move |e| (m * 10f64.powi(e), power_of_ten(m, e)));
+            all.filter(|(v, _)| (low * 0.999..=high * 1.001).contains(v))
+        };
+        let minor = ticks(2.0).chain(ticks(5.0)).collect();
+        Self { minor, ..Self::new(Scale::Log, low, high, ticks(1.0).collect(), label) }
     }
 
     /// Makes the lowest tick of a logarithmic axis stand for everything below it too.
@@ -180,8 +175,10 @@ mod tests {
         );
         assert_eq!(labels(&Axis::octaves(0.3, 3.0, 0.0, "")), ["1/4", "1/2", "1", "2", "4"]);
         assert_eq!(labels(&Axis::steps(9.0, "")), ["0", "1", "2", "4", "8"]);
-        let decades = Axis::decades(9e3, 2e5, "");
-        assert_eq!(labels(&decades), ["10⁴", "2×10⁴", "5×10⁴", "10⁵", "2×10⁵"]);
+        let decades = Axis::decades(9e3, 2.5e5, "");
+        assert_eq!(labels(&decades), ["10⁴", "10⁵"]);
+        let minor: Vec<&str> = decades.minor.iter().map(|(_, label)| label.as_str()).collect();
+        assert_eq!(minor, ["2×10⁴", "2×10⁵", "5×10⁴"]);
     }
 
     #[test]

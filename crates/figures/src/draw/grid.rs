@@ -48,6 +48,8 @@ pub(crate) struct Layer {
     pub(crate) scores: Scores,
     /// Cells with an outline.
     pub(crate) outlined: BTreeSet<Cell>,
+    /// The outlined cells are those that the table selected, rather than the first of a ranking.
+    pub(crate) selection: bool,
     /// Cells with a cut corner.
     pub(crate) cut: BTreeSet<Cell>,
     pub(crate) title: String,
@@ -161,7 +163,8 @@ impl Grid {
         for cell in &layer.outlined {
             let (x, y) = corner(*cell);
             if w.min(h) < 16.0 {
-                // Around the cell, so that its colour is still seen.
+                // Around the cell, so that its colour is still seen; and white around that, among dark cells.
+                canvas.outline((x - 1.8, y - 1.8), (x + w + 1.8, y + h + 1.8), WHITE, 1.0);
                 canvas.outline((x - 0.7, y - 0.7), (x + w + 0.7, y + h + 0.7), INK, 1.3);
                 continue;
             }

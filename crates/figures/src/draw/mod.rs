@@ -1,4 +1,5 @@
-//! Ink: from marks to SVG and PNG, and the axes, panels and grids that figures are made of. Nothing here knows a table.
+//! Ink: from marks to SVG and PNG, and the axes, panels and grids that figures are made of. Nothing here knows a
+//! table.
 
 pub(crate) mod axis;
 pub(crate) mod canvas;

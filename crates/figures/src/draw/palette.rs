@@ -69,7 +69,7 @@ pub(crate) struct Style {
 }
 
 const DASHED: &[f64] = &[6.0, 3.0];
-const DOTTED: &[f64] = &[1.8, 2.4];
+pub(crate) const DOTTED: &[f64] = &[1.8, 2.4];
 const DASH_DOT: &[f64] = &[7.0, 2.5, 1.8, 2.5];
 const LONG_DASH: &[f64] = &[12.0, 3.0];
 /// Reference lines, such as a threshold.

@@ -4,12 +4,20 @@ use crate::draw::axis::Axis;
 use crate::draw::canvas::{Anchor, Canvas, Point, Text};
 use crate::draw::estimate::Estimate;
 use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE, Style};
-use crate::draw::text::width;
+use crate::draw::text::{width, wrap};
 
 /// Size of tick labels.
 pub(crate) const TICK: f64 = 10.0;
 /// Size of axis labels.
 pub(crate) const LABEL: f64 = 11.0;
+/// Height of a line of a title over a panel.
+const TITLE_LINE: f64 = LABEL + 3.0;
+
+/// Room that the titles of panels of this width need over a title of one line.
+pub(crate) fn more_lines<'a>(titles: impl Iterator<Item = &'a str>, across: f64) -> f64 {
+    let lines = titles.map(|title| wrap(title, LABEL, true, across).len()).max().unwrap_or(1);
+    lines.saturating_sub(1) as f64 * TITLE_LINE
+}
 
 /// A rectangle of the page on which two axes are mapped.
 pub(crate) struct Panel {
@@ -19,6 +27,14 @@ pub(crate) struct Panel {
     pub(crate) bottom: f64,
     pub(crate) x: Axis,
     pub(crate) y: Axis,
+}
+
+/// The title over a panel with this upper left corner, in lines of this width at most.
+pub(crate) fn titled(canvas: &mut Canvas, (left, top): Point, title: &str, across: f64) {
+    for (i, line) in wrap(title, LABEL, true, across).into_iter().rev().enumerate() {
+        let at = (left, top - 8.0 - i as f64 * TITLE_LINE);
+        canvas.text(Text::new(at, Anchor::Start, LABEL, INK, line).bold());
+    }
 }
 
 impl Panel {
@@ -59,19 +75,20 @@ impl Panel {
             let at = (middle, self.bottom + 30.0);
             canvas.text(Text::new(at, Anchor::Middle, LABEL, INK, self.x.label.clone()));
         }
-        canvas.text(Text::new((self.left, self.top - 8.0), Anchor::Start, LABEL, INK, title).bold());
+        titled(canvas, (self.left, self.top), title, self.right - self.left);
     }
 
     fn x_ticks(&self, canvas: &mut Canvas, labels: bool) {
-        let mut taken = f64::MIN;
-        for (v, label) in &self.x.ticks {
+        let mut taken: Vec<(f64, f64)> = Vec::new();
+        for (v, label) in self.x.ticks.iter().chain(&self.x.minor) {
             let x = self.px(*v);
             canvas.line(&[(x, self.bottom), (x, self.bottom + 3.5)], &[], GREY, 0.8);
             let half = width(label, TICK, false) / 2.0;
-            // A label that would touch the one before is left out; its tick stays.
-            if labels && x - half > taken + 4.0 {
+            // A label that would touch one before it is left out; its tick stays.
+            let free = taken.iter().all(|(from, to)| x - half > to + 4.0 || x + half < from - 4.0);
+            if labels && free {
                 canvas.text(Text::new((x, self.bottom + 14.5), Anchor::Middle, TICK, INK, label.clone()));
-                taken = x + half;
+                taken.push((x - half, x + half));
             }
         }
     }

@@ -14,8 +14,8 @@ pub(crate) struct Ramp {
 }
 
 impl Ramp {
-    /// White at `middle`, and as far to both sides as the value that is furthest from it: this one has the strongest
-    /// colour of all, whichever its sign.
+    /// White at `middle`, and as far to both sides as the value that is furthest from it: this one has the
+    /// strongest colour of all, whichever its sign.
     pub(crate) fn around(middle: f64, values: impl Iterator<Item = f64>) -> Self {
         let largest = values.fold(0f64, |m, v| m.max((v - middle).abs()));
         let limit = if largest > 0.0 { rounded_up(largest) } else { 1.0 };

@@ -4,8 +4,8 @@ use crate::draw::axis::Axis;
 use crate::draw::canvas::{Anchor, Canvas, Text};
 use crate::draw::estimate::Estimate;
 use crate::draw::palette::{Colour, GREY, GRID, INK, Marker, RULE};
-use crate::draw::panel::{LABEL, TICK};
-use crate::draw::text::{token, width};
+use crate::draw::panel::{TICK, titled};
+use crate::draw::text::width;
 
 /// Height of one row.
 pub(crate) const ROW: f64 = 16.0;
@@ -38,6 +38,8 @@ pub(crate) struct Rows<'a> {
     pub(crate) right: f64,
     pub(crate) top: f64,
     pub(crate) title: &'a str,
+    /// The title's lines are no longer than this.
+    pub(crate) title_width: f64,
     pub(crate) axis: Axis,
     /// A vertical reference line; bars begin here.
     pub(crate) rule: f64,
@@ -51,8 +53,19 @@ pub(crate) fn rooms<'a>(rows: impl Iterator<Item = &'a Row> + Clone) -> (f64, f6
     (most(&|r| short(&r.name)) + 8.0, most(&|r| r.note.clone()) + 12.0)
 }
 
+/// A long name without its middle, of whole words where it has some: names differ at their ends.
 fn short(name: &str) -> String {
-    if name.chars().count() > LONGEST { token(name, LONGEST).replace('·', " ") } else { name.to_owned() }
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= LONGEST {
+        return name.to_owned();
+    }
+    let end = LONGEST / 2;
+    let start = LONGEST - 1 - end;
+    let part = |letters: &[char]| letters.iter().collect::<String>();
+    let (start, end) = (part(&letters[..start]), part(&letters[letters.len() - end..]));
+    let start = start.rsplit_once(' ').map_or(&*start, |(words, _)| words);
+    let end = end.split_once(' ').map_or(&*end, |(_, words)| words);
+    format!("{start} … {end}")
 }
 
 /// Limits around all estimates and `rule`, with some room on both sides.
@@ -88,7 +101,7 @@ impl Rows<'_> {
     }
 
     fn frame(&self, canvas: &mut Canvas, bottom: f64) {
-        canvas.text(Text::new((self.left, self.top - 8.0), Anchor::Start, LABEL, INK, self.title).bold());
+        titled(canvas, (self.left, self.top), self.title, self.title_width);
         let mut taken = f64::MIN;
         for (v, text) in &self.axis.ticks {
             let x = self.px(*v);

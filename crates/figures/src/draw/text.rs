@@ -31,8 +31,9 @@ pub(crate) fn register() -> Result<(), Error> {
     if ok { Ok(()) } else { Err(Error::Font) }
 }
 
-/// `text` with every character that the embedded font lacks as an escape: a line feed as `\n`, an emoji as `\u{1f600}`.
-/// A token is then still told from another one, where a font would show the same box, or nothing, for both.
+/// `text` with every character that the embedded font lacks as an escape: a line feed as `\n`, an emoji as
+/// `\u{1f600}`. A token is then still told from another one, where a font would show the same box, or nothing, for
+/// both.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     static GLYPHS: LazyLock<Option<FontRef<'static>>> =
         LazyLock::new(|| FontRef::try_from_slice(REGULAR).ok());

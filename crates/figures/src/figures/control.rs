@@ -4,8 +4,9 @@ use crate::draw::drawing::Drawing;
 use crate::draw::estimate::Estimate;
 use crate::draw::page::{Key, MARGIN, Page, WIDTH};
 use crate::draw::palette::{CONTROL_GREY, INK, Marker};
+use crate::draw::panel::{LABEL, TICK, more_lines};
 use crate::draw::rows::{ROW, Row, Rows, Sign, limits, rooms};
-use crate::draw::text::{capital, number};
+use crate::draw::text::{capital, number, width};
 use crate::entry::Figure;
 use crate::error::Error;
 use crate::read::about::About;
@@ -15,7 +16,8 @@ use crate::read::tables::Tables;
 
 const NAME: &str = "control";
 
-/// A panel for each quantity, a row for each condition: the induction heads in colour, the control sets open and grey.
+/// A panel for each quantity, a row for each condition: the induction heads in colour, the control sets open and
+/// grey.
 pub(crate) const FIGURE: Figure = Figure {
     name: NAME,
     doc: "What each intervention changed against no intervention, with intervals, and control sets beside it",
@@ -26,6 +28,16 @@ pub(crate) const FIGURE: Figure = Figure {
 /// What the rows of a panel are sorted by.
 type Order = (usize, bool, usize);
 
+/// The rows of a quantity, and the fewest and the most items of one.
+struct Quantity<'a> {
+    name: &'a str,
+    rows: Vec<(Order, Row)>,
+    items: (u64, u64),
+}
+
+/// Least width of the axis of one of two panels side by side.
+const NARROWEST: f64 = 96.0;
+
 fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let conditions = Conditions::read(NAME, tables)?;
     let table = Table::new(NAME, "contrasts", tables)?;
@@ -33,10 +45,11 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         (table.text("quantity")?, table.text("condition")?, table.text("test")?);
     let (at, low, high) = (table.number("estimate")?, table.number("ci_low")?, table.number("ci_high")?);
     let (p, items) = (table.number("p_value")?, table.number("n_items")?);
-    let (sets, as_much) = (table.number("random_sets")?, table.number("did_as_much")?);
+    let (sets, as_much, opposite) =
+        (table.number("random_sets")?, table.number("did_as_much")?, table.number("did_opposite")?);
     let measures = table.measures()?;
-    let mut panels: Vec<(&str, Vec<(Order, Row)>)> = Vec::new();
-    let (mut any, mut controls, mut compared) = (false, false, false);
+    let mut panels: Vec<Quantity<'_>> = Vec::new();
+    let (mut tested, mut any, mut controls, mut compared, mut opposed) = (0, false, false, false, false);
     for row in 0..table.rows() {
         let of = conditions.get(NAME, label(&condition, row))?;
         let estimate =
@@ -44,12 +57,16 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         any |= estimate.is_some();
         controls |= of.control;
         let mut note = Vec::new();
-        if let Some(p) = value(&p, row) {
+        if let Some(p) = value(&p, row).filter(|_| estimate.is_some()) {
+            tested += 1;
             note.push(p_value(p));
         }
         if let (Some(sets), Some(as_much)) = (index(&sets, row), index(&as_much, row)) {
             compared = true;
-            note.push(format!("{as_much}/{sets}"));
+            let opposite = index(&opposite, row).filter(|n| *n > 0);
+            opposed |= opposite.is_some();
+            let opposite = opposite.map_or(String::new(), |n| format!(", {n} opposite"));
+            note.push(format!("{as_much}/{sets}{opposite}"));
         }
         let kind = conditions.kinds.iter().position(|k| *k == of.kind).unwrap_or(usize::MAX);
         let (sign, colour) = if of.control {
@@ -59,20 +76,27 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         };
         let note = if estimate.is_some() { note.join(" · ") } else { "no value".to_owned() };
         let shown = ((kind, of.control, of.order), Row { name: of.name(), estimate, colour, sign, note });
-        match panels.iter_mut().find(|(known, _)| *known == label(&quantity, row)) {
-            Some((_, rows)) => rows.push(shown),
-            None => panels.push((label(&quantity, row), vec![shown])),
+        let name = label(&quantity, row);
+        let at = panels.iter().position(|known| known.name == name).unwrap_or_else(|| {
+            panels.push(Quantity { name, rows: Vec::new(), items: (u64::MAX, 0) });
+            panels.len() - 1
+        });
+        panels[at].rows.push(shown);
+        if let Some(n) = index(&items, row) {
+            panels[at].items = (panels[at].items.0.min(n), panels[at].items.1.max(n));
         }
     }
     if !any {
         return Err(table.nothing("an estimate", "see the column `reason`"));
     }
-    for (_, rows) in &mut panels {
-        rows.sort_by_key(|(key, _)| *key);
+    for panel in &mut panels {
+        panel.rows.sort_by_key(|(key, _)| *key);
     }
-    let most = (0..table.rows()).filter_map(|row| index(&items, row)).max().unwrap_or(0);
+    // Quantities are of different things: one number for all only where they agree.
+    let alike = panels.iter().all(|p| p.items == panels[0].items);
+    let items = if alike { vec![format!("{} items", range(panels[0].items))] } else { Vec::new() };
     let title = "What the interventions change, against no intervention";
-    let mut page = Page::new(WIDTH, title, &about.line(&[format!("{most} items")]));
+    let mut page = Page::new(WIDTH, title, &about.line(&items));
     let mut legend =
         vec![(Key::Filled(Marker::Circle, INK), "on the induction heads, or as the name says".to_owned())];
     if controls {
@@ -82,23 +106,40 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         ));
     }
     page.legend(&legend);
-    let per_row = if panels.len() == 1 { 1 } else { 2 };
-    let rows = || panels.iter().flat_map(|(_, rows)| rows.iter().map(|(_, row)| row));
-    let (names, notes) = rooms(rows());
+    let titles: Vec<(String, String)> = panels
+        .iter()
+        .map(|panel| {
+            let (title, axis) = name(panel.name, measures.label(panel.name));
+            (if alike { title } else { format!("{title} (n = {})", range(panel.items)) }, axis)
+        })
+        .collect();
+    // What the rows need of every so many-th panel, from one on.
+    let need = |from: usize, every: usize| {
+        let own = panels.iter().skip(from).step_by(every);
+        rooms(own.flat_map(|panel| panel.rows.iter().map(|(_, row)| row)))
+    };
+    let (names, notes) = need(0, 1);
     let gap = 14.0;
     let left = MARGIN + names;
-    let width = (WIDTH - MARGIN - left - gap * (per_row as f64 - 1.0)) / per_row as f64;
+    let across = |per_row: f64| (WIDTH - MARGIN - left - gap * (per_row - 1.0)) / per_row;
+    // Side by side where their words have room.
+    let words =
+        titles.iter().flat_map(|(title, axis)| [width(title, LABEL, true), width(axis, TICK + 0.5, false)]);
+    let widest = words.fold(notes + NARROWEST, f64::max);
+    let per_row = if panels.len() > 1 && widest <= across(2.0) { 2 } else { 1 };
+    let width = across(per_row as f64);
     let mut bottom = page.top;
     let mut top = page.top + 28.0;
-    for pair in panels.chunks(per_row) {
+    for (pair, titles) in panels.chunks(per_row).zip(titles.chunks(per_row)) {
+        top += more_lines(titles.iter().map(|(title, _)| title.as_str()), width);
         // The panels of a row share the names, and so the rows: what one lacks stays empty in it.
-        let mut keys: Vec<((usize, bool, usize), &str)> = pair
+        let mut keys: Vec<(Order, &str)> = pair
             .iter()
-            .flat_map(|(_, rows)| rows.iter().map(|(key, row)| (*key, row.name.as_str())))
+            .flat_map(|panel| panel.rows.iter().map(|(key, row)| (*key, row.name.as_str())))
             .collect();
         keys.sort_unstable();
         keys.dedup();
-        for (column, (quantity, rows)) in pair.iter().enumerate() {
+        for (column, (Quantity { rows, .. }, (title, axis))) in pair.iter().zip(titles).enumerate() {
             let blank = |name: &str| Row {
                 name: name.to_owned(),
                 estimate: None,
@@ -112,14 +153,14 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
                     rows.iter().find(|(k, _)| k == key).map_or_else(|| blank(name), |(_, row)| row.clone())
                 })
                 .collect();
-            let (title, axis) = name(quantity, measures.label(quantity));
             let left = left + column as f64 * (width + gap);
             let panel = Rows {
                 left,
-                right: left + width - notes,
+                right: left + width - need(column, per_row).1,
                 top,
-                title: &title,
-                axis: limits(rows.iter(), 0.0, &axis, 4.0),
+                title,
+                title_width: width,
+                axis: limits(rows.iter(), 0.0, axis, 4.0),
                 rule: 0.0,
             };
             bottom = f64::max(bottom, panel.draw(&mut page.canvas, &rows, column == 0));
@@ -133,14 +174,26 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let tests =
         if tests.is_empty() { String::new() } else { format!(" ({})", tests.join(", ").replace('_', " ")) };
     let compared = if compared {
-        " The fraction: of how many random sets so many changed it as much, in the same direction."
+        " The fraction: how many of the random sets changed it at least as much in the same direction."
     } else {
         ""
     };
+    let opposed =
+        if opposed { " Opposite: how many changed it at least as much in the other direction." } else { "" };
+    let tested = match tested {
+        0 | 1 => String::new(),
+        n => format!(" The {n} p-values shown are not corrected for their number."),
+    };
     let note = format!(
-        "Mean change over items with its 95 % interval; p: two-sided{tests}.{compared} Positive: more than without."
+        "Mean change over {}items with its 95 % interval; p: two-sided{tests}.{tested}{compared}{opposed} Positive: more than without.",
+        if alike { "" } else { "n " }
     );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])
+}
+
+/// `9`, or `8 to 9`.
+fn range((low, high): (u64, u64)) -> String {
+    if low >= high { high.to_string() } else { format!("{low} to {high}") }
 }
 
 /// Title and axis of a quantity.

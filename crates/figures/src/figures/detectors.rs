@@ -10,7 +10,8 @@ use crate::error::Error;
 use crate::figures::maps;
 use crate::read::about::About;
 use crate::read::columns::nothing;
-use crate::read::scores::{Group, HeadScores};
+use crate::read::group::Group;
+use crate::read::scores::HeadScores;
 use crate::read::tables::Tables;
 
 const NAME: &str = "detectors";
@@ -43,14 +44,16 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let (layers, heads) = read.extent(&groups[0].component);
     let mut counted = vec![format!("{layers} layers × {heads} heads")];
     counted.extend(maps::counted(&all));
+    let about = groups[0].about(about);
     let mut page = Page::new(WIDTH, "What each head does: detectors", &about.line(&counted));
     let layers: Vec<&Layer> = panels.iter().map(|p| &p.layer).collect();
     maps::legend(&mut page, &layers, &all, cells);
     let bottom = multiples::draw(&mut page, &panels);
-    let signed = all.iter().any(|g| g.measure.sequential == Some(false));
+    let signed = all.iter().any(|g| !g.sequential);
     let signed = if signed { " Blue to orange: a score with a neutral value, which is white." } else { "" };
     let note = format!(
-        "Rows are layers, upwards; columns are heads. Every panel has its own scale: only panels of one unit compare.{signed}"
+        "Read on repeated random tokens, not on the prompts of a task. Rows are layers, upwards; columns are heads. Every panel \
+         has its own scale: only panels of one unit compare.{signed}"
     );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])
 }

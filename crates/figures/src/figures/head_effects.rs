@@ -1,4 +1,4 @@
-//! Effects by layer and head: one drawing for each method, direction and metric, a panel for each component.
+//! Effects by layer and head: one drawing for each method, direction, metric and task, a panel for each component.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +6,20 @@ use crate::draw::drawing::Drawing;
 use crate::draw::grid::Layer;
 use crate::draw::multiples::{self, Multiple};
 use crate::draw::page::{Page, WIDTH};
-use crate::draw::ramp::Ramp;
 use crate::entry::Figure;
 use crate::error::Error;
 use crate::figures::maps;
 use crate::read::about::About;
 use crate::read::columns::nothing;
-use crate::read::scores::{Group, HeadScores};
+use crate::read::group::{Group, Kind};
+use crate::read::scores::HeadScores;
 use crate::read::tables::Tables;
 
 const NAME: &str = "head_effects";
 
 pub(crate) const FIGURE: Figure = Figure {
     name: NAME,
-    doc: "What changing or reading each head does, by layer and head: one drawing for each method, direction and metric",
+    doc: "What changing or reading each head does, by layer and head: one drawing for each method, direction, metric and task",
     tables: &["head_scores"],
     draw,
 };
@@ -30,7 +30,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     groups.retain(|group| group.method != "detectors");
     let mut drawings = Vec::new();
     while let Some(first) = groups.first() {
-        let key = |g: &Group| (g.method.clone(), g.direction.clone(), g.metric.clone());
+        let key = |g: &Group| [&g.method, &g.direction, &g.metric, &g.task].map(String::clone);
         let of = key(first);
         let (own, rest) = groups.into_iter().partition(|g| key(g) == of);
         groups = rest;
@@ -62,16 +62,19 @@ fn one(read: &HeadScores, groups: &[Group], about: &About) -> Drawing {
     }
     let all: Vec<&Group> = groups.iter().collect();
     let counted = maps::counted(&all);
-    let title = format!("{}: {}", first.method_name(), first.axis());
-    let mut page = Page::new(WIDTH, &title, &about.line(&counted));
+    let title = format!("{}: {}{}", first.method_name(), first.axis(), first.on_task());
+    let mut page = Page::new(WIDTH, &title, &first.about(about).line(&counted));
     let layers: Vec<&Layer> = panels.iter().map(|p| &p.layer).collect();
     maps::legend(&mut page, &layers, &all, cells);
     let bottom = multiples::draw(&mut page, &panels);
-    let note = format!(
-        "Each cell is a mean over prompts; each panel has its own scale, white where nothing is done. {}",
-        first.meaning()
-    );
-    page.finish(&[NAME, &first.method, &first.direction, &first.metric], bottom, &[note])
+    let white = match first.kind {
+        Kind::Reading => "",
+        Kind::Share | Kind::Lens => ", white at 0",
+        Kind::Effect | Kind::Change => ", white where nothing changes",
+    };
+    let note =
+        format!("Each cell is a mean over prompts; each panel has its own scale{white}. {}", first.meaning());
+    page.finish(&[NAME, &first.method, &first.direction, &first.metric, &first.task], bottom, &[note])
 }
 
 /// What has no heads: a column for each component.
@@ -86,21 +89,18 @@ fn layers(read: &HeadScores, groups: &[&Group]) -> Multiple {
             }
         }
     }
-    let values: Vec<f64> = groups.iter().flat_map(|g| g.values()).collect();
-    let ramp = Ramp::around(0.0, values.iter().copied());
+    // All of one method, metric and kind, and so on one scale.
+    let all = groups[0].of(groups.iter().flat_map(|g| g.scores.iter().cloned()).collect());
     let top = groups
         .iter()
         .enumerate()
         .filter_map(|(column, group)| {
             Some((column as u64, group.component.as_str(), *group.ranked().first()?))
         })
-        .max_by(|a, b| {
-            let size = |s: &crate::read::scores::Score| s.estimate.map_or(0.0, |e| e.at.abs());
-            size(a.2).total_cmp(&size(b.2))
-        });
+        .reduce(|best, other| if all.stronger(other.2, best.2) { other } else { best });
     if let Some((column, component, score)) = top {
         layer.outlined = BTreeSet::from([(score.place.layer, column)]);
-        layer.subtitle = format!("strongest: {component}, layer {}", score.place.layer);
+        layer.subtitle = format!("{}: {component}, layer {}", all.superlative(), score.place.layer);
     }
     Multiple {
         size: (read.extent("").0, groups.len() as u64),
@@ -108,6 +108,6 @@ fn layers(read: &HeadScores, groups: &[&Group]) -> Multiple {
         column_labels: groups.iter().map(|g| g.component.clone()).collect(),
         sparse: true,
         layer,
-        ramp,
+        ramp: all.ramp(),
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::draw::drawing::Drawing;
 use crate::draw::grid::{Cell, Grid, LEFT, LONGEST_TOKEN, Layer, RIGHT};
 use crate::draw::page::{MARGIN, Page, WIDTH};
-use crate::draw::text::{significant, token};
+use crate::draw::text::{capital, significant, token};
 use crate::entry::Figure;
 use crate::error::Error;
 use crate::figures::maps;
 use crate::read::about::About;
 use crate::read::columns::nothing;
-use crate::read::scores::{Group, HeadScores, Score};
+use crate::read::group::{Group, Score};
+use crate::read::scores::HeadScores;
 use crate::read::tables::Tables;
 
 const NAME: &str = "head_positions";
@@ -39,14 +40,20 @@ struct Columns {
     count: u64,
     from_end: bool,
     labels: Vec<String>,
+    /// Some labels are positions, where the prompts differ.
+    mixed: bool,
 }
 
-/// As many columns as any group with the same count of positions has; tokens for labels where the prompts agree.
+/// As many columns as any group of the task with the same count of positions has; tokens for labels where the
+/// prompts agree.
 fn columns(groups: &[Group], group: &Group) -> Columns {
-    let alike = groups.iter().filter(|g| g.from_end == group.from_end).flat_map(|g| &g.scores);
+    let alike = groups
+        .iter()
+        .filter(|g| (g.from_end, &g.task) == (group.from_end, &group.task))
+        .flat_map(|g| &g.scores);
     let most = alike.filter_map(|s| s.place.position).max().unwrap_or(0);
     let count = if group.from_end { most.max(1) } else { most + 1 };
-    let mut columns = Columns { count, from_end: group.from_end, labels: Vec::new() };
+    let mut columns = Columns { count, from_end: group.from_end, labels: Vec::new(), mixed: false };
     let mut tokens = BTreeMap::new();
     for score in &group.scores {
         if let (Some(position), Some(text)) = (score.place.position, &score.token) {
@@ -55,6 +62,7 @@ fn columns(groups: &[Group], group: &Group) -> Columns {
     }
     if !tokens.is_empty() {
         let number = |i: u64| if columns.from_end { count - i } else { i }.to_string();
+        columns.mixed = (tokens.len() as u64) < count;
         columns.labels = (0..count).map(|i| tokens.get(&i).cloned().unwrap_or_else(|| number(i))).collect();
     }
     columns
@@ -68,6 +76,8 @@ impl Columns {
 
     fn axis(&self) -> &'static str {
         match (self.labels.is_empty(), self.from_end) {
+            (false, true) if self.mixed => "token, or position from the end",
+            (false, false) if self.mixed => "token, or position from the start",
             (false, _) => "token",
             (true, false) => "position",
             (true, true) => "position, counted from the end (1: the last token)",
@@ -99,9 +109,10 @@ fn one(read: &HeadScores, group: &Group, columns: &Columns, about: &About) -> Dr
     let (layers, _) = read.extent(&group.component);
     let detail = top.filter(|_| !whole).and_then(|top| detail(read, group, columns, top));
 
-    let title = format!("{} of {}: {}", group.method_name(), group.component, group.axis());
-    let read_of = [format!("{layers} layers × {} positions", columns.count), group.prompts()];
-    let mut page = Page::new(WIDTH, &title, &about.line(&read_of));
+    let title =
+        format!("{} of {}: {}{}", group.method_name(), group.component, group.axis(), group.on_task());
+    let read_of = [format!("{layers} layers × {} positions", columns.count), group.sample()];
+    let mut page = Page::new(WIDTH, &title, &group.about(about).line(&read_of));
     let mut cells = layers * columns.count;
     let mut panels = vec![&overview];
     if let Some((grid, layer)) = &detail {
@@ -116,7 +127,8 @@ fn one(read: &HeadScores, group: &Group, columns: &Columns, about: &About) -> Dr
         grid.draw(&mut page.canvas, (MARGIN + LEFT, page.top), layer, &ramp);
         page.top += grid.height() + grid.under();
     }
-    let named = top.map(|top| format!("Strongest: {}{}.", top.place.name(), at(top, columns)));
+    let named = top
+        .map(|top| format!("{}: {}{}.", capital(&group.superlative()), top.place.name(), at(top, columns)));
     let from_end = "Positions count from the last token, so that prompts of unequal length agree at the end.";
     let notes = [
         format!("{} {}", named.unwrap_or_default(), group.meaning()),
@@ -125,7 +137,7 @@ fn one(read: &HeadScores, group: &Group, columns: &Columns, about: &About) -> Dr
     let bottom = page.top;
     let end = if columns.from_end { "from_end" } else { "" };
     page.finish(
-        &[NAME, &group.method, &group.component, &group.direction, &group.metric, end],
+        &[NAME, &group.method, &group.component, &group.direction, &group.metric, end, &group.task],
         bottom,
         &notes,
     )

@@ -7,7 +7,8 @@ use crate::draw::multiples::Multiple;
 use crate::draw::page::{Key, Page};
 use crate::draw::palette::INK;
 use crate::draw::text::significant;
-use crate::read::scores::{Group, HeadScores};
+use crate::read::group::{Group, Kind};
+use crate::read::scores::HeadScores;
 
 /// A panel of layers by heads for a group whose places are heads.
 pub(crate) fn heads(read: &HeadScores, group: &Group, title: String, subtitle: &str) -> Multiple {
@@ -27,7 +28,8 @@ pub(crate) fn heads(read: &HeadScores, group: &Group, title: String, subtitle: &
         .filter(|s| !s.is_empty())
         .collect::<Vec<_>>()
         .join(" · ");
-    if layer.outlined.is_empty() {
+    layer.selection = !layer.outlined.is_empty();
+    if !layer.selection {
         layer.outlined.extend(group.ranked().first().map(|s| (s.place.layer, s.place.head.unwrap_or(0))));
     }
     Multiple {
@@ -42,7 +44,7 @@ pub(crate) fn heads(read: &HeadScores, group: &Group, title: String, subtitle: &
 
 fn strongest(group: &Group) -> String {
     let top = group.ranked().first().and_then(|s| Some((s.place.name(), s.estimate?.at)));
-    top.map_or(String::new(), |(name, at)| format!("strongest: {name} ({})", significant(at)))
+    top.map_or(String::new(), |(name, at)| format!("{}: {name} ({})", group.superlative(), significant(at)))
 }
 
 /// What the signs on maps mean, where there are any: outlines, cut corners and hatching, with the counts and the
@@ -52,11 +54,11 @@ pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cell
     let mut entries = Vec::new();
     let selected: BTreeSet<(u64, Option<u64>)> =
         scores().filter(|s| s.selected).map(|s| (s.place.layer, s.place.head)).collect();
-    if !selected.is_empty() {
+    if panels.iter().any(|p| p.selection) {
         entries.push((Key::Outline(INK), format!("induction head, in H_ind ({})", selected.len())));
-    } else if panels.iter().any(|p| !p.outlined.is_empty()) {
-        let which = if panels.len() > 1 { "strongest of a panel" } else { "strongest" };
-        entries.push((Key::Outline(INK), which.to_owned()));
+    }
+    if panels.iter().any(|p| !p.selection && !p.outlined.is_empty()) {
+        entries.push((Key::Outline(INK), first_of_ranking(panels, groups)));
     }
     if scores().any(|s| s.partial) {
         entries.push((Key::Cut, "mean over fewer prompts: not ranked".to_owned()));
@@ -79,7 +81,26 @@ pub(crate) fn legend(page: &mut Page, panels: &[&Layer], groups: &[&Group], cell
     }
 }
 
-/// What the table says how many of: prompts, by the largest count.
+/// What is outlined in the panels that show no selection.
+fn first_of_ranking(panels: &[&Layer], groups: &[&Group]) -> String {
+    let selection = panels.iter().any(|p| p.selection);
+    let panel = match (selection, panels.len()) {
+        (true, _) => " of a panel without one",
+        (false, 1) => "",
+        (false, _) => " of a panel",
+    };
+    let words: BTreeSet<String> = groups.iter().map(|g| g.superlative()).collect();
+    match words.first() {
+        Some(word) if words.len() == 1 => format!("{word}{panel}"),
+        _ if groups.iter().all(|g| g.kind == Kind::Reading) => {
+            format!("highest{panel}, or furthest from the neutral value")
+        }
+        _ => format!("strongest{panel}"),
+    }
+}
+
+/// How many prompts, or random sequences: by the largest count.
 pub(crate) fn counted(groups: &[&Group]) -> Vec<String> {
-    groups.iter().map(|g| g.prompts()).find(|text| !text.is_empty()).into_iter().collect()
+    let most = |group: &&&Group| group.scores.iter().filter_map(|s| s.prompts).max();
+    groups.iter().max_by_key(most).map(|group| group.sample()).into_iter().collect()
 }

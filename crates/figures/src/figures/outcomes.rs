@@ -7,7 +7,7 @@ use crate::draw::drawing::Drawing;
 use crate::draw::estimate::Estimate;
 use crate::draw::page::{Key, MARGIN, Page, WIDTH};
 use crate::draw::palette::{Colour, GREEN, GREY, INK, Marker, NO_VALUE, ORANGE, SKY, VERMILLION, WHITE};
-use crate::draw::panel::Panel;
+use crate::draw::panel::{Panel, more_lines};
 use crate::entry::Figure;
 use crate::error::Error;
 use crate::read::about::About;
@@ -41,6 +41,8 @@ struct Bars<'a> {
     shares: BTreeMap<u64, [Option<f64>; 5]>,
     exact: BTreeMap<u64, Estimate>,
     rows: Vec<&'a Count>,
+    /// Those of the exact counts, which may be of fewer runs.
+    exact_rows: Vec<&'a Count>,
 }
 
 fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
@@ -60,6 +62,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
             }
             (None, Some(estimate)) => {
                 bars.exact.insert(row.n, estimate);
+                bars.exact_rows.push(row);
             }
             (None, None) => {}
         }
@@ -74,7 +77,8 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         ));
     }
     let size = Counts::size(panels.values().flat_map(|b| b.rows.iter().copied()));
-    let mut page = Page::new(WIDTH, "How counting runs end", &about.line(&[size]));
+    let exact_size = Counts::size(panels.values().flat_map(|b| b.exact_rows.iter().copied()));
+    let mut page = Page::new(WIDTH, "How counting runs end", &about.line(std::slice::from_ref(&size)));
     let mut legend: Vec<(Key, String)> =
         OUTCOMES.iter().map(|(_, name, colour)| (Key::Patch(*colour), (*name).to_owned())).collect();
     let exact = panels.values().any(|b| !b.exact.is_empty());
@@ -95,10 +99,11 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let rows = panels.len().div_ceil(per_row);
     let mut bottom = page.top;
     let all: Vec<Bars<'_>> = panels.into_values().collect();
+    let more = more_lines(all.iter().map(|b| b.name.as_str()), width);
     for (i, bars) in all.iter().enumerate() {
         let (row, column) = (i / per_row, i % per_row);
         let left = left + column as f64 * (width + gap);
-        let top = page.top + 28.0 + row as f64 * (height + 46.0);
+        let top = page.top + 28.0 + more + row as f64 * (height + 46.0 + more);
         // The last panel of each column names the axis.
         let named = i + per_row >= all.len();
         let x = Axis::slots(&asked, "N, repetitions asked for");
@@ -115,10 +120,13 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         bottom = f64::max(bottom, panel.bottom + 38.0);
     }
     let exact = if exact {
-        " Exact count: N copies and then the end, of the runs whose N copies fit the window and the token limit, with its 95 % \
-         interval; its share is thus not one of all runs."
+        let of = if exact_size == size { String::new() } else { format!(" ({exact_size})") };
+        format!(
+            " Exact count: N copies and then the end, of the runs whose N copies fit the window and the token limit{of}, with its \
+             95 % interval; its share is thus not one of all runs."
+        )
     } else {
-        ""
+        String::new()
     };
     let note = format!(
         "Clean stop: copies only, then the end token. Broke off: other text after the copies. Endless: until the window was full or \
@@ -149,12 +157,9 @@ fn draw_bars(page: &mut Page, panel: &Panel, bars: &Bars<'_>, asked: &[u64]) {
         }
         if let Some(exact) = bars.exact.get(n) {
             if exact.interval.is_some() {
-                page.canvas.line(
-                    &[panel.at((slot as f64, exact.low())), panel.at((slot as f64, exact.high()))],
-                    &[],
-                    INK,
-                    1.1,
-                );
+                // The axis has a little room beyond both ends, where no share can be.
+                let ends = [exact.low(), exact.high()].map(|v| panel.at((slot as f64, v.clamp(0.0, 1.0))));
+                page.canvas.line(&ends, &[], INK, 1.1);
             }
             panel.marker(&mut page.canvas, (slot as f64, exact.at), Marker::Diamond, 2.8, INK);
         }

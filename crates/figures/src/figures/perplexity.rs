@@ -79,6 +79,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         right: WIDTH - MARGIN - notes,
         top: page.top + 16.0,
         title: "",
+        title_width: 0.0,
         axis: limits(rows.iter(), rule, "perplexity of held-out text", 7.0),
         rule,
     };

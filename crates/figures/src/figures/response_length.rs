@@ -75,7 +75,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     }
     let all = || panels.iter().flat_map(|(_, lines)| lines).flat_map(|l| &l.points).copied();
     if all().any(|r| r.lower_bound) {
-        legend.push((Key::Arrow(GREY), "lower bound: half the runs or more did not end".to_owned()));
+        legend.push((Key::Arrow(GREY), "a run at or below the median was cut off: lower bound".to_owned()));
     }
     legend.push((Key::Rule, "N tokens".to_owned()));
     let size = Counts::size(all());
@@ -107,10 +107,19 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
             draw_line(&mut page.canvas, &panel, line);
         }
     }
-    let note = "Band: 95 % interval of the median, as in the table. Prefilled repetitions count. Dashed: N tokens, the exact length for \
-                a phrase of one token. A run that filled the window or reached the token limit would have gone on, so a median \
-                among such runs is a lower bound, drawn with an arrow.";
-    Ok(vec![page.finish(&[NAME], top + 270.0 + 38.0, &[note.to_owned()])])
+    let bands = panels.iter().flat_map(|(_, lines)| lines).filter(|line| line.band);
+    let banded = bands.flat_map(|l| &l.points).any(|r| r.estimate.is_some_and(|e| e.interval.is_some()));
+    let band = if banded { "Band: 95 % interval of the median, as in the table. " } else { "" };
+    let censored = if all().any(|r| r.lower_bound) {
+        " A run that filled the window or reached the token limit would have gone on: where such a run is at or below the median, the \
+         median is a lower bound, drawn with an arrow."
+    } else {
+        ""
+    };
+    let note = format!(
+        "{band}Prefilled repetitions count. Dashed: N tokens, the exact length for a phrase of one token.{censored}"
+    );
+    Ok(vec![page.finish(&[NAME], top + 270.0 + 38.0, &[note])])
 }
 
 /// The pools of a table, in the order of frequency where they are the known ones.
@@ -133,7 +142,7 @@ fn pool_in_words(pool: &str) -> String {
         "top" => "most frequent words".to_owned(),
         "random" => "random words".to_owned(),
         "rare" => "rarest words".to_owned(),
-        other => other.to_owned(),
+        other => other.replace('_', " "),
     }
 }
 

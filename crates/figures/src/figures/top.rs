@@ -10,7 +10,8 @@ use crate::entry::Figure;
 use crate::error::Error;
 use crate::read::about::About;
 use crate::read::columns::{Table, index, label, nothing, value};
-use crate::read::scores::{Group, HeadScores, Place};
+use crate::read::group::{Group, Place};
+use crate::read::scores::HeadScores;
 use crate::read::tables::Tables;
 
 /// Bars of one drawing.
@@ -20,7 +21,7 @@ const MARKED: Colour = VERMILLION;
 
 pub(crate) const HEADS: Figure = Figure {
     name: "top_heads",
-    doc: "The strongest heads with intervals: one drawing for each method, component, direction and metric",
+    doc: "The strongest heads with intervals: one drawing for each method, component, direction, metric and task",
     tables: &["head_scores"],
     draw: |tables, about| {
         let shape = |p: &Place| p.neuron.is_none() && p.position.is_none();
@@ -30,7 +31,7 @@ pub(crate) const HEADS: Figure = Figure {
 
 pub(crate) const NEURONS: Figure = Figure {
     name: "top_neurons",
-    doc: "The strongest neurons with intervals: one drawing for each method, direction and metric",
+    doc: "The strongest neurons with intervals: one drawing for each method, direction, metric and task",
     tables: &["head_scores"],
     draw: |tables, about| {
         places("top_neurons", "neuron", tables, about, |p: &Place| p.neuron.is_some() && p.position.is_none())
@@ -75,17 +76,26 @@ fn places(
         } else {
             what
         };
+        let first = if group.sequential { "highest" } else { "strongest" };
         let list = List {
-            title: format!("{} of {}: the strongest {whole}s", group.method_name(), group.component),
-            caption: vec![count(rows.len(), ranked.len(), whole), group.prompts()],
+            title: format!(
+                "{} of {}: the {first} {whole}s{}",
+                group.method_name(),
+                group.component,
+                group.on_task()
+            ),
+            caption: vec![count(rows.len(), ranked.len(), whole), group.sample()],
             axis: group.axis(),
+            ranking: group.ranking(),
             meaning: group.meaning(),
             selected: rows.iter().any(|r| r.colour == MARKED),
             intervals: rows.iter().any(|r| r.estimate.is_some_and(|e| e.interval.is_some())),
             missing: group.scores.len() - ranked.len(),
             rows,
         };
-        list.draw(&[name, &group.method, &group.component, &group.direction, &group.metric], about)
+        let of = [&group.method, &group.component, &group.direction, &group.metric, &group.task];
+        let parts: Vec<&str> = std::iter::once(name).chain(of.into_iter().map(String::as_str)).collect();
+        list.draw(&parts, &group.about(about))
     });
     Ok(drawings.collect())
 }
@@ -144,13 +154,16 @@ fn edges(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
             } else {
                 format!("effect on {}", measure.label)
             },
+            ranking: "Ranked by the distance from 0, either sign.".to_owned(),
             meaning: String::new(),
             selected: false,
             intervals: false,
             missing: rows.len() - ranked.len(),
             rows: rows_shown,
         };
-        list.draw(&[NAME, name, way, metric], about)
+        // Composition is read off the weights, without a task.
+        let about = if composition { about.on("") } else { about.clone() };
+        list.draw(&[NAME, name, way, metric], &about)
     });
     Ok(drawings.collect())
 }
@@ -169,6 +182,8 @@ struct List {
     title: String,
     caption: Vec<String>,
     axis: String,
+    /// How the rows are ranked, and what the number means, in sentences.
+    ranking: String,
     meaning: String,
     selected: bool,
     intervals: bool,
@@ -192,11 +207,11 @@ impl List {
             right: WIDTH - MARGIN - notes,
             top: page.top + 16.0,
             title: "",
+            title_width: 0.0,
             axis: limits(self.rows.iter(), 0.0, &self.axis, 8.0),
             rule: 0.0,
         };
         let bottom = panel.draw(&mut page.canvas, &self.rows, true);
-        let ranked = "Ranked by the distance from 0, either sign.";
         let interval = if self.intervals {
             " Whiskers: 95 % intervals of the table."
         } else {
@@ -206,6 +221,6 @@ impl List {
             0 => String::new(),
             n => format!(" Not ranked: {n} without a value or over fewer prompts."),
         };
-        page.finish(name, bottom, &[format!("{ranked}{interval}{missing}"), self.meaning])
+        page.finish(name, bottom, &[format!("{}{interval}{missing}", self.ranking), self.meaning])
     }
 }

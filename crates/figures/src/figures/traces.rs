@@ -4,14 +4,14 @@ use crate::draw::axis::Axis;
 use crate::draw::drawing::Drawing;
 use crate::draw::estimate::Estimate;
 use crate::draw::page::{Key, Page, WIDTH};
-use crate::draw::palette::{BLUE, CONTROL, Colour, GREY, Style, VERMILLION, category};
-use crate::draw::panel::Panel;
+use crate::draw::palette::{BLUE, CONTROL, Colour, DOTTED, GREY, Style, VERMILLION, category};
+use crate::draw::panel::{Panel, more_lines};
 use crate::entry::Figure;
 use crate::error::Error;
 use crate::read::about::About;
 use crate::read::columns::nothing;
 use crate::read::tables::Tables;
-use crate::read::traces::{EVERY_STEP, Trace, Traces};
+use crate::read::traces::{EVERY_STEP, Step, Trace, Traces};
 
 const STEP: &str = "generation step t, as log₂(1 + t)";
 /// The threshold of the paper, of causal toxicity.
@@ -28,9 +28,9 @@ pub(crate) const ENTROPY: Figure = Figure {
             let wanted = "quantity = entropy_nats without intervention, and a value";
             return Err(nothing("entropy_trace", "trace_summary", wanted, "run the traces"));
         }
-        let panels = vec![Strip { title: String::new(), lines, rule: None, y: "entropy (nats)".to_owned() }];
+        let panels = vec![Strip { title: String::new(), lines, rule: None, y: NATS.0, most: NATS.1 }];
         let title = "Entropy of the next token while the model generates";
-        Ok(vec![page("entropy_trace", title, &panels, kind_style, &kind_legend(&panels), about)])
+        Ok(vec![page("entropy_trace", title, &panels, kind_style, &kind_legend(&panels), "", about)])
     },
 };
 
@@ -53,8 +53,13 @@ struct Strip<'a> {
     title: String,
     lines: Vec<&'a Trace>,
     rule: Option<f64>,
-    y: String,
+    y: &'static str,
+    /// What the quantity cannot be above; below 0 none of them can be.
+    most: f64,
 }
+
+const NATS: (&str, f64) = ("entropy (nats)", f64::INFINITY);
+const SHARE: (&str, f64) = ("toxicity τ", 1.0);
 
 fn baseline(traces: &Traces, quantity: impl Fn(&str) -> bool) -> Vec<&Trace> {
     traces.all.iter().filter(|t| t.condition.baseline && quantity(&t.quantity)).collect()
@@ -78,7 +83,8 @@ fn toxicity(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
             },
             lines: lines.iter().filter(|t| t.quantity == quantity).copied().collect(),
             rule: (quantity == "toxicity_causal").then_some(GAMMA),
-            y: "toxicity τ".to_owned(),
+            y: SHARE.0,
+            most: SHARE.1,
         })
         .collect();
     if panels.is_empty() {
@@ -90,7 +96,13 @@ fn toxicity(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         legend.push((Key::Rule, format!("γ = {GAMMA}, the published threshold")));
     }
     let title = "Toxicity: how much of the output comes from the induction heads";
-    Ok(vec![page(NAME, title, &panels, kind_style, &legend, about)])
+    let predicted = if lines.iter().any(|t| t.quantity == "toxicity_predicted") {
+        "Toxicity predicted: what log descaling should make of the causal toxicity τ at step t, τ / ((1 − τ) max(1, ln(t + c)) + τ); no head \
+         was descaled here."
+    } else {
+        ""
+    };
+    Ok(vec![page(NAME, title, &panels, kind_style, &legend, predicted, about)])
 }
 
 fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
@@ -106,7 +118,7 @@ fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Er
         own.sort_by_key(|t| (!t.condition.control, !t.condition.baseline));
         if own.iter().any(|t| !t.condition.baseline) {
             let title = crate::draw::text::capital(kind);
-            panels.push(Strip { title, lines: own, rule: None, y: "entropy (nats)".to_owned() });
+            panels.push(Strip { title, lines: own, rule: None, y: NATS.0, most: NATS.1 });
         }
     }
     if panels.is_empty() {
@@ -135,7 +147,9 @@ fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Er
         legend.push((Key::Line(CONTROL, false), format!("the same on control sets ({controls})")));
     }
     let title = "Entropy of the next token in repetition, under intervention";
-    Ok(vec![page(NAME, title, &panels, |t| t.condition.style, &legend, about)])
+    let own_text = "Each line is on the text that the model generated under that condition: differences mix the intervention's effect \
+                    with that of the different text.";
+    Ok(vec![page(NAME, title, &panels, |t| t.condition.style, &legend, own_text, about)])
 }
 
 /// Repetition is the warm colour in every trace, ordinary text the cool one.
@@ -170,6 +184,7 @@ fn page(
     panels: &[Strip<'_>],
     style: impl Fn(&Trace) -> Style,
     legend: &[(Key, String)],
+    meaning: &str,
     about: &About,
 ) -> Drawing {
     let mut page = Page::new(WIDTH, title, &about.line(&[]));
@@ -177,23 +192,20 @@ fn page(
     let lines = || panels.iter().flat_map(|p| p.lines.iter().copied());
     let estimates = || lines().flat_map(|t| &t.steps).filter_map(|s| s.estimate);
     let last = lines().filter_map(|t| t.steps.last()).map(|s| s.step).fold(1.0, f64::max);
-    let (low, high) = estimates().fold((0f64, 0.1f64), |(l, h), e| (l.min(e.low()), h.max(e.high())));
+    let high = estimates().map(|e| e.high()).fold(0.1f64, f64::max);
     let per_row = if panels.len() == 1 { 1 } else { 2 };
     let (left, gap) = (64.0, 24.0);
     let width = (WIDTH - 22.0 - left - gap * (per_row as f64 - 1.0)) / per_row as f64;
     let (height, strip) = (if per_row == 1 { 240.0 } else { 170.0 }, 38.0);
+    let more = more_lines(panels.iter().map(|p| p.title.as_str()), width);
     let mut bottom = page.top;
     for (i, of) in panels.iter().enumerate() {
         let (row, column) = (i / per_row, i % per_row);
         let left = left + column as f64 * (width + gap);
-        let top = page.top + 26.0 + row as f64 * (height + strip + 84.0);
+        let top = page.top + 26.0 + more + row as f64 * (height + strip + 84.0 + more);
         let x = Axis::steps(last, STEP);
-        let y = if low >= 0.0 && high <= 1.0 && of.y.starts_with("toxicity") {
-            Axis::unit(&of.y)
-        } else {
-            // From 0: how near a line comes to it is the point.
-            Axis::linear(low, high * 1.02, &of.y)
-        };
+        // From 0: how near a line comes to it is the point, and below it nothing can be.
+        let y = if of.most == 1.0 { Axis::unit(of.y) } else { Axis::linear(0.0, high * 1.02, of.y) };
         let panel = Panel { left, right: left + width, top, bottom: top + height, x: x.clone(), y };
         panel.frame(&mut page.canvas, &of.title, false, column == 0);
         if let Some(rule) = of.rule {
@@ -205,7 +217,7 @@ fn page(
         let below = Panel { left, right: left + width, top, bottom: top + strip, x, y };
         below.frame(&mut page.canvas, "", true, column == 0);
         for trace in &of.lines {
-            draw_trace(&mut page, &panel, &below, trace, style(trace));
+            draw_trace(&mut page, &panel, &below, trace, (style(trace), of.most));
         }
         bottom = f64::max(bottom, below.bottom + 38.0);
     }
@@ -215,20 +227,29 @@ fn page(
     } else {
         String::new()
     };
+    let band =
+        if estimates().any(|e| e.interval.is_some()) { " Band: 95 % interval of the table." } else { "" };
+    let in_part = if lines().any(Trace::is_measured_in_part) {
+        " Dotted there: the share that has a value, where that is smaller."
+    } else {
+        ""
+    };
     let note = format!(
-        "Line: mean over the items that still generate; below, their share of those that began. Band: 95 % interval of the table. Thin \
-         and pale where fewer than a quarter, or fewer than three, are left: there a change may only mean that others have stopped.\
-         {thinned}"
+        "Line: mean over the items that have a value; below, the share of items that still generate.{in_part}{band} Thin and pale \
+         where fewer than a quarter, or fewer than three, have a value: there a change may only mean that others have stopped.{thinned}"
     );
-    page.finish(&[name], bottom, &[note])
+    page.finish(&[name], bottom, &[meaning.to_owned(), note])
 }
 
-fn draw_trace(page: &mut Page, panel: &Panel, below: &Panel, trace: &Trace, style: Style) {
-    let steps: Vec<(f64, Estimate, bool)> = trace
-        .steps
-        .iter()
-        .filter_map(|s| Some((s.step, s.estimate?, s.items >= (s.begun / 4.0).max(3.0).min(s.begun))))
-        .collect();
+fn draw_trace(page: &mut Page, panel: &Panel, below: &Panel, trace: &Trace, (style, most): (Style, f64)) {
+    // An interval may reach where no value can be.
+    let within = |e: Estimate| {
+        let interval = e.interval.map(|(low, high)| (low.clamp(0.0, most), high.clamp(0.0, most)));
+        Estimate { interval, ..e }
+    };
+    let enough = |s: &Step| s.items >= (s.begun / 4.0).max(3.0).min(s.begun);
+    let steps: Vec<(f64, Estimate, bool)> =
+        trace.steps.iter().filter_map(|s| Some((s.step, within(s.estimate?), enough(s)))).collect();
     if !trace.condition.control {
         let band: Vec<(f64, Estimate)> = steps.iter().filter(|s| s.2).map(|s| (s.0, s.1)).collect();
         panel.band(&mut page.canvas, &band, style.colour);
@@ -250,8 +271,13 @@ fn draw_trace(page: &mut Page, panel: &Panel, below: &Panel, trace: &Trace, styl
             }
         }
     }
-    let left: Vec<(f64, f64)> =
-        trace.steps.iter().filter(|s| s.begun > 0.0).map(|s| (s.step, s.items / s.begun)).collect();
+    let share = |of: fn(&Step) -> f64| -> Vec<(f64, f64)> {
+        trace.steps.iter().filter(|s| s.begun > 0.0).map(|s| (s.step, of(s) / s.begun)).collect()
+    };
     let colour = if trace.condition.control { GREY.alpha(0.5) } else { style.colour };
-    below.line(&mut page.canvas, &left, Style { colour, width: style.width.min(1.3), ..style });
+    let left = Style { colour, width: style.width.min(1.3), ..style };
+    below.line(&mut page.canvas, &share(|s| s.alive), left);
+    if trace.is_measured_in_part() {
+        below.line(&mut page.canvas, &share(|s| s.items), Style { dash: DOTTED, width: 1.0, ..left });
+    }
 }

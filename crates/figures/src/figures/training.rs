@@ -22,8 +22,9 @@ type Curve = Vec<(f64, f64)>;
 const NAMED: usize = 6;
 const SMALLEST_NAMED: f64 = 0.1;
 
-/// Loss against training tokens (top: training mixture, held out, and each kind of document) and the prefix-matching
-/// score of every head (bottom) on the same axis, so that a fall of the one and a rise of the other are seen together.
+/// Loss against training tokens (top: training mixture, held out, and each kind of document) and the
+/// prefix-matching score of every head (bottom) on the same axis, so that a fall of the one and a rise of the other
+/// are seen together.
 pub(crate) const FIGURE: Figure = Figure {
     name: "training",
     doc: "Loss of a training run, and the prefix-matching score of each head as it forms",

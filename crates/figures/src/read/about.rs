@@ -29,6 +29,11 @@ impl About {
         }
     }
 
+    /// The same for what is of this task; empty: of none.
+    pub(crate) fn on(&self, task: &str) -> Self {
+        Self { task: task.to_owned(), ..self.clone() }
+    }
+
     /// The line, with what the figure itself read in its table put after the run.
     pub(crate) fn line(&self, read: &[String]) -> String {
         let mut parts = Vec::new();

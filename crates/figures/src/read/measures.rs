@@ -42,8 +42,8 @@ impl Measures {
         }
     }
 
-    /// The measure of that name. One that the metadata does not describe has its name for a label and the range of the
-    /// data for a scale.
+    /// The measure of that name. One that the metadata does not describe has its name for a label and the range of
+    /// the data for a scale.
     pub(crate) fn get(&self, name: &str) -> Measure {
         let mut measure = self.0.get(name).cloned().unwrap_or_default();
         if measure.label.is_empty() {
@@ -64,15 +64,19 @@ impl Measure {
         if self.unit.is_empty() { self.label.clone() } else { format!("{} ({})", self.label, self.unit) }
     }
 
-    /// The scale of colours for these values: the measure's own limits where it has some, else those of the values.
-    pub(crate) fn ramp(&self, values: &[f64]) -> Ramp {
-        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(l, h), v| (l.min(*v), h.max(*v)));
-        let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-        if self
-            .sequential
-            .unwrap_or(low >= self.neutral.unwrap_or(0.0) || high <= self.neutral.unwrap_or(0.0))
-        {
-            return Ramp::sequential(self.low.unwrap_or(low), self.high.unwrap_or(high));
+    /// Whether values go from less to more: as the measure says, or, where it does not, if none is below `neutral`.
+    pub(crate) fn is_sequential(&self, values: &[f64]) -> bool {
+        let neutral = self.neutral.unwrap_or(0.0);
+        self.sequential.unwrap_or_else(|| values.iter().all(|v| *v >= neutral))
+    }
+
+    /// The scale of colours for these values: the measure's own limits where it has some, and the values' where
+    /// they go beyond these, so that the highest value has a colour of its own.
+    pub(crate) fn ramp(&self, values: &[f64], sequential: bool) -> Ramp {
+        if sequential {
+            let low = values.iter().copied().chain(self.low).fold(f64::MAX, f64::min);
+            let high = values.iter().copied().chain(self.high).fold(f64::MIN, f64::max);
+            return if low > high { Ramp::sequential(0.0, 1.0) } else { Ramp::sequential(low, high) };
         }
         let limits = [self.low, self.high].into_iter().flatten();
         Ramp::around(self.neutral.unwrap_or(0.0), limits.chain(values.iter().copied()))

@@ -4,6 +4,7 @@ pub(crate) mod about;
 pub(crate) mod columns;
 pub(crate) mod conditions;
 pub(crate) mod counts;
+pub(crate) mod group;
 pub(crate) mod measures;
 pub(crate) mod scores;
 pub(crate) mod tables;

@@ -19,8 +19,9 @@ const AN_OCTAVE: f64 = 8.0;
 pub(crate) struct Step {
     pub(crate) step: f64,
     pub(crate) estimate: Option<Estimate>,
-    /// Items that still generate, and items that began.
+    /// Items that have a value here, items that still generate, and items that began.
     pub(crate) items: f64,
+    pub(crate) alive: f64,
     pub(crate) begun: f64,
 }
 
@@ -50,7 +51,8 @@ impl Traces {
             (table.text("prompt_kind")?, table.text("condition")?, table.text("quantity")?);
         let (layer, step, score) = (table.number("layer")?, table.number("step")?, table.number("value")?);
         let (low, high) = (table.number("ci_low")?, table.number("ci_high")?);
-        let (items, begun) = (table.number("n_items")?, table.number("n_begun")?);
+        let (items, alive, begun) =
+            (table.number("n_items")?, table.number("n_alive")?, table.number("n_begun")?);
         let mut lines: BTreeMap<(usize, &str, &str), Trace> = BTreeMap::new();
         for row in (0..table.rows()).filter(|row| value(&layer, *row).is_none()) {
             let Some(at_step) = value(&step, row) else { continue };
@@ -67,6 +69,7 @@ impl Traces {
                 step: at_step,
                 estimate: value(&score, row).map(|at| Estimate { at, interval }),
                 items: index(&items, row).unwrap_or(0) as f64,
+                alive: index(&alive, row).unwrap_or(0) as f64,
                 begun: index(&begun, row).unwrap_or(0) as f64,
             });
         }
@@ -86,20 +89,20 @@ fn thin(steps: &mut Vec<Step>) {
         if s.step <= EVERY_STEP { -1.0 - s.step } else { (AN_OCTAVE * (1.0 + s.step).log2()).floor() }
     };
     // A step without a value does not stand for one that has it.
-    let last = steps.last().map(|s| s.step);
-    let mut seen = None;
-    steps.retain(|s| {
-        let new = seen != Some(bin(s)) && s.estimate.is_some();
-        if new {
-            seen = Some(bin(s));
-        }
-        new || Some(s.step) == last
-    });
+    let first = |run: &[Step]| run.iter().find(|s| s.estimate.is_some()).or(run.first()).copied();
+    let mut kept: Vec<Step> = steps.chunk_by(|a, b| bin(a) == bin(b)).filter_map(first).collect();
+    kept.extend(steps.last().filter(|last| kept.last().is_some_and(|k| k.step < last.step)));
+    *steps = kept;
 }
 
 impl Trace {
     /// The items that began.
     pub(crate) fn begun(&self) -> f64 {
         self.steps.iter().map(|s| s.begun).fold(0.0, f64::max)
+    }
+
+    /// Whether some item that still generates has no value at some step.
+    pub(crate) fn is_measured_in_part(&self) -> bool {
+        self.steps.iter().any(|s| s.items != s.alive)
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "shared by tests and the gallery, each of which uses a part")]
 
+pub mod edges;
+pub mod readings;
 pub mod repetition;
 pub mod scores;
 pub mod sets;
@@ -71,10 +73,15 @@ pub const MEASURES: &str = r#"{
 "previous_token": {"label": "previous token", "unit": "attention weight", "low": 0.0, "high": 1.0, "neutral": 0.0, "sequential": true},
 "duplicate_token": {"label": "duplicate token", "unit": "attention weight", "low": 0.0, "high": 1.0, "neutral": 0.0, "sequential": true},
 "first_token": {"label": "first token", "unit": "attention weight", "low": 0.0, "high": 1.0, "neutral": 0.0, "sequential": true},
-"copying": {"label": "copying", "unit": "rescaled share", "low": -1.0, "high": 1.0, "neutral": 0.0, "sequential": false},
+"log_prob": {"label": "log-probability of the answer", "unit": "nats", "low": null, "high": 0.0, "neutral": null, "sequential": true},
+"copying": {"label": "copying", "unit": "rescaled share", "low": -1.0, "high": 1.0, "neutral": null, "sequential": true},
+"copying_eigenvalues": {"label": "copying, eigenvalues", "unit": "score", "low": -1.0, "high": 1.0, "neutral": 0.0, "sequential": false},
 "aeqd": {"label": "entropy of attention (AEQD)", "unit": "nats", "low": 0.0, "high": null, "neutral": null, "sequential": true},
 "ahon": {"label": "norm of head output (AHON)", "unit": "norm", "low": 0.0, "high": null, "neutral": null, "sequential": true},
-"ahon_ln": {"label": "norm of head output by the layer's mean (AHON, LN)", "unit": "ratio", "low": 0.0, "high": null, "neutral": 1.0, "sequential": true},
+"ahon_ln": {"label": "norm of head output by the layer's mean (AHON, LN)", "unit": "ratio", "low": 0.0, "high": null, "neutral": 1.0, "sequential": false},
+"awft_ln": {"label": "weight of the first token, by layer (AWFT-LN)", "unit": "ratio to the layer's mean", "low": 0.0, "high": null, "neutral": 1.0, "sequential": false},
+"ftvvn_ln": {"label": "value norm of the first token, by layer (FTVVN-LN)", "unit": "ratio to the layer's mean", "low": 0.0, "high": null, "neutral": 1.0, "sequential": false},
+"lthon_ln": {"label": "output norm of the last token, by layer (LTHON-LN)", "unit": "ratio to the layer's mean", "low": 0.0, "high": null, "neutral": 1.0, "sequential": false},
 "composition": {"label": "composition", "unit": "share", "low": 0.0, "high": 1.0, "neutral": 0.0, "sequential": true}
 }"#;
 

@@ -21,6 +21,25 @@ pub const CONDITIONS: [Condition; 10] = [
     ("constant:random_2", "constant", "random_2"),
 ];
 
+/// Names as long as settings, sets and kinds can make them.
+pub const LONG: [Condition; 7] = [
+    ("none", "none", "none"),
+    ("a", "log", "heads_that_match_prefixes_in_the_later_half_of_the_model"),
+    ("b", "log", "random_12"),
+    ("c", "projected_mean_of_the_other_heads_of_the_same_layer", "induction"),
+    ("d", "projected_mean_of_the_other_heads_of_the_same_layer", "random_11"),
+    ("e", "projected_mean_of_the_other_heads_of_the_same_layer", "random_12"),
+    ("f", "constant", "heads_that_match_prefixes_in_the_later_half_of_the_model"),
+];
+
+const LONG_POOLS: [&str; 3] = [
+    "phrases_of_one_common_word",
+    "phrases_of_two_words_drawn_from_the_whole_vocabulary",
+    "sentences_of_the_held_out_documents_cut_off_after_their_first_eight_words",
+];
+const LONG_QUANTITY: &str =
+    "share_of_the_feasible_runs_that_stop_by_themselves_after_the_right_number_of_copies";
+
 pub fn conditions(all: &[Condition]) -> RecordBatch {
     table(vec![
         ("condition", labels(all.iter().map(|c| Some(c.0)))),
@@ -41,6 +60,8 @@ pub struct Count {
     pub value: Option<f64>,
     pub interval: Option<(f64, f64)>,
     pub lower_bound: bool,
+    /// Generations; those of the pool, or of all, where not said.
+    pub runs: Option<u32>,
 }
 
 pub fn count_summary(rows: &[Count]) -> RecordBatch {
@@ -54,7 +75,10 @@ pub fn count_summary(rows: &[Count]) -> RecordBatch {
         ("ci_high", numbers(rows.iter().map(|r| r.interval.map(|i| i.1).filter(|_| !r.lower_bound)))),
         ("lower_bound", flags(rows.iter().map(|r| r.lower_bound))),
         ("n_items", counts(rows.iter().map(|r| Some(if r.pool.is_some() { 12 } else { 36 })))),
-        ("n_runs", counts(rows.iter().map(|r| Some(if r.pool.is_some() { 36 } else { 108 })))),
+        (
+            "n_runs",
+            counts(rows.iter().map(|r| Some(r.runs.unwrap_or(if r.pool.is_some() { 36 } else { 108 })))),
+        ),
         (
             "reason",
             labels(rows.iter().map(|r| if r.value.is_none() { Some("no feasible run") } else { None })),
@@ -67,7 +91,8 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
     let mut rows = Vec::new();
     for (c, (condition, intervention, target)) in all.iter().enumerate() {
         for n in (1..=octaves).map(|e| 1u32 << e) {
-            for (p, pool) in [None, Some("top"), Some("random"), Some("rare")].into_iter().enumerate() {
+            let pools = if all == LONG { LONG_POOLS } else { ["top", "random", "rare"] };
+            for (p, pool) in [None].into_iter().chain(pools.map(Some)).enumerate() {
                 let seed = (c * 1000 + p * 100) as u64 + u64::from(n);
                 let strength = match (*intervention, *target) {
                     ("none", _) => 0.0,
@@ -88,6 +113,7 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
                         value: Some(value),
                         interval,
                         lower_bound,
+                        runs: None,
                     });
                 };
                 push("median_response_tokens", tokens, tokens * 0.15, lost);
@@ -116,6 +142,7 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
                     value,
                     interval,
                     lower_bound: false,
+                    runs: Some(if n > 64 { 72 } else { 108 }),
                 });
             }
         }
@@ -126,17 +153,17 @@ pub fn counted(all: &[Condition], octaves: u32) -> Vec<Count> {
 /// Means over a set of items that shrinks, of conditions and of ordinary text.
 pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
     struct Step(&'static str, &'static str, &'static str, u32, f64, Option<(f64, f64)>, u32);
+    let alive = |kind: &str, step: u32| match kind {
+        "ordinary" => begun,
+        _ => (f64::from(begun) * (-f64::from(step) / 150.0).exp()).round() as u32,
+    };
     let mut rows = Vec::new();
     let repetition = all.iter().map(|c| ("repetition", *c));
     for (s, (kind, (condition, intervention, target))) in repetition.chain([("ordinary", all[0])]).enumerate()
     {
         for step in 0..last {
             let t = f64::from(step);
-            let left = if kind == "ordinary" {
-                begun
-            } else {
-                (f64::from(begun) * (-t / 150.0).exp()).round() as u32
-            };
+            let left = alive(kind, step);
             if left == 0 {
                 break;
             }
@@ -157,15 +184,12 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
                 let level = if kind == "ordinary" { 0.35 } else { 0.25 + 0.6 * (1.0 - (-t / 6.0).exp()) };
                 let around = |v: f64| (begun > 4).then_some((v - 0.07, v + 0.07));
                 rows.push(Step(kind, condition, "toxicity_causal", step, level, around(level), left));
-                rows.push(Step(
-                    kind,
-                    condition,
-                    "toxicity_norm_share",
-                    step,
-                    level * 0.7,
-                    around(level * 0.7),
-                    left,
-                ));
+                for (quantity, of) in [("toxicity_norm_share", 0.7), ("toxicity_predicted", 0.3)] {
+                    // The predicted one is not always defined.
+                    let measured = if of < 0.5 { left.div_ceil(2) } else { left };
+                    let level = level * of;
+                    rows.push(Step(kind, condition, quantity, step, level, around(level), measured));
+                }
             }
         }
     }
@@ -179,12 +203,15 @@ pub fn trace_summary(all: &[Condition], begun: u32, last: u32) -> RecordBatch {
         ("ci_low", numbers(rows.iter().map(|r| r.5.map(|i| i.0)))),
         ("ci_high", numbers(rows.iter().map(|r| r.5.map(|i| i.1)))),
         ("n_items", counts(rows.iter().map(|r| Some(r.6)))),
+        ("n_alive", counts(rows.iter().map(|r| Some(alive(r.0, r.3))))),
         ("n_begun", counts(rows.iter().map(|_| Some(begun)))),
     ])
 }
 
-pub fn contrasts(all: &[Condition]) -> RecordBatch {
-    let quantities = ["exact_share", "endless_share", "clean_stop_share", "nll_nats"];
+/// Of 36 items each, or of 36 phrases and 40 texts.
+pub fn contrasts(all: &[Condition], texts: u32) -> RecordBatch {
+    let first = if all == LONG { LONG_QUANTITY } else { "exact_share" };
+    let quantities = [first, "endless_share", "clean_stop_share", "nll_nats"];
     let rows = || {
         quantities.into_iter().enumerate().flat_map(|(q, name)| all[1..].iter().map(move |c| (q, name, c)))
     };
@@ -198,7 +225,7 @@ pub fn contrasts(all: &[Condition]) -> RecordBatch {
         ("quantity", labels(rows().map(|r| Some(r.1)))),
         ("condition", labels(rows().map(|r| Some(r.2.0)))),
         ("baseline", labels(rows().map(|_| Some("none")))),
-        ("n_items", counts(rows().map(|_| Some(36)))),
+        ("n_items", counts(rows().map(|r| Some(if r.1 == "nll_nats" { texts } else { 36 })))),
         ("estimate", numbers(rows().map(|r| Some(estimate(r.0, r.2))))),
         ("ci_low", numbers(rows().map(|r| Some(estimate(r.0, r.2) - 0.08)))),
         ("ci_high", numbers(rows().map(|r| Some(estimate(r.0, r.2) + 0.08)))),
@@ -206,6 +233,7 @@ pub fn contrasts(all: &[Condition]) -> RecordBatch {
         ("test", labels(rows().map(|_| Some("sign-flip")))),
         ("random_sets", counts(rows().map(|r| main(r.2).then_some(2)))),
         ("did_as_much", counts(rows().map(|r| main(r.2).then_some(r.0 as u32 % 2)))),
+        ("did_opposite", counts(rows().map(|r| main(r.2).then_some(u32::from(r.0 == 1))))),
     ])
 }
 

@@ -1,12 +1,15 @@
-//! Made-up `head_scores`, `edge_scores` and `circuit_scores`.
+//! Made-up `head_scores`.
 
 use arrow::array::RecordBatch;
 
+pub use super::edges::{circuit_scores, edge_scores};
+pub use super::readings::{detectors, lens};
 use super::{bell, counts, flags, labels, labels_u32, noise, numbers, plain, table};
 
 /// One row of `head_scores`; what is not said is null.
 #[derive(Debug, Clone, Default)]
 pub struct Row {
+    pub task: Option<&'static str>,
     pub method: &'static str,
     pub component: &'static str,
     pub direction: Option<&'static str>,
@@ -33,6 +36,7 @@ pub fn head_scores(rows: &[Row]) -> RecordBatch {
     let count = |of: fn(&Row) -> Option<u32>| counts(rows.iter().map(of));
     table(vec![
         ("run", labels(rows.iter().map(|_| Some("0a1b2c")))),
+        ("task", labels(rows.iter().map(|r| r.task))),
         ("method", labels(rows.iter().map(|r| Some(r.method)))),
         ("component", labels_u32(rows.iter().map(|r| Some(r.component)))),
         ("direction", labels(rows.iter().map(|r| r.direction))),
@@ -64,8 +68,16 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         let (layer, head) = (id / heads, id % heads);
         let seed = u64::from(id);
         let selected = id % 53 == 7 % total;
-        let base =
-            Row { layer, head: Some(head), n_prompts: 64, selected, metric: "logit_diff", ..Row::default() };
+        let task = Some("induction");
+        let base = Row {
+            task,
+            layer,
+            head: Some(head),
+            n_prompts: 64,
+            selected,
+            metric: "logit_diff",
+            ..Row::default()
+        };
         let effect = if selected { 0.3 + 0.5 * noise(seed) } else { 0.02 * bell(seed) };
         let unmeasured = id == 5 && layers > 4;
         let measured = |effect: f64| Row {
@@ -120,9 +132,11 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         for (metric, value) in detectors {
             let interval = Some((value - 0.02, value + 0.02));
             rows.push(Row {
+                task: None,
                 method: "detectors",
                 component: "pattern",
                 metric,
+                n_prompts: 5,
                 value: Some(value),
                 interval,
                 ..base.clone()
@@ -133,6 +147,7 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         for (component, size) in [("mlp_out", 0.1), ("attn_out", 0.2)] {
             let effect = size * bell(u64::from(layer) + 900);
             let row = Row {
+                task: Some("induction"),
                 component,
                 layer,
                 n_prompts: 64,
@@ -145,6 +160,7 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
         }
     }
     let embed = Row {
+        task: Some("induction"),
         method: "dla",
         component: "embed",
         n_prompts: 64,
@@ -154,6 +170,19 @@ pub fn whole(layers: u32, heads: u32) -> Vec<Row> {
     };
     rows.push(embed);
     rows
+}
+
+/// Rows of two tasks, of names as long as tasks have them, and of detectors, which have none.
+pub fn two_tasks(layers: u32, heads: u32) -> Vec<Row> {
+    let other = |row: &Row| Row {
+        task: row.task.map(|_| "indirect-object-identification-with-distractors"),
+        effect: row.effect.map(|effect| 0.5 - effect),
+        interval: row.interval.map(|(low, high)| (0.5 - high, 0.5 - low)),
+        ..row.clone()
+    };
+    let rows = whole(layers, heads);
+    let more: Vec<Row> = rows.iter().filter(|r| r.task.is_some()).map(other).collect();
+    rows.into_iter().chain(more).collect()
 }
 
 /// The same place names for every method that goes by position.
@@ -230,67 +259,4 @@ pub fn neurons(layers: u32, neurons: u32) -> Vec<Row> {
         }
     };
     places.map(row).collect()
-}
-
-pub fn edge_scores() -> RecordBatch {
-    struct Edge(
-        &'static str,
-        Option<&'static str>,
-        String,
-        String,
-        Option<&'static str>,
-        &'static str,
-        Option<f64>,
-    );
-    let mut edges = Vec::new();
-    for i in 0..60u64 {
-        let (from, to) = (format!("L{}H{}", i % 4, i % 7), format!("L{}H{}", 4 + i % 5, i % 3));
-        let input = ["q", "k", "v"][i as usize % 3];
-        let effect = (i != 9).then(|| 0.2 * bell(i).powi(3));
-        edges.push(Edge(
-            "eap-ig",
-            Some("noising"),
-            from.clone(),
-            to.clone(),
-            Some(input),
-            "logit_diff",
-            effect,
-        ));
-        edges.push(Edge(
-            "eap-ig",
-            Some("noising"),
-            format!("mlp{}", i % 6),
-            "logits".into(),
-            None,
-            "logit_diff",
-            Some(0.01 * bell(i + 99)),
-        ));
-        edges.push(Edge("detectors", None, from, to, Some(input), "composition", Some(noise(i))));
-    }
-    table(vec![
-        ("method", labels(edges.iter().map(|e| Some(e.0)))),
-        ("direction", labels(edges.iter().map(|e| e.1))),
-        ("sender", labels(edges.iter().map(|e| Some(e.2.as_str())))),
-        ("receiver", labels(edges.iter().map(|e| Some(e.3.as_str())))),
-        ("receiver_input", labels(edges.iter().map(|e| e.4))),
-        ("prompt", counts(edges.iter().map(|_| None))),
-        ("n_prompts", counts(edges.iter().map(|_| Some(32)))),
-        ("metric", labels(edges.iter().map(|e| Some(e.5)))),
-        ("value", numbers(edges.iter().map(|e| e.6))),
-        ("effect", numbers(edges.iter().map(|e| e.6.filter(|_| e.0 != "detectors")))),
-    ])
-}
-
-pub fn circuit_scores() -> RecordBatch {
-    let steps = || ["greedy", "top"].into_iter().flat_map(|m| (0..24u32).map(move |n| (m, n)));
-    let kept =
-        |method: &str, n: u32| 1.0 - (-f64::from(n) / if method == "greedy" { 4.0 } else { 8.0 }).exp();
-    table(vec![
-        ("method", labels(steps().map(|s| Some(s.0)))),
-        ("n_heads", counts(steps().map(|s| Some(s.1)))),
-        ("heads", plain(steps().map(|_| Some("L3H0 L3H1")))),
-        ("metric", labels(steps().map(|_| Some("logit_diff")))),
-        ("faithfulness", numbers(steps().map(|s| Some(kept(s.0, s.1) + 0.04 * bell(u64::from(s.1)))))),
-        ("incompleteness", numbers(steps().map(|s| Some(1.0 - kept(s.0, s.1)).filter(|_| s.1 != 3)))),
-    ])
 }

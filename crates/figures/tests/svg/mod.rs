@@ -30,7 +30,8 @@ pub fn view(svg: &str) -> (f64, f64) {
     (view[2], view[3])
 }
 
-/// The texts of an SVG, each with the box from its baseline to the height of its capitals, by the font's own widths.
+/// The texts of an SVG, each with the box from its baseline to the height of its capitals, by the font's own
+/// widths.
 pub fn texts(svg: &str) -> Vec<Placed> {
     svg.split("<text")
         .skip(1)
