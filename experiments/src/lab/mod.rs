@@ -18,6 +18,7 @@ mod run;
 pub mod settings;
 pub mod shard;
 mod subject;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -35,6 +36,7 @@ pub use report::Report;
 pub use run::{Extent, Halt, Run};
 pub use settings::{Common, Flags};
 pub use subject::{Subject, by_count, prompts_sha256};
+pub use threads::Threads;
 
 use disk::Provenance;
 use folder::{Access, RunFolder};
@@ -153,9 +155,7 @@ pub fn take_up<E: Experiment>(manifest: &Manifest, out: &std::path::Path, extent
 pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Result<String> {
     E::check(&flags.own)?;
     let common = flags.common.clone();
-    if common.threads.is_some() {
-        tch::set_num_threads(common.cores() as i32);
-    }
+    let _threads = Threads::limit(common.threads.map(Count::get));
     let subject = Subject::load(&common.model, common.quiet)?;
     let (settings, recorded) = (flags.own.clone(), flags.recorded(E::BY_CONTENTS)?);
     let background =

@@ -12,6 +12,7 @@ use refrain_entropy::schema::Table;
 use refrain_runner::Model;
 
 use super::progress::Progress;
+use super::threads::Threads;
 
 /// What a part found: rows of one table or of several.
 #[derive(Debug, Default)]
@@ -189,15 +190,13 @@ fn side_by_side(
             }
         }
     };
-    // libtorch's number of threads is the process's.
-    let threads = tch::get_num_threads();
+    let _threads = Threads::limit(None);
     std::thread::scope(|scope| {
         for _ in 0..cores.min(todo.len()) {
             let model = model.shallow_clone();
             scope.spawn(|| one(model));
         }
     });
-    tch::set_num_threads(threads);
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(()),
