@@ -178,6 +178,11 @@ impl Common {
     pub fn memory_bytes(&self) -> u64 {
         self.memory.map_or_else(|| free_memory() / 2, Bytes::get)
     }
+
+    /// The share of them that a part may take whose stage runs its parts side by side, one on each core.
+    pub fn memory_per_part(&self) -> u64 {
+        self.memory_bytes() / self.cores().max(1) as u64
+    }
 }
 
 /// Bytes that can be had without pushing others out.
@@ -260,6 +265,13 @@ mod tests {
         let error = format!("{:#}", merged(&["x"], "some-count = 0").unwrap_err());
         assert!(error.contains("`some-count`") && error.contains("between 1 and"), "{error}");
         assert!(merged(&["x"], "stage = \"heads\"").is_err());
+    }
+
+    #[test]
+    fn parts_that_run_side_by_side_share_the_memory() {
+        let line = ["x", "--memory", "4GiB", "--threads", "4"];
+        let flags = Flags::<Sample>::resolve(&Flags::<Sample>::command().get_matches_from(line)).unwrap();
+        assert_eq!((flags.common.memory_bytes(), flags.common.memory_per_part()), (4 << 30, 1 << 30));
     }
 
     #[test]
