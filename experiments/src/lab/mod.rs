@@ -137,14 +137,21 @@ pub fn call<E: Experiment>(matches: &clap::ArgMatches) -> Result<String> {
     perform::<E>(flags, extent)
 }
 
-/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what `extent` says.
+/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what `extent` says. With
+/// `accept_version`, finished parts of another build count.
 ///
 /// # Errors
 /// As [`call`], and [`Halt`] if parts are missing.
-pub fn take_up<E: Experiment>(manifest: &Manifest, out: &std::path::Path, extent: Extent) -> Result<String> {
+pub fn take_up<E: Experiment>(
+    manifest: &Manifest,
+    out: &std::path::Path,
+    extent: Extent,
+    accept_version: bool,
+) -> Result<String> {
     let mut flags: Flags<E::Settings> =
         manifest.flags.clone().try_into().context("the manifest's flags are those of another version")?;
     flags.common.out = Some(out.to_owned());
+    flags.common.accept_version = accept_version;
     perform::<E>(flags, extent)
 }
 
