@@ -84,6 +84,14 @@ impl Manifest {
         Ok(sha256_hex(toml::to_string(&identity).context("writing down the settings")?.as_bytes()))
     }
 
+    /// The same without these settings.
+    #[must_use]
+    pub fn without(&self, settings: &[&str]) -> Self {
+        let mut manifest = self.clone();
+        manifest.settings.retain(|key, _| !settings.contains(&key));
+        manifest
+    }
+
     /// Reads the manifest in `folder`; none if there is none.
     ///
     /// # Errors

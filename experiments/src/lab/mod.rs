@@ -12,6 +12,7 @@ pub mod manifest;
 pub mod model_args;
 pub mod number;
 mod part;
+mod part_files;
 pub mod progress;
 pub mod report;
 mod run;
@@ -55,6 +56,9 @@ pub trait Experiment: Sized {
     const STAGES: &'static [&'static str];
     /// Its own flags whose values the provenance records by their contents: files.
     const BY_CONTENTS: &'static [&'static str] = &[];
+    /// Settings that only the tables depend on, and no part: they may be others when a run is taken up again, and the finished
+    /// parts stay. A part that depends on one of them after all says so ([`Part::depends_on`]).
+    const TABLES_ONLY: &'static [&'static str] = &[];
     /// Its own flags.
     type Settings: Args + Clone + Serialize + DeserializeOwned;
 
@@ -178,9 +182,12 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
     provenance.extend(experiment.provenance(&lab)?);
     let manifest = Manifest::new(E::NAME, recorded, provenance, toml::Table::try_from(&flags)?)?;
     let out = lab.common.out.clone().unwrap_or_else(|| folder::default_path(&manifest));
-    let access =
-        if matches!(extent, Extent::Whole | Extent::Tables) { Access::Alone } else { Access::Shared };
-    let folder = RunFolder::open(&out, manifest, lab.common.accept_version, access)?;
+    let access = match extent {
+        Extent::Whole | Extent::Tables => Access::Alone,
+        Extent::Stage(..) => Access::Shared,
+        Extent::Look => Access::Look,
+    };
+    let folder = RunFolder::open(&out, manifest, E::TABLES_ONLY, lab.common.accept_version, access)?;
     if folder.manifest.complete {
         if !lab.common.quiet {
             say(&format!("{} holds this run already; nothing is computed again", out.display()));
@@ -190,6 +197,9 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
         let (model, cores, quiet) = (&lab.subject.model, lab.common.cores(), lab.common.quiet);
         if !quiet {
             say(&format!("{} on {}, into {}", E::NAME, lab.subject.name, out.display()));
+            for line in &folder.changed {
+                say(&format!("{line}; only the tables depend on it, and finished parts are kept"));
+            }
         }
         let mut run = Run::new(folder, Some(model), cores, quiet, extent);
         match experiment.conduct(&lab, &mut run) {
