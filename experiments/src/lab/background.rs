@@ -13,8 +13,8 @@ impl Background {
     /// Reads the file; without one there are no interventions.
     ///
     /// # Errors
-    /// If it cannot be read, does not hold interventions, or does not fit the model; and for interventions that take values from
-    /// reference runs, which experiments do not make.
+    /// If it cannot be read, does not hold interventions, or does not fit the model; and for interventions that
+    /// take values from reference runs, which experiments do not make.
     pub fn load(path: Option<&Path>, model: &Model, tokenizer: Option<&Tokenizer>) -> Result<Self> {
         let Some(path) = path else { return Ok(Background::default()) };
         let loaded = LoadedInterventions::load(path, model, tokenizer)?;

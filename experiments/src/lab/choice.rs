@@ -4,7 +4,8 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-/// A parser of an enum's names. Help lists them, each with what `about` says of it, and an unknown name is refused with the nearest.
+/// A parser of an enum's names. Help lists them, each with what `about` says of it, and an unknown name is refused
+/// with the nearest.
 pub fn choice<T>(about: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
     T: strum::VariantArray + FromStr<Err = refrain_patching::Error> + Copy + Send + Sync + Into<&'static str>,

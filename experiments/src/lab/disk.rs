@@ -35,7 +35,8 @@ pub fn clear_unfinished(folder: &Path) {
     }
 }
 
-/// Writes `bytes` to a temporary file beside `path`, flushes it to the disk, and renames it. On failure nothing is left.
+/// Writes `bytes` to a temporary file beside `path`, flushes it to the disk, and renames it. On failure nothing is
+/// left.
 ///
 /// # Errors
 /// With the path and the system's reason, such as a full disk.
@@ -67,8 +68,8 @@ pub fn write_table(path: &Path, batch: &RecordBatch, provenance: &Provenance) ->
     write_batches(path, &batch.schema(), std::iter::once(Ok(batch.clone())), provenance).map(|_| ())
 }
 
-/// The same for a table that comes in pieces, of which one is in memory at a time. The same pieces give the same bytes. Returns
-/// how many rows there are.
+/// The same for a table that comes in pieces, of which one is in memory at a time. The same pieces give the same
+/// bytes. Returns how many rows there are.
 ///
 /// # Errors
 /// The first piece's that is one, and as [`write_atomically`].

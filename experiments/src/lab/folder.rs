@@ -42,9 +42,9 @@ pub enum Access {
 }
 
 impl RunFolder {
-    /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished parts of another
-    /// build of the program count. Of a run that is not complete, the settings `tables_only` may have changed: no part
-    /// depends on them.
+    /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished
+    /// parts of another build of the program count. Of a run that is not complete, the settings `tables_only` may
+    /// have changed: no part depends on them.
     ///
     /// # Errors
     /// If the folder cannot be written, is in use, or holds another run; the message says what differs.
@@ -99,8 +99,8 @@ impl RunFolder {
         &self.parts_of
     }
 
-    /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What holds a part stays, and
-    /// so does what is somebody else's.
+    /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What
+    /// holds a part stays, and so does what is somebody else's.
     pub fn forget_if_empty(self) {
         if !self.new || self.path.join(PARTS).exists() {
             return;
@@ -160,8 +160,8 @@ pub fn table_sha256(folder: &Path, name: &str) -> Result<String> {
     Ok(sha256_hex(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
 }
 
-/// The table as it is written: with a first column that says which run it is of, so that tables of several runs can be
-/// concatenated.
+/// The table as it is written: with a first column that says which run it is of, so that tables of several runs can
+/// be concatenated.
 ///
 /// # Errors
 /// None in practice: the columns are equally long.
@@ -231,8 +231,8 @@ fn resumed(
     Ok(manifest)
 }
 
-/// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so that it
-/// is never another run's.
+/// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so
+/// that it is never another run's.
 pub fn default_path(manifest: &Manifest) -> PathBuf {
     let model = manifest.provenance.get("model").map_or("run", String::as_str).replace(['/', ' '], "--");
     PathBuf::from("runs").join(&manifest.experiment).join(format!("{model}-{}", manifest.run))

@@ -1,5 +1,5 @@
-//! The frame that every experiment shares: its flags, the model under study, the folder of a run with its parts and tables,
-//! progress, resuming, figures and the summary. An experiment adds what only it does: see [`Experiment`].
+//! The frame that every experiment shares: its flags, the model under study, the folder of a run with its parts and
+//! tables, progress, resuming, figures and the summary. An experiment adds what only it does: see [`Experiment`].
 
 mod background;
 mod choice;
@@ -56,8 +56,8 @@ pub trait Experiment: Sized {
     const STAGES: &'static [&'static str];
     /// Its own flags whose values the provenance records by their contents: files.
     const BY_CONTENTS: &'static [&'static str] = &[];
-    /// Settings that only the tables depend on, and no part: they may be others when a run is taken up again, and the finished
-    /// parts stay. A part that depends on one of them after all says so ([`Part::depends_on`]).
+    /// Settings that only the tables depend on, and no part: they may be others when a run is taken up again, and
+    /// the finished parts stay. A part that depends on one of them after all says so ([`Part::depends_on`]).
     const TABLES_ONLY: &'static [&'static str] = &[];
     /// Its own flags.
     type Settings: Args + Clone + Serialize + DeserializeOwned;
@@ -76,7 +76,8 @@ pub trait Experiment: Sized {
     /// For a model or settings that cannot be used.
     fn prepare(lab: &Lab<Self::Settings>) -> Result<Self>;
 
-    /// What the tables say of their origin beside the model, the seed and the settings: the task, hashes of prompts.
+    /// What the tables say of their origin beside the model, the seed and the settings: the task, hashes of
+    /// prompts.
     ///
     /// # Errors
     /// If it cannot be written down.
@@ -141,8 +142,8 @@ pub fn call<E: Experiment>(matches: &clap::ArgMatches) -> Result<String> {
     perform::<E>(flags, extent)
 }
 
-/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what `extent` says. With
-/// `accept_version`, finished parts of another build count.
+/// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what
+/// `extent` says. With `accept_version`, finished parts of another build count.
 ///
 /// # Errors
 /// As [`call`], and [`Halt`] if parts are missing.

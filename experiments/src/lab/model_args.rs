@@ -12,8 +12,8 @@ use super::progress::transfer;
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelArgs {
-    /// Model: a folder in Hugging Face's layout, or, if there is no such folder, its name on the hub, from where it is
-    /// fetched once [default: the built-in model]
+    /// Model: a folder in Hugging Face's layout, or, if there is no such folder, its name on the hub, from where it
+    /// is fetched once [default: the built-in model]
     #[arg(long, value_name = "DIR|ORG/NAME", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -29,7 +29,8 @@ pub struct ModelArgs {
     #[arg(long, value_name = "DTYPE", value_enum, hide_possible_values = true, help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
-    /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for the rest
+    /// Where to compute: cpu, cuda, cuda:1, or auto for every GPU as far as its free memory goes and the CPU for
+    /// the rest
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "Model")]
     #[serde(default)]
     pub device: DeviceChoice,

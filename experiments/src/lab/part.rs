@@ -1,6 +1,6 @@
-//! A run's work: stages, one after another, each a list of parts with stable ids. A part is written to the disk when it is
-//! finished, so that a killed run resumes, and it fixes its own batches and random draws, so that the tables depend neither on
-//! how many parts ran side by side nor on which machine did them.
+//! A run's work: stages, one after another, each a list of parts with stable ids. A part is written to the disk
+//! when it is finished, so that a killed run resumes, and it fixes its own batches and random draws, so that the
+//! tables depend neither on how many parts ran side by side nor on which machine did them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -73,8 +73,8 @@ impl Part {
         Part { id: id.into(), cost, tables: &[], depends: String::new() }
     }
 
-    /// The same, depending on `what` beside the run's settings and provenance: what earlier stages found and this part works on. If that
-    /// is another thing when the run is taken up again, the part is done again.
+    /// The same, depending on `what` beside the run's settings and provenance: what earlier stages found and this
+    /// part works on. If that is another thing when the run is taken up again, the part is done again.
     ///
     /// # Errors
     /// If it cannot be written as JSON.
@@ -120,8 +120,8 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Parts that run side by side, each on one core, with a handle of their own to `model` (the weights are shared). For many small
-    /// parts: generating with a small model, say.
+    /// Parts that run side by side, each on one core, with a handle of their own to `model` (the weights are
+    /// shared). For many small parts: generating with a small model, say.
     pub fn side_by_side(
         name: &'static str,
         tables: &[&'static str],
@@ -141,8 +141,8 @@ impl<'a> Stage<'a> {
         Stage::new(name, tables, parts, Work::InTurn(Box::new(work)))
     }
 
-    /// Parts that an engine of their own does together: `work` is given the numbers of those that are left, and hands over each as
-    /// it is finished.
+    /// Parts that an engine of their own does together: `work` is given the numbers of those that are left, and
+    /// hands over each as it is finished.
     pub fn together(
         name: &'static str,
         tables: &[&'static str],
@@ -218,8 +218,8 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Calls `work` for every part, on as many threads as there are `cores`, each with its own handle to the model and libtorch on one
-/// core. So the numbers do not depend on how many threads there are.
+/// Calls `work` for every part, on as many threads as there are `cores`, each with its own handle to the model and
+/// libtorch on one core. So the numbers do not depend on how many threads there are.
 fn side_by_side(
     todo: &[usize],
     model: &Model,

@@ -1,5 +1,5 @@
-//! The parts of a run on the disk. A part's file says which run it is of and, by a key, all that its rows depend on: a part whose key
-//! is another today is done again.
+//! The parts of a run on the disk. A part's file says which run it is of and, by a key, all that its rows depend
+//! on: a part whose key is another today is done again.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! What is shown on stderr while the work goes on: a bar with the time left on a terminal, now and then a line elsewhere.
+//! What is shown on stderr while the work goes on: a bar with the time left on a terminal, now and then a line
+//! elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,8 +38,8 @@ enum Shown {
 }
 
 impl Progress {
-    /// Progress over the first of `pieces`, of which the second are done, at a total `cost`, of which the second is done.
-    /// Costs are in any one unit. Shows nothing if `quiet`.
+    /// Progress over the first of `pieces`, of which the second are done, at a total `cost`, of which the second is
+    /// done. Costs are in any one unit. Shows nothing if `quiet`.
     pub fn new(pieces: (usize, usize), cost: (f64, f64), quiet: bool) -> Self {
         let begun = Instant::now();
         let shown = match (quiet, std::io::stderr().is_terminal()) {

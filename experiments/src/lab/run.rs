@@ -204,8 +204,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Writes the final table `T` from pieces, of which one is in memory at a time; `piece` makes the one of a number from this run's
-    /// parts.
+    /// Writes the final table `T` from pieces, of which one is in memory at a time; `piece` makes the one of a
+    /// number from this run's parts.
     ///
     /// # Errors
     /// If a piece fails, a row does not fit the table, or it cannot be written.

@@ -35,8 +35,8 @@ pub struct Common {
     #[command(flatten)]
     #[serde(flatten)]
     pub model: ModelArgs,
-    /// Interventions that hold in every run: a JSON list of them, or an object with `interventions` and `references`
-    /// (docs/guide.md)
+    /// Interventions that hold in every run: a JSON list of them, or an object with `interventions` and
+    /// `references` (docs/guide.md)
     #[arg(long, value_name = "FILE.json", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervene: Option<PathBuf>,
@@ -71,7 +71,8 @@ pub struct Common {
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
     #[serde(skip)]
     pub stage: Option<String>,
-    /// Do only the parts I, I + N, I + 2 N, ... of the stage (I from 0); `refrain runs merge` makes the tables of them
+    /// Do only the parts I, I + N, I + 2 N, ... of the stage (I from 0); `refrain runs merge` makes the tables of
+    /// them
     #[arg(long, value_name = "I/N", requires = "stage", help_heading = "Run")]
     #[serde(skip)]
     pub shard: Option<Shard>,
@@ -89,8 +90,8 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// Flags that results do not depend on. The model, the texts and the interventions are recorded by their contents, the
-/// device as it was in the end, all in the provenance.
+/// Flags that results do not depend on. The model, the texts and the interventions are recorded by their contents,
+/// the device as it was in the end, all in the provenance.
 const UNRECORDED: [&str; 11] = [
     "model",
     "offline",
@@ -109,8 +110,8 @@ impl<S> Flags<S>
 where
     S: Args + Serialize + DeserializeOwned,
 {
-    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the defaults, and
-    /// what the command line says replaces both.
+    /// The settings of a command line that was parsed. With `--config FILE.toml` the file's values replace the
+    /// defaults, and what the command line says replaces both.
     ///
     /// # Errors
     /// If the file cannot be read, does not parse, or has a key that is not a flag.
@@ -125,8 +126,8 @@ where
         Ok(merged)
     }
 
-    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the provenance
-    /// records instead.
+    /// What the results depend on, as the manifest records it. `by_contents` are the experiment's own keys that the
+    /// provenance records instead.
     ///
     /// # Errors
     /// If a number is too large for TOML.

@@ -89,8 +89,8 @@ impl Subject {
         serde_json::from_str(&text).map(Some).context("token_counts.json is not an object of counts")
     }
 
-    /// Tokens that random prompts are drawn from: no special ones, and without the most and least frequent 4 % of the words where
-    /// frequencies are known. Without a tokenizer, every token but those that begin or end a text.
+    /// Tokens that random prompts are drawn from: no special ones, and without the most and least frequent 4 % of
+    /// the words where frequencies are known. Without a tokenizer, every token but those that begin or end a text.
     ///
     /// # Errors
     /// If the counts cannot be read.

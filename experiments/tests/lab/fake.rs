@@ -1,5 +1,5 @@
-//! An experiment that draws numbers and adds them up, slowly if asked to. What the second stage does depends on what the first
-//! found.
+//! An experiment that draws numbers and adds them up, slowly if asked to. What the second stage does depends on
+//! what the first found.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The frame that every experiment shares, tried on an experiment of fake cost: killed, resumed, sharded, taken over from another
-//! build, refused.
+//! The frame that every experiment shares, tried on an experiment of fake cost: killed, resumed, sharded, taken
+//! over from another build, refused.
 
 mod fake;
 mod folders;
