@@ -220,6 +220,7 @@ fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -
         ("dtype", format!("{:?}", settings.precision).to_lowercase()),
         ("device", "cpu".to_owned()),
         ("seed", settings.seed.to_string()),
+        ("threads", tch::get_num_threads().to_string()),
         ("settings_sha256", fingerprint(settings)?),
     ]
     .map(|(key, value)| (key.to_owned(), value))

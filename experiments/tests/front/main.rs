@@ -47,12 +47,13 @@ fn tables(out: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
 
 /// Panics if two runs have not the same tables to the byte, naming those that differ.
 #[track_caller]
-fn same_tables(found: &Path, wanted: &Path) {
-    let (found, wanted) = (tables(found).unwrap(), tables(wanted).unwrap());
+fn same_tables(found: &Path, wanted: &Path) -> Result {
+    let (found, wanted) = (tables(found)?, tables(wanted)?);
     let names = |tables: &BTreeMap<PathBuf, Vec<u8>>| tables.keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&found), names(&wanted));
     let differing: Vec<&PathBuf> = found.keys().filter(|name| found[*name] != wanted[*name]).collect();
     assert!(differing.is_empty(), "these differ: {differing:?}");
+    Ok(())
 }
 
 #[test]
@@ -84,8 +85,7 @@ fn an_experiment_and_its_binary_are_the_same() -> Result {
     score_heads(&place, "front", &["--no-figures"])?.succeeded();
     let own = env!("CARGO_BIN_EXE_score-heads");
     binary(&place, own, &[&["--out", "own", "--no-figures"], &SMALL[..]].concat())?.succeeded();
-    same_tables(&place.path("front"), &place.path("own"));
-    Ok(())
+    same_tables(&place.path("front"), &place.path("own"))
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn shards_have_the_tables_of_one_run() -> Result {
             assert!(!place.path(&out).join("head_scores.parquet").exists(), "a shard wrote a table");
             assert_eq!(refrain(&place, &["runs", "missing", &out])?.succeeded().stdout, "");
             refrain(&place, &["runs", "merge", &out])?.succeeded();
-            same_tables(&place.path(&out), &place.path("whole"));
+            same_tables(&place.path(&out), &place.path("whole"))?;
         }
     }
     Ok(())
