@@ -54,15 +54,14 @@ pub fn main() -> ExitCode {
 pub fn command() -> Command {
     let mut command = Command::new("refrain")
         .version(crate::VERSION)
-        .about(ABOUT.split("\n\n").next().unwrap_or(ABOUT))
-        .long_about(ABOUT)
         .max_term_width(100)
         .subcommand_required(true)
         .arg_required_else_help(true);
     for experiment in EXPERIMENTS {
         command = command.subcommand((experiment.command)());
     }
-    Tool::augment_subcommands(command)
+    // After the tools: they would put what is said of them all in its place.
+    Tool::augment_subcommands(command).about(ABOUT.split("\n\n").next().unwrap_or(ABOUT)).long_about(ABOUT)
 }
 
 fn run(matches: &ArgMatches) -> Result<String> {

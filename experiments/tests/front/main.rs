@@ -60,6 +60,7 @@ fn same_tables(found: &Path, wanted: &Path) -> Result {
 fn the_help_names_everything() -> Result {
     let place = place()?;
     let ran = refrain(&place, &["--help"])?.succeeded();
+    assert!(ran.stdout.starts_with("Find out why a language model repeats itself"), "{}", ran.stdout);
     let tools = ["generate", "cache", "train", "runs", "figures", "completions"];
     for name in EXPERIMENTS.iter().map(|experiment| experiment.name).chain(tools) {
         assert!(
