@@ -16,8 +16,8 @@ pub struct Entry {
     pub command: fn() -> Command,
     /// Does what a parsed command line asks for, and returns what is to be printed.
     pub call: fn(&ArgMatches) -> Result<String>,
-    /// Takes a run up again, as far as the extent says.
-    pub take_up: fn(&Manifest, &Path, Extent) -> Result<String>,
+    /// Takes a run up again, as far as the extent says; and whether finished parts of another build count.
+    pub take_up: fn(&Manifest, &Path, Extent, bool) -> Result<String>,
     /// The summary of a complete run.
     pub summary: fn(&Finished, bool, &[PathBuf]) -> Result<String>,
 }

@@ -21,7 +21,8 @@ pub struct CacheArgs {
     model: ModelArgs,
     #[command(flatten)]
     prompt: PromptArgs,
-    /// Hooks to keep, as blocks.3.attn.hook_z, or blocks.*.attn.hook_z for every layer (docs/hooks.md) [default: all]
+    /// Hooks to keep, as blocks.3.attn.hook_z, or blocks.*.attn.hook_z for every layer (docs/hooks.md) [default:
+    /// all]
     #[arg(long, value_name = "HOOK,...", value_delimiter = ',')]
     hooks: Vec<String>,
     /// The file

@@ -1,4 +1,5 @@
-//! `refrain`: every experiment as a subcommand, and tools for models and saved runs.
+//! `refrain`: every experiment as a subcommand, and what there is to do with a model or with the runs that are
+//! there.
 
 mod cache;
 mod figures;
@@ -14,6 +15,7 @@ use clap_complete::Shell;
 
 use crate::lab::cli;
 use crate::registry::EXPERIMENTS;
+use crate::training;
 
 const ABOUT: &str = "Find out why a language model repeats itself: score its heads, trace its entropy, intervene, publish
 
@@ -27,7 +29,9 @@ enum Tool {
     Generate(generate::GenerateArgs),
     /// Write the activations of a prompt to a safetensors file, under the names of their hooks
     Cache(cache::CacheArgs),
-    /// List, show, compare, verify and merge saved runs
+    /// Train the built-in model: a small Llama on the synthetic language of docs/model.md
+    Train(training::TrainArgs),
+    /// List, show, compare and check the runs that are there
     #[command(subcommand)]
     Runs(runs::Runs),
     /// Draw the figures of a run again, from its tables
@@ -57,6 +61,7 @@ pub fn command() -> Command {
     for experiment in EXPERIMENTS {
         command = command.subcommand((experiment.command)());
     }
+    // After the tools: they would put what is said of them all in its place.
     Tool::augment_subcommands(command).about(ABOUT.split("\n\n").next().unwrap_or(ABOUT)).long_about(ABOUT)
 }
 
@@ -69,6 +74,7 @@ fn run(matches: &ArgMatches) -> Result<String> {
     match Tool::from_arg_matches(matches)? {
         Tool::Generate(args) => generate::run(&args),
         Tool::Cache(args) => cache::run(&args),
+        Tool::Train(args) => training::run(&args),
         Tool::Runs(runs) => runs::run(&runs),
         Tool::Figures(figures) => figures::run(&figures),
         Tool::Completions(Completions { shell }) => {

@@ -44,11 +44,17 @@ pub enum Runs {
     Missing {
         /// The run's folder
         run: PathBuf,
+        /// Count the finished parts of a run that another build of this program began
+        #[arg(long)]
+        accept_version: bool,
     },
     /// Make the tables of a run whose parts are all there, as of a job array's shards
     Merge {
         /// The run's folder
         run: PathBuf,
+        /// Keep the finished parts of a run that another build of this program began; the tables name both builds
+        #[arg(long)]
+        accept_version: bool,
     },
 }
 
@@ -62,8 +68,8 @@ pub fn run(runs: &Runs) -> Result<String> {
         Runs::Show { run, verbose } => show(run, *verbose),
         Runs::Diff { one, other } => diff(one, other),
         Runs::Verify { run } => verify(run),
-        Runs::Missing { run } => missing(run),
-        Runs::Merge { run } => merge(run),
+        Runs::Missing { run, accept_version } => missing(run, *accept_version),
+        Runs::Merge { run, accept_version } => merge(run, *accept_version),
     }
 }
 
@@ -190,12 +196,12 @@ fn verify(folder: &Path) -> Result<String> {
     Ok(report.into_text())
 }
 
-fn missing(folder: &Path) -> Result<String> {
+fn missing(folder: &Path, accept_version: bool) -> Result<String> {
     let manifest = manifest_of(folder)?;
     if manifest.complete {
         return Ok(String::new());
     }
-    let looked = (named(&manifest.experiment)?.take_up)(&manifest, folder, Extent::Look);
+    let looked = (named(&manifest.experiment)?.take_up)(&manifest, folder, Extent::Look, accept_version);
     let error = match looked {
         Ok(_) => return Ok(String::new()),
         Err(error) => error,
@@ -209,7 +215,7 @@ fn missing(folder: &Path) -> Result<String> {
     }
 }
 
-fn merge(folder: &Path) -> Result<String> {
+fn merge(folder: &Path, accept_version: bool) -> Result<String> {
     let manifest = manifest_of(folder)?;
-    (named(&manifest.experiment)?.take_up)(&manifest, folder, Extent::Tables)
+    (named(&manifest.experiment)?.take_up)(&manifest, folder, Extent::Tables, accept_version)
 }

@@ -9,13 +9,10 @@ use arrow::array::{DictionaryArray, RecordBatch, StringArray, UInt32Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use refrain_entropy::schema::Table;
 
-use super::disk::{
-    Provenance, clear_unfinished, read_provenance, read_table, sha256_hex, write_batches, write_table,
-};
+use super::disk::{Provenance, clear_unfinished, sha256_hex, write_batches};
 use super::manifest::{self, Manifest};
-use super::part::Found;
+use super::part_files::PARTS;
 
-const PARTS: &str = "parts";
 /// Where the figures are.
 pub const FIGURES: &str = "figures";
 
@@ -27,7 +24,9 @@ pub struct RunFolder {
     pub manifest: Manifest,
     /// Whether this process started it.
     new: bool,
-    key: String,
+    /// Settings that the tables alone depend on and that are others than when the run began, a line each.
+    pub changed: Vec<String>,
+    parts_of: String,
     _lock: File,
 }
 
@@ -38,15 +37,24 @@ pub enum Access {
     Alone,
     /// Other shards of the same run, which write other parts.
     Shared,
+    /// The same, and this process writes nothing.
+    Look,
 }
 
 impl RunFolder {
     /// Opens `path` for the run that `wanted` describes, making it if need be. With `accept_version`, finished
-    /// parts of another build of the program count.
+    /// parts of another build of the program count. Of a run that is not complete, the settings `tables_only` may
+    /// have changed: no part depends on them.
     ///
     /// # Errors
     /// If the folder cannot be written, is in use, or holds another run; the message says what differs.
-    pub fn open(path: &Path, wanted: Manifest, accept_version: bool, access: Access) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        wanted: Manifest,
+        tables_only: &[&str],
+        accept_version: bool,
+        access: Access,
+    ) -> Result<Self> {
         let unusable = || format!("cannot use {} as the output folder", path.display());
         std::fs::create_dir_all(path).with_context(unusable)?;
         let lock = lock(path, access)?;
@@ -55,15 +63,25 @@ impl RunFolder {
                 clear_unfinished(&folder);
             }
         }
+        let mut changed = Vec::new();
         let (manifest, new) = match Manifest::read(path)? {
             None => {
                 wanted.write(path)?;
                 (wanted, true)
             }
-            Some(found) => (resumed(path, found, &wanted, accept_version)?, false),
+            Some(found) => {
+                let manifest = resumed(path, &found, wanted, tables_only, accept_version)?;
+                if manifest != found {
+                    changed = found.differences(&manifest);
+                    if access != Access::Look {
+                        manifest.write(path)?;
+                    }
+                }
+                (manifest, false)
+            }
         };
-        let key = manifest.identity()?;
-        let folder = RunFolder { path: path.to_owned(), manifest, new, key, _lock: lock };
+        let parts_of = manifest.without(tables_only).identity()?;
+        let folder = RunFolder { path: path.to_owned(), manifest, new, changed, parts_of, _lock: lock };
         if folder.manifest.complete && access == Access::Alone {
             // A run that was killed between its last two steps.
             folder.remove_parts()?;
@@ -74,6 +92,11 @@ impl RunFolder {
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What tells the parts of this run from those of another.
+    pub(super) fn parts_of(&self) -> &str {
+        &self.parts_of
     }
 
     /// Takes away what this process has made of a run that could not begin: a refusal leaves nothing behind. What
@@ -87,58 +110,6 @@ impl RunFolder {
         }
         // Not empty if something else is in it: then it stays.
         let _ = std::fs::remove_dir(&self.path);
-    }
-
-    /// Whether every one of `tables` of a part is on the disk.
-    pub fn has_part(&self, stage: &str, id: &str, tables: &[&str]) -> bool {
-        tables.iter().all(|table| self.part_path(stage, id, table).exists())
-    }
-
-    /// Writes what a part found: every one of `tables`, and nothing else.
-    ///
-    /// # Errors
-    /// If the part has other tables, or cannot be written.
-    pub fn write_part(&self, stage: &str, id: &str, tables: &[&str], found: Found) -> Result<()> {
-        let found = found.into_tables();
-        let names: Vec<&str> = found.keys().copied().collect();
-        let mut expected = tables.to_vec();
-        expected.sort_unstable();
-        ensure!(names == expected, "the part has the tables {names:?} instead of {expected:?}");
-        for (table, batch) in found {
-            write_table(&self.part_path(stage, id, table), &batch, &self.part_provenance(stage, id))?;
-        }
-        Ok(())
-    }
-
-    /// The rows of table `T` in a part.
-    ///
-    /// # Errors
-    /// If the part is absent, broken, or of another run.
-    pub fn read_part<T: Table>(&self, stage: &str, id: &str) -> Result<Vec<T::Row>> {
-        let path = self.part_path(stage, id, T::NAME);
-        let read = || -> Result<Vec<T::Row>> {
-            let found = read_provenance(&path)?;
-            let wanted = self.part_provenance(stage, id);
-            ensure!(found.get("key") == wanted.get("key"), "it is of a run with other settings");
-            let version = found.get("version").map_or("unknown", String::as_str);
-            ensure!(
-                self.manifest.versions.iter().any(|known| known == version),
-                "build {version} of refrain made it"
-            );
-            Ok(T::rows(&read_table(&path)?)?)
-        };
-        read().with_context(|| {
-            format!("{} cannot be used\nhint: delete it to have it computed again", path.display())
-        })
-    }
-
-    fn part_path(&self, stage: &str, id: &str, table: &str) -> PathBuf {
-        self.path.join(PARTS).join(format!("{stage}.{id}.{table}.parquet"))
-    }
-
-    fn part_provenance(&self, stage: &str, id: &str) -> Provenance {
-        let key = sha256_hex(format!("{}/{stage}/{id}", self.key).as_bytes());
-        Provenance::from([("key".to_owned(), key), ("version".to_owned(), crate::VERSION.to_owned())])
     }
 
     /// Writes the final table `T` from pieces that need not be in memory at once. Returns how many rows it has.
@@ -173,27 +144,6 @@ impl RunFolder {
         self.manifest.write(&self.path)?;
         self.remove_parts()
     }
-
-    fn remove_parts(&self) -> Result<()> {
-        let parts = self.path.join(PARTS);
-        let Ok(entries) = std::fs::read_dir(&parts) else { return Ok(()) };
-        for path in entries.flatten().map(|entry| entry.path()) {
-            // Only what this run wrote: the folder may have held something before.
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let own = || {
-                let (stage, rest) = name.split_once('.')?;
-                let (id, _) = rest.strip_suffix(".parquet")?.rsplit_once('.')?;
-                let found = read_provenance(&path).ok()?;
-                Some(found.get("key") == self.part_provenance(stage, id).get("key"))
-            };
-            if own() == Some(true) {
-                std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-            }
-        }
-        // Not empty if somebody else's files are in it: then it stays.
-        let _ = std::fs::remove_dir(&parts);
-        Ok(())
-    }
 }
 
 /// Where table `name` of the run in `folder` is in the end.
@@ -210,9 +160,12 @@ pub fn table_sha256(folder: &Path, name: &str) -> Result<String> {
     Ok(sha256_hex(&std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?))
 }
 
-/// The table as it is written: with a first column that says which run it is of, so that tables of several runs can be
-/// concatenated.
-fn with_run(batch: &RecordBatch, run: &str) -> Result<RecordBatch> {
+/// The table as it is written: with a first column that says which run it is of, so that tables of several runs can
+/// be concatenated.
+///
+/// # Errors
+/// None in practice: the columns are equally long.
+pub fn with_run(batch: &RecordBatch, run: &str) -> Result<RecordBatch> {
     let kind = DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8));
     let mut fields = vec![Arc::new(Field::new("run", kind, false))];
     fields.extend(batch.schema().fields().iter().cloned());
@@ -230,7 +183,7 @@ fn lock(path: &Path, access: Access) -> Result<File> {
     let file = file.with_context(unusable)?;
     let locked = match access {
         Access::Alone => file.try_lock(),
-        Access::Shared => file.try_lock_shared(),
+        Access::Shared | Access::Look => file.try_lock_shared(),
     };
     match locked {
         Ok(()) => Ok(file),
@@ -241,15 +194,28 @@ fn lock(path: &Path, access: Access) -> Result<File> {
     }
 }
 
-/// The manifest of the run that is resumed.
-fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: bool) -> Result<Manifest> {
-    let differing = found.differences(wanted);
+/// The manifest of the run `found` that is taken up again for what is `wanted` now.
+fn resumed(
+    path: &Path,
+    found: &Manifest,
+    wanted: Manifest,
+    tables_only: &[&str],
+    accept_version: bool,
+) -> Result<Manifest> {
+    let differing = match found.complete {
+        true => found.differences(&wanted),
+        false => found.without(tables_only).differences(&wanted.without(tables_only)),
+    };
     if !differing.is_empty() {
         bail!(
             "{} holds another run:\n  {}\nhint: use the same settings to resume it, or another --out",
             path.display(),
             differing.join("\n  ")
         );
+    }
+    let mut manifest = found.clone();
+    if found.settings != wanted.settings {
+        (manifest.run, manifest.settings, manifest.flags) = (wanted.run, wanted.settings, wanted.flags);
     }
     let known = found.versions.iter().any(|version| version == crate::VERSION);
     if !known && !found.complete {
@@ -260,10 +226,9 @@ fn resumed(path: &Path, mut found: Manifest, wanted: &Manifest, accept_version: 
             found.versions.join(", "),
             crate::VERSION
         );
-        found.versions.push(crate::VERSION.to_owned());
-        found.write(path)?;
+        manifest.versions.push(crate::VERSION.to_owned());
     }
-    Ok(found)
+    Ok(manifest)
 }
 
 /// The folder that a run goes to by default: named after the model and a hash of everything that it depends on, so

@@ -23,7 +23,8 @@ pub struct Manifest {
     layout: u32,
     /// The experiment's name.
     pub experiment: String,
-    /// A short name of the run, the same wherever the same is asked for: of its experiment, settings and provenance.
+    /// A short name of the run, the same wherever the same is asked for: of its experiment, settings and
+    /// provenance.
     pub run: String,
     /// Whether the final tables are there.
     pub complete: bool,
@@ -84,6 +85,14 @@ impl Manifest {
         Ok(sha256_hex(toml::to_string(&identity).context("writing down the settings")?.as_bytes()))
     }
 
+    /// The same without these settings.
+    #[must_use]
+    pub fn without(&self, settings: &[&str]) -> Self {
+        let mut manifest = self.clone();
+        manifest.settings.retain(|key, _| !settings.contains(&key));
+        manifest
+    }
+
     /// Reads the manifest in `folder`; none if there is none.
     ///
     /// # Errors
@@ -115,8 +124,8 @@ impl Manifest {
         write_atomically(&folder.join(FILE), toml::to_string(self)?.as_bytes())
     }
 
-    /// What differs between two runs in experiment, settings and provenance, a line each, as
-    /// `name: one there, other now`.
+    /// What differs between two runs in experiment, settings and provenance, a line each, as `name: one there,
+    /// other now`.
     pub fn differences(&self, now: &Manifest) -> Vec<String> {
         let mut lines = Vec::new();
         let mut differ = |name: &str, there: Option<String>, now: Option<String>| {

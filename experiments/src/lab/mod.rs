@@ -12,12 +12,14 @@ pub mod manifest;
 pub mod model_args;
 pub mod number;
 mod part;
+mod part_files;
 pub mod progress;
 pub mod report;
 mod run;
 pub mod settings;
 pub mod shard;
 mod subject;
+mod threads;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ pub use report::Report;
 pub use run::{Extent, Halt, Run};
 pub use settings::{Common, Flags};
 pub use subject::{Subject, by_count, prompts_sha256};
+pub use threads::Threads;
 
 use disk::Provenance;
 use folder::{Access, RunFolder};
@@ -53,6 +56,9 @@ pub trait Experiment: Sized {
     const STAGES: &'static [&'static str];
     /// Its own flags whose values the provenance records by their contents: files.
     const BY_CONTENTS: &'static [&'static str] = &[];
+    /// Settings that only the tables depend on, and no part: they may be others when a run is taken up again, and
+    /// the finished parts stay. A part that depends on one of them after all says so ([`Part::depends_on`]).
+    const TABLES_ONLY: &'static [&'static str] = &[];
     /// Its own flags.
     type Settings: Args + Clone + Serialize + DeserializeOwned;
 
@@ -70,7 +76,8 @@ pub trait Experiment: Sized {
     /// For a model or settings that cannot be used.
     fn prepare(lab: &Lab<Self::Settings>) -> Result<Self>;
 
-    /// What the tables say of their origin beside the model, the seed and the settings: the task, hashes of prompts.
+    /// What the tables say of their origin beside the model, the seed and the settings: the task, hashes of
+    /// prompts.
     ///
     /// # Errors
     /// If it cannot be written down.
@@ -136,14 +143,20 @@ pub fn call<E: Experiment>(matches: &clap::ArgMatches) -> Result<String> {
 }
 
 /// Takes up the run in the folder that `manifest` is of, with the flags of the call that began it, and does what
-/// `extent` says.
+/// `extent` says. With `accept_version`, finished parts of another build count.
 ///
 /// # Errors
 /// As [`call`], and [`Halt`] if parts are missing.
-pub fn take_up<E: Experiment>(manifest: &Manifest, out: &std::path::Path, extent: Extent) -> Result<String> {
+pub fn take_up<E: Experiment>(
+    manifest: &Manifest,
+    out: &std::path::Path,
+    extent: Extent,
+    accept_version: bool,
+) -> Result<String> {
     let mut flags: Flags<E::Settings> =
         manifest.flags.clone().try_into().context("the manifest's flags are those of another version")?;
     flags.common.out = Some(out.to_owned());
+    flags.common.accept_version = accept_version;
     perform::<E>(flags, extent)
 }
 
@@ -154,9 +167,7 @@ pub fn take_up<E: Experiment>(manifest: &Manifest, out: &std::path::Path, extent
 pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Result<String> {
     E::check(&flags.own)?;
     let common = flags.common.clone();
-    if common.threads.is_some() {
-        tch::set_num_threads(common.cores() as i32);
-    }
+    let _threads = Threads::limit(common.threads.map(Count::get));
     let subject = Subject::load(&common.model, common.quiet)?;
     let (settings, recorded) = (flags.own.clone(), flags.recorded(E::BY_CONTENTS)?);
     let background =
@@ -172,9 +183,12 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
     provenance.extend(experiment.provenance(&lab)?);
     let manifest = Manifest::new(E::NAME, recorded, provenance, toml::Table::try_from(&flags)?)?;
     let out = lab.common.out.clone().unwrap_or_else(|| folder::default_path(&manifest));
-    let access =
-        if matches!(extent, Extent::Whole | Extent::Tables) { Access::Alone } else { Access::Shared };
-    let folder = RunFolder::open(&out, manifest, lab.common.accept_version, access)?;
+    let access = match extent {
+        Extent::Whole | Extent::Tables => Access::Alone,
+        Extent::Stage(..) => Access::Shared,
+        Extent::Look => Access::Look,
+    };
+    let folder = RunFolder::open(&out, manifest, E::TABLES_ONLY, lab.common.accept_version, access)?;
     if folder.manifest.complete {
         if !lab.common.quiet {
             say(&format!("{} holds this run already; nothing is computed again", out.display()));
@@ -184,6 +198,9 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
         let (model, cores, quiet) = (&lab.subject.model, lab.common.cores(), lab.common.quiet);
         if !quiet {
             say(&format!("{} on {}, into {}", E::NAME, lab.subject.name, out.display()));
+            for line in &folder.changed {
+                say(&format!("{line}; only the tables depend on it, and finished parts are kept"));
+            }
         }
         let mut run = Run::new(folder, Some(model), cores, quiet, extent);
         match experiment.conduct(&lab, &mut run) {

@@ -12,8 +12,8 @@ use super::progress::transfer;
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelArgs {
-    /// A model folder in Hugging Face layout or, if none exists, a Hub name (downloaded once) [default: the
-    /// built-in model]
+    /// Model: a folder in Hugging Face's layout, or, if there is no such folder, its name on the hub, from where it
+    /// is fetched once [default: the built-in model]
     #[arg(long, value_name = "DIR|ORG/NAME", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

@@ -10,8 +10,12 @@ use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use refrain_entropy::schema::Table;
 use refrain_runner::Model;
+use serde::Serialize;
 
+use super::disk::sha256_hex;
+use super::part_files::PartKey;
 use super::progress::Progress;
+use super::threads::Threads;
 
 /// What a part found: rows of one table or of several.
 #[derive(Debug, Default)]
@@ -35,6 +39,15 @@ impl Found {
         Ok(self)
     }
 
+    /// The rows of table `T`.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn rows_of<T: Table>(&self) -> Result<Vec<T::Row>> {
+        let batch = self.0.get(T::NAME).with_context(|| format!("the part has no rows of {}", T::NAME))?;
+        Ok(T::rows(batch)?)
+    }
+
     /// The tables by name.
     pub(super) fn into_tables(self) -> BTreeMap<&'static str, RecordBatch> {
         self.0
@@ -50,12 +63,24 @@ pub struct Part {
     pub cost: f64,
     /// The tables that it has rows of; empty: those of the stage.
     pub tables: &'static [&'static str],
+    /// What it depends on, as hashes.
+    depends: String,
 }
 
 impl Part {
     /// A part named `id` that costs `cost`.
     pub fn new(id: impl Into<String>, cost: f64) -> Self {
-        Part { id: id.into(), cost, tables: &[] }
+        Part { id: id.into(), cost, tables: &[], depends: String::new() }
+    }
+
+    /// The same, depending on `what` beside the run's settings and provenance: what earlier stages found and this
+    /// part works on. If that is another thing when the run is taken up again, the part is done again.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn depends_on(mut self, what: &impl Serialize) -> Result<Self> {
+        self.depends += &hash(what)?;
+        Ok(self)
     }
 
     /// The same with tables of its own.
@@ -63,6 +88,11 @@ impl Part {
     pub fn with_tables(self, tables: &'static [&'static str]) -> Self {
         Part { tables, ..self }
     }
+}
+
+fn hash(what: &impl Serialize) -> Result<String> {
+    let text = serde_json::to_string(what).context("writing down what a part depends on")?;
+    Ok(sha256_hex(text.as_bytes()))
 }
 
 /// Takes what a part found, by the part's number, and writes it.
@@ -84,6 +114,8 @@ pub struct Stage<'a> {
     /// The tables that every part has rows of, if it does not say otherwise.
     tables: Vec<&'static str>,
     pub(super) parts: Vec<Part>,
+    /// What all of them depend on, as hashes.
+    depends: String,
     work: Work<'a>,
 }
 
@@ -96,7 +128,7 @@ impl<'a> Stage<'a> {
         parts: Vec<Part>,
         work: impl Fn(&Model, usize) -> Result<Found> + Send + Sync + 'a,
     ) -> Self {
-        Stage { name, tables: tables.to_vec(), parts, work: Work::SideBySide(Box::new(work)) }
+        Stage::new(name, tables, parts, Work::SideBySide(Box::new(work)))
     }
 
     /// Parts that run one after another, each on all cores.
@@ -106,7 +138,7 @@ impl<'a> Stage<'a> {
         parts: Vec<Part>,
         work: impl Fn(usize) -> Result<Found> + 'a,
     ) -> Self {
-        Stage { name, tables: tables.to_vec(), parts, work: Work::InTurn(Box::new(work)) }
+        Stage::new(name, tables, parts, Work::InTurn(Box::new(work)))
     }
 
     /// Parts that an engine of their own does together: `work` is given the numbers of those that are left, and
@@ -117,7 +149,26 @@ impl<'a> Stage<'a> {
         parts: Vec<Part>,
         work: impl Fn(&[usize], &mut Finish<'_>) -> Result<()> + 'a,
     ) -> Self {
-        Stage { name, tables: tables.to_vec(), parts, work: Work::Together(Box::new(work)) }
+        Stage::new(name, tables, parts, Work::Together(Box::new(work)))
+    }
+
+    fn new(name: &'static str, tables: &[&'static str], parts: Vec<Part>, work: Work<'a>) -> Self {
+        Stage { name, tables: tables.to_vec(), parts, depends: String::new(), work }
+    }
+
+    /// The same, with every part depending on `what`, as by [`Part::depends_on`].
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub fn depends_on(mut self, what: &impl Serialize) -> Result<Self> {
+        self.depends += &hash(what)?;
+        Ok(self)
+    }
+
+    /// What tells a part from others.
+    pub(super) fn key(&self, part: usize) -> PartKey<'_> {
+        let Part { id, depends, .. } = &self.parts[part];
+        PartKey { stage: self.name, id, depends: format!("{}/{depends}", self.depends) }
     }
 
     /// The tables of a part.
@@ -189,15 +240,13 @@ fn side_by_side(
             }
         }
     };
-    // libtorch's number of threads is the process's.
-    let threads = tch::get_num_threads();
+    let _threads = Threads::limit(None);
     std::thread::scope(|scope| {
         for _ in 0..cores.min(todo.len()) {
             let model = model.shallow_clone();
             scope.spawn(|| one(model));
         }
     });
-    tch::set_num_threads(threads);
     match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
         None => Ok(()),

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use refrain_entropy::schema::Table;
 use refrain_runner::Model;
 
 use super::folder::RunFolder;
 use super::part::Stage;
+use super::part_files::{Kept, PartKey};
 use super::progress::Progress;
 use super::shard::Shard;
 
@@ -102,7 +103,8 @@ impl<'a> Run<'a> {
     pub fn stage(&mut self, stage: &Stage<'_>) -> Result<()> {
         let ids: BTreeSet<&str> = stage.parts.iter().map(|part| part.id.as_str()).collect();
         ensure!(ids.len() == stage.parts.len(), "two parts of the stage {} have one id", stage.name);
-        let left: Vec<usize> = (0..stage.parts.len()).filter(|part| !self.has(stage, *part)).collect();
+        let kept: Vec<Kept> = (0..stage.parts.len()).map(|part| self.kept(stage, part)).collect();
+        let left: Vec<usize> = (0..kept.len()).filter(|part| kept[*part] != Kept::Yes).collect();
         let (all, there) = (stage.parts.len(), stage.parts.len() - left.len());
         self.parts = (self.parts.0 + all, self.parts.1 + there);
         let (todo, halt): (Vec<usize>, bool) = match &self.extent {
@@ -117,16 +119,18 @@ impl<'a> Run<'a> {
             }
         };
         if !todo.is_empty() {
-            self.run(stage, &todo, there)?;
+            let stale = todo.iter().filter(|part| kept[**part] == Kept::Stale).count();
+            self.run(stage, &todo, (there, stale))?;
         }
         if halt {
-            let done = (0..all).filter(|part| self.has(stage, *part)).count();
+            let done = (0..all).filter(|part| self.kept(stage, *part) == Kept::Yes).count();
             return Err(Halt::StageDone { stage: stage.name, done, parts: all }.into());
         }
         Ok(())
     }
 
-    fn run(&self, stage: &Stage<'_>, todo: &[usize], there: usize) -> Result<()> {
+    /// Does the parts `todo`, where of all of them so many are `there` already and so many others are `stale`.
+    fn run(&self, stage: &Stage<'_>, todo: &[usize], (there, stale): (usize, usize)) -> Result<()> {
         let cost =
             |parts: &mut dyn Iterator<Item = usize>| parts.map(|part| stage.parts[part].cost).sum::<f64>();
         let all = stage.parts.len();
@@ -135,18 +139,25 @@ impl<'a> Run<'a> {
         if there > 0 {
             progress.note(&format!("resuming: {there} of {all} parts of the stage {} are there", stage.name));
         }
+        if stale > 0 {
+            progress.note(&format!(
+                "{stale} of {all} parts of the stage {} are done again: what they depend on has changed",
+                stage.name
+            ));
+        }
         // Threads share these, not the stage's work.
-        let (folder, name, parts) = (&self.folder, stage.name, &stage.parts);
+        let folder = &self.folder;
+        let keys: Vec<PartKey<'_>> = (0..all).map(|part| stage.key(part)).collect();
         let tables: Vec<&[&str]> = (0..all).map(|part| stage.tables_of(part)).collect();
         let done = stage.run(todo, self.model, self.cores, &progress, &|part, found| {
-            folder.write_part(name, &parts[part].id, tables[part], found)
+            folder.write_part(&keys[part], tables[part], found)
         });
         progress.finish();
         done
     }
 
-    fn has(&self, stage: &Stage<'_>, part: usize) -> bool {
-        self.folder.has_part(stage.name, &stage.parts[part].id, stage.tables_of(part))
+    fn kept(&self, stage: &Stage<'_>, part: usize) -> Kept {
+        self.folder.kept(&stage.key(part), stage.tables_of(part))
     }
 
     /// The rows of table `T` in one part of a finished stage.
@@ -154,9 +165,8 @@ impl<'a> Run<'a> {
     /// # Errors
     /// If the part cannot be read.
     pub fn part<T: Table>(&self, stage: &Stage<'_>, part: usize) -> Result<Vec<T::Row>> {
-        let part =
-            stage.parts.get(part).with_context(|| format!("the stage {} has no part {part}", stage.name))?;
-        self.folder.read_part::<T>(stage.name, &part.id)
+        ensure!(part < stage.parts.len(), "the stage {} has no part {part}", stage.name);
+        self.folder.read_part::<T>(&stage.key(part))
     }
 
     /// The rows of table `T` in all parts of a finished stage, in their order.

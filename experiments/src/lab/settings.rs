@@ -35,8 +35,8 @@ pub struct Common {
     #[command(flatten)]
     #[serde(flatten)]
     pub model: ModelArgs,
-    /// Interventions that hold in every run: a JSON list of them, or an object with `interventions` and `references`
-    /// (docs/guide.md)
+    /// Interventions that hold in every run: a JSON list of them, or an object with `interventions` and
+    /// `references` (docs/guide.md)
     #[arg(long, value_name = "FILE.json", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intervene: Option<PathBuf>,
@@ -71,7 +71,8 @@ pub struct Common {
     #[arg(long, value_name = "STAGE", help_heading = "Run")]
     #[serde(skip)]
     pub stage: Option<String>,
-    /// Do only the parts I, I + N, I + 2 N, ... of the stage (I from 0); `refrain runs merge` makes the tables of them
+    /// Do only the parts I, I + N, I + 2 N, ... of the stage (I from 0); `refrain runs merge` makes the tables of
+    /// them
     #[arg(long, value_name = "I/N", requires = "stage", help_heading = "Run")]
     #[serde(skip)]
     pub shard: Option<Shard>,
@@ -89,8 +90,8 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// Flags that results do not depend on. The model, the texts and the interventions are recorded by their contents, the
-/// device as it was in the end, all in the provenance.
+/// Flags that results do not depend on. The model, the texts and the interventions are recorded by their contents,
+/// the device as it was in the end, all in the provenance.
 const UNRECORDED: [&str; 11] = [
     "model",
     "offline",
@@ -178,6 +179,11 @@ impl Common {
     pub fn memory_bytes(&self) -> u64 {
         self.memory.map_or_else(|| free_memory() / 2, Bytes::get)
     }
+
+    /// The share of them that a part may take whose stage runs its parts side by side, one on each core.
+    pub fn memory_per_part(&self) -> u64 {
+        self.memory_bytes() / self.cores().max(1) as u64
+    }
 }
 
 /// Bytes that can be had without pushing others out.
@@ -260,6 +266,13 @@ mod tests {
         let error = format!("{:#}", merged(&["x"], "some-count = 0").unwrap_err());
         assert!(error.contains("`some-count`") && error.contains("between 1 and"), "{error}");
         assert!(merged(&["x"], "stage = \"heads\"").is_err());
+    }
+
+    #[test]
+    fn parts_that_run_side_by_side_share_the_memory() {
+        let line = ["x", "--memory", "4GiB", "--threads", "4"];
+        let flags = Flags::<Sample>::resolve(&Flags::<Sample>::command().get_matches_from(line)).unwrap();
+        assert_eq!((flags.common.memory_bytes(), flags.common.memory_per_part()), (4 << 30, 1 << 30));
     }
 
     #[test]

@@ -1,149 +1,146 @@
 //! What `docs/model.md` reports of a trained model: loss against the unigram baseline, induction heads, and
 //! whether it counts.
 
-use super::measure::{HeldOut, prefix_matching};
-use super::settings::Settings;
-use crate::microworld::{Language, repeat_prompt};
-use anyhow::{Context, Result};
-use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use refrain_runner::{Decoding, Generate, Model, ModelFiles, Outcome};
-use std::io::Write;
+use std::fmt::Write;
 use std::path::Path;
 
+use anyhow::{Result, ensure};
+use refrain_entropy::table::{CountRow, CountSweep, End, Pool};
+use strum::IntoEnumIterator;
+
+use super::measure::{HeldOut, prefix_matching};
+use super::settings::Settings;
+use crate::lab::model_args::Dtype;
+use crate::lab::{Common, Count, CountOrNone, Share, Subject};
+use crate::measure::condition::Condition;
+use crate::measure::counting::{CountArgs, Counting, Question, questions};
+use crate::measure::words::{PhraseArgs, Words};
+use crate::microworld::Language;
+
 /// Counts that the model is asked for.
-const COUNTS: [usize; 13] = [1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512];
-/// Above this the copies up to it are given.
-const PREFILLED: usize = 8;
-/// Phrases per pool and length.
-const PHRASES: usize = 8;
+const COUNTS: [Count; 13] = [
+    Count::of::<1>(),
+    Count::of::<2>(),
+    Count::of::<4>(),
+    Count::of::<8>(),
+    Count::of::<12>(),
+    Count::of::<16>(),
+    Count::of::<24>(),
+    Count::of::<32>(),
+    Count::of::<48>(),
+    Count::of::<64>(),
+    Count::of::<128>(),
+    Count::of::<256>(),
+    Count::of::<512>(),
+];
+/// Words of the phrases, taken in turn.
+const WORDS: [Count; 3] = [Count::of::<1>(), Count::of::<2>(), Count::of::<3>()];
 /// Rows of training text that the unigram baseline is counted on.
 const UNIGRAM_ROWS: u64 = 4096;
 
-/// How the model answered one instruction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Answer {
-    pool: &'static str,
-    words: usize,
-    copies: usize,
-    stopped: bool,
-    /// Nothing but copies.
-    clean: bool,
-}
-
-/// Measures the model folder `folder`, trained by `settings`, and writes three Markdown tables to `out`.
+/// Measures the model folder `folder`, trained by `settings`. Returns three Markdown tables.
 ///
 /// # Errors
-/// When the model cannot be loaded or run, or `out` cannot be written.
-pub fn evaluate(folder: &Path, settings: &Settings, out: &mut dyn Write) -> Result<()> {
+/// When the model cannot be loaded or run.
+pub fn evaluate(folder: &Path, settings: &Settings, quiet: bool) -> Result<String> {
+    ensure!(folder.is_dir(), "--evaluate: {} is not a folder", folder.display());
+    let mut args = Common::default().model;
+    (args.model, args.dtype) = (Some(folder.display().to_string()), Some(Dtype::F32));
+    let subject = Subject::load(&args, quiet)?;
     let language = Language::new();
-    let files = ModelFiles::folder(folder)?;
-    let model = Model::load(&files, &super::in_f32())?;
-    writeln!(out, "| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|")?;
+    let mut text = "| held-out part | loss (nats) | unigram (nats) |\n|---|---|---|\n".to_owned();
     let held_out = HeldOut::new(&language, settings)?;
     let unigram = held_out.unigram(&language, settings, UNIGRAM_ROWS)?;
-    for ((part, loss), (_, baseline)) in held_out.losses(&model)?.iter().zip(&unigram) {
-        writeln!(out, "| {part} | {loss:.3} | {baseline:.3} |")?;
+    for ((part, loss), (_, baseline)) in held_out.losses(&subject.model)?.iter().zip(&unigram) {
+        writeln!(text, "| {part} | {loss:.3} | {baseline:.3} |")?;
     }
-    writeln!(out, "\n| head | prefix matching |\n|---|---|")?;
-    for (head, score) in prefix_matching(&model, &language)? {
-        writeln!(out, "| {head} | {score:.3} |")?;
+    text += "\n| head | prefix matching |\n|---|---|\n";
+    for (head, score) in prefix_matching(&subject.model, &language, settings.seed)? {
+        writeln!(text, "| {head} | {score:.3} |")?;
     }
-    writeln!(
-        out,
-        "\n| N | exact | endless | median of those that stop | by words, by pool: exact, endless |"
-    )?;
-    writeln!(out, "|---|---|---|---|---|")?;
-    let pools = pools(&files)?;
-    for n in COUNTS {
-        let answers = ask(&model, &language, &pools, n)?;
-        writeln!(out, "{}", count_row(n, &answers))?;
+    text +=
+        "\n| N | exact | never ends | median of those that stop | by words, by pool: exact, never ends |\n";
+    text += "|---|---|---|---|---|\n";
+    for (n, answers) in count(&subject, &COUNTS, Count::of::<24>(), settings.seed)? {
+        writeln!(text, "{}", count_row(n, &answers))?;
     }
-    Ok(())
+    Ok(text)
 }
 
-/// The most frequent 1 % of the words, all, and the least frequent 1 %, at least four each.
-fn pools(files: &ModelFiles) -> Result<[(&'static str, Vec<String>); 3]> {
-    let text = files.text("token_counts.json")?.context("the model folder has no token_counts.json")?;
-    let counts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text)?;
-    let words: Vec<String> = counts.keys().cloned().collect();
-    let size = words.len().div_ceil(100).max(4).min(words.len());
-    let (top, rare) = (words[..size].to_vec(), words[words.len() - size..].to_vec());
-    Ok([("top", top), ("random", words), ("rare", rare)])
-}
-
-/// Greedy answers to `repeat X n times :` for every pool and length of phrase.
-fn ask(
-    model: &Model,
-    language: &Language,
-    pools: &[(&'static str, Vec<String>); 3],
-    n: usize,
-) -> Result<Vec<Answer>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(n as u64);
-    let mut prompts = Vec::new();
-    let mut asked = Vec::new();
-    for (pool, words) in pools {
-        for length in 1..=3 {
-            for _ in 0..PHRASES {
-                let phrase: Vec<&str> = words.sample(&mut rng, length).map(String::as_str).collect();
-                let phrase = phrase.join(" ");
-                let mut ids = repeat_prompt(language, &phrase, n)?;
-                let phrase = language.encode(&phrase)?;
-                let given = if n > PREFILLED { PREFILLED } else { 0 };
-                ids.extend(phrase.repeat(given));
-                prompts.push(ids.into_iter().map(i64::from).collect::<Vec<i64>>());
-                asked.push((*pool, phrase, given));
-            }
-        }
-    }
-    let seeds: Vec<u64> = (0..prompts.len()).map(|_| rng.random()).collect();
-    let options = Generate {
-        decoding: Decoding::GREEDY,
-        seeds: &seeds,
-        stop: &[i64::from(language.eos())],
-        max_new: None,
-        ..Generate::default()
+/// Greedy answers to `repeat X n times :` for every n, with `phrases` of each pool.
+fn count(
+    subject: &Subject,
+    counts: &[Count],
+    phrases: Count,
+    seed: u64,
+) -> Result<Vec<(Count, Vec<CountRow>)>> {
+    let words = Words::of(subject)?;
+    let which = PhraseArgs { phrases, phrase_words: WORDS.to_vec(), pool_share: Share::percent(1) };
+    let phrases = words.phrases(subject, &which, seed)?;
+    let args = CountArgs {
+        counts: counts.to_vec(),
+        prefill: CountOrNone::of::<8>(),
+        samples: CountOrNone::of::<0>(),
+        temperature: 1.0,
+        top_p: 1.0,
+        top_k: 0,
+        // To the end of the window.
+        max_new_tokens: Count::of::<1_000_000>(),
+        template: None,
     };
-    let generated = model.generate(&prompts, options)?;
-    Ok(asked
-        .into_iter()
-        .zip(generated)
-        .map(|((pool, phrase, given), answer)| {
-            let tokens: Vec<u32> = answer.tokens.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-            let copies = tokens.chunks(phrase.len()).take_while(|chunk| *chunk == phrase).count();
-            Answer {
-                pool,
-                words: phrase.len(),
-                copies: given + copies,
-                stopped: answer.outcome == Outcome::Stopped,
-                clean: copies * phrase.len() == tokens.len(),
-            }
-        })
-        .collect())
+    let asked = questions(subject, &words, &args, &phrases)?;
+    let counting = Counting { args: &args, tokenizer: subject.tokenizer()?, stop: subject.stop(), seed };
+    let answers = |n: &Count| {
+        let own: Vec<&Question> = asked.iter().filter(|asked| asked.n == n.u32()).collect();
+        let found = counting.run(&subject.model, &own, &Condition::none(&[]))?;
+        Ok((*n, found.rows_of::<CountSweep>()?))
+    };
+    counts.iter().map(answers).collect()
 }
 
-/// Shares of answers that are exactly right and that are endless.
-fn shares<'a>(n: usize, answers: impl Iterator<Item = &'a Answer> + Clone) -> (f64, f64) {
-    let all = answers.clone().count().max(1) as f64;
-    let exact = answers.clone().filter(|a| a.stopped && a.clean && a.copies == n).count() as f64;
-    let endless = answers.filter(|a| !a.stopped).count() as f64;
-    (exact / all, endless / all)
+/// Shares of answers that are exactly right and that never end.
+fn shares(answers: &[CountRow], keep: &dyn Fn(&CountRow) -> bool) -> (f64, f64) {
+    let kept: Vec<&CountRow> = answers.iter().filter(|row| keep(row)).collect();
+    let share = |which: &dyn Fn(&CountRow) -> bool| {
+        kept.iter().filter(|row| which(row)).count() as f64 / kept.len().max(1) as f64
+    };
+    (share(&|row| row.exact), share(&|row| row.end != End::Stopped))
 }
 
-fn count_row(n: usize, answers: &[Answer]) -> String {
-    let (exact, endless) = shares(n, answers.iter());
-    let mut stopped: Vec<usize> = answers.iter().filter(|a| a.stopped).map(|a| a.copies).collect();
+fn count_row(n: Count, answers: &[CountRow]) -> String {
+    let (exact, endless) = shares(answers, &|_| true);
+    let mut stopped: Vec<u32> =
+        answers.iter().filter(|row| row.end == End::Stopped).map(|row| row.repetitions).collect();
     stopped.sort_unstable();
-    let median = stopped.get(stopped.len() / 2).map_or("-".to_string(), ToString::to_string);
-    let by = |keep: &dyn Fn(&Answer) -> bool| {
-        let (exact, endless) = shares(n, answers.iter().filter(|a| keep(a)));
+    let median = stopped.get(stopped.len() / 2).map_or("-".to_owned(), ToString::to_string);
+    let by = |keep: &dyn Fn(&CountRow) -> bool| {
+        let (exact, endless) = shares(answers, keep);
         format!("{exact:.2}, {endless:.2}")
     };
-    let words: Vec<String> = (1..=3).map(|words| format!("{words}: {}", by(&|a| a.words == words))).collect();
-    let pools: Vec<String> = ["top", "random", "rare"]
-        .iter()
-        .map(|pool| format!("{pool}: {}", by(&|a| a.pool == *pool)))
-        .collect();
+    let words = WORDS.map(|words| {
+        let of = |row: &CountRow| row.phrase.split_whitespace().count() == words.get();
+        format!("{words}: {}", by(&of))
+    });
+    let pools: Vec<String> =
+        Pool::iter().map(|pool| format!("{pool}: {}", by(&|row| row.pool == pool))).collect();
     format!("| {n} | {exact:.2} | {endless:.2} | {median} | {}; {} |", words.join("; "), pools.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The column is the table's own word for a pool.
+    #[test]
+    fn answers_are_counted_by_words_and_by_pool() {
+        let subject = Subject::load(&Common::default().model, true).unwrap();
+        let answers = count(&subject, &[Count::of::<4>()], Count::of::<3>(), 1).unwrap();
+        let [(n, answers)] = &answers[..] else { panic!("{} counts", answers.len()) };
+        assert_eq!(answers.len(), 9);
+        assert_eq!(
+            count_row(*n, answers),
+            "| 4 | 1.00 | 0.00 | 4 | 1: 1.00, 0.00; 2: 1.00, 0.00; 3: 1.00, 0.00; \
+             top: 1.00, 0.00; random: 1.00, 0.00; rare: 1.00, 0.00 |"
+        );
+    }
 }

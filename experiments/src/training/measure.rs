@@ -2,16 +2,13 @@
 
 use super::settings::Settings;
 use crate::microworld::{Kind, Language, Mixture, Split, Stream};
-use anyhow::Result;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use refrain_runner::{Head, HookPoint, Model, NameFilter};
+use anyhow::{Context, Result};
+use refrain_patching::detect::{self, Detector, RepeatedSequence};
+use refrain_runner::{Head, Model};
 use tch::Tensor;
 
 /// Tokens in a held-out row.
 const ROW: usize = 256;
-/// Seed of the probe's random tokens.
-const PROBE_SEED: u64 = 2022;
 /// The probe of Olsson et al. 2022: a block of 50 random tokens, four times, five sequences.
 const BLOCK: usize = 50;
 const COPIES: usize = 4;
@@ -90,43 +87,28 @@ pub fn loss(model: &Model, ids: &Tensor) -> Result<Tensor> {
     Ok(logits.f_cross_entropy_loss(&targets, None::<&Tensor>, tch::Reduction::Mean, -100, 0.0)?)
 }
 
-/// The prefix-matching score of every head on random tokens: the attention that a query in repeats 2 to 4 pays to
-/// the tokens that followed earlier copies of its own token, summed over the copies, averaged over queries and
-/// sequences.
+/// The prefix-matching score of every head on random tokens ([`Detector::PrefixMatching`]), which `seed` draws.
 ///
 /// # Errors
-/// When the model cannot be run.
-pub fn prefix_matching(model: &Model, language: &Language) -> Result<Vec<(Head, f64)>> {
-    let mut rng = ChaCha8Rng::seed_from_u64(PROBE_SEED);
-    let rows: Vec<Vec<i64>> = (0..SEQUENCES)
-        .map(|_| {
-            let block: Vec<i64> =
-                (0..BLOCK).map(|_| i64::from(rng.random_range(language.non_special()))).collect();
-            let bos = i64::from(language.bos());
-            std::iter::once(bos).chain(block.repeat(COPIES)).collect()
+/// When the model cannot be run, or a score is not a number.
+pub fn prefix_matching(model: &Model, language: &Language, seed: u64) -> Result<Vec<(Head, f64)>> {
+    let candidates: Vec<i64> = language.plain().map(i64::from).collect();
+    let bos = Some(i64::from(language.bos()));
+    let probe = RepeatedSequence { block: BLOCK, copies: COPIES, candidates: &candidates, bos };
+    let settings = detect::Settings {
+        sequences: SEQUENCES,
+        detectors: vec![Detector::PrefixMatching],
+        null_draws: 0,
+        seed,
+        ..detect::Settings::new(probe)
+    };
+    detect::run(model, &settings, &mut |_, _| ())?
+        .into_iter()
+        .map(|found| {
+            let reason = found.reason.unwrap_or_default();
+            let value =
+                found.value.with_context(|| format!("prefix matching of {}: {reason}", found.head))?;
+            Ok((found.head, value))
         })
-        .collect();
-    let length = 1 + BLOCK * COPIES;
-    let mut target = vec![0.0_f32; length * length];
-    for query in 1 + BLOCK..length {
-        for earlier in (1..COPIES).map(|copy| copy * BLOCK).take_while(|back| back < &query) {
-            target[query * length + query - earlier + 1] = 1.0;
-        }
-    }
-    let target = Tensor::f_from_slice(&target)?.f_view([length as i64, length as i64])?;
-    let queries = (BLOCK * (COPIES - 1)) as f64;
-    tch::no_grad(|| {
-        let (_, cache) =
-            model.run_with_cache(&model.ids(&rows)?, NameFilter::points(&[HookPoint::Pattern]))?;
-        let mut scores = Vec::new();
-        for layer in 0..model.architecture().n_layers {
-            let pattern = cache.block(layer, HookPoint::Pattern)?;
-            let hits =
-                pattern.f_mul(&target)?.f_sum_dim_intlist([2_i64, 3].as_slice(), false, tch::Kind::Float)?;
-            let by_head: Vec<f64> = hits.f_mean_dim(0, false, tch::Kind::Double)?.try_into()?;
-            let layer_scores = by_head.into_iter().enumerate();
-            scores.extend(layer_scores.map(|(head, hits)| (Head { layer, head }, hits / queries)));
-        }
-        Ok(scores)
-    })
+        .collect()
 }

@@ -6,18 +6,19 @@ use super::measure::{HeldOut, loss, prefix_matching};
 use super::settings::{Precision, Settings};
 use super::state::{State, fingerprint};
 use super::table::{LossRow, TrainingLoss};
-use crate::lab::disk::{Provenance, write_atomically, write_table};
+use crate::lab::disk::{Provenance, sha256_hex, write_atomically, write_table};
+use crate::lab::folder::{table_path, with_run};
 use crate::microworld::{Language, Split, Stream};
 use anyhow::{Context, Result};
 use refrain_entropy::schema::Table;
 use refrain_runner::family::{self, Config};
 use refrain_runner::{Architecture, Model, ModelFiles, Tokenizer};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Standard deviation of fresh matrices; those that write to the residual stream get it divided by the root of how many
-/// there are, so that the stream does not grow with depth (Radford et al. 2019).
+/// Standard deviation of fresh matrices; those that write to the residual stream get it divided by the root of how
+/// many there are, so that the stream does not grow with depth (Radford et al. 2019).
 const INIT: f64 = 0.02;
 
 /// Tells the caller how far the run is.
@@ -32,8 +33,8 @@ pub struct Progress<'a> {
     pub gradient_norm: f64,
 }
 
-/// Trains as `settings` says into the folder `out`, continuing what is there, and calls `report` after every step; a
-/// `false` from it stops the run where it is, as a kill would. Returns whether the run is complete.
+/// Trains as `settings` says into the folder `out`, continuing what is there, and calls `report` after every step;
+/// a `false` from it stops the run where it is, as a kill would. Returns whether the run is complete.
 ///
 /// Leaves `model/` (the Hugging Face folder with `checkpoints/step-NNNNN/`), `training_loss.parquet`, `train.toml`
 /// and `state.safetensors`.
@@ -97,6 +98,21 @@ pub fn train(settings: &Settings, out: &Path, mut report: impl FnMut(&Progress<'
     state.save(&path, settings)?;
     finish(settings, &language, &state, out)?;
     Ok(true)
+}
+
+/// A short name of the run, the same wherever the same is asked for: of the settings, and of libtorch's number of
+/// threads, which the order of summation depends on.
+fn run_name(settings: &Settings) -> Result<String> {
+    let asked = format!("{}/{}", fingerprint(settings)?, tch::get_num_threads());
+    Ok(sha256_hex(asked.as_bytes()).chars().take(8).collect())
+}
+
+/// The folder that a run goes to by default: it is never another run's.
+///
+/// # Errors
+/// If the settings cannot be written down.
+pub fn default_path(settings: &Settings) -> Result<PathBuf> {
+    Ok(Path::new("runs/train").join(run_name(settings)?))
 }
 
 /// The description of the decoder that `settings` asks for, by way of the `config.json` that it will have.
@@ -171,7 +187,7 @@ fn measure(
         }
     }
     if probe {
-        for (head, value) in prefix_matching(&model, language)? {
+        for (head, value) in prefix_matching(&model, language, settings.seed)? {
             push(settings, state, "prefix_matching", head.to_string(), value);
         }
     }
@@ -193,8 +209,10 @@ fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -
     write_atomically(&out.join("train.toml"), text.as_bytes())?;
     let files = ModelFiles::folder(&out.join("model"))?;
     let tokenizer = Tokenizer::load(&files, language.size())?;
+    let run = run_name(settings)?;
     let provenance: Provenance = [
         ("experiment", "train".to_owned()),
+        ("run", run.clone()),
         ("version", crate::VERSION.to_owned()),
         ("model", files.name().to_owned()),
         ("model_sha256", files.model_sha256()?),
@@ -202,9 +220,11 @@ fn finish(settings: &Settings, language: &Language, state: &State, out: &Path) -
         ("dtype", format!("{:?}", settings.precision).to_lowercase()),
         ("device", "cpu".to_owned()),
         ("seed", settings.seed.to_string()),
+        ("threads", tch::get_num_threads().to_string()),
         ("settings_sha256", fingerprint(settings)?),
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
-    write_table(&out.join("training_loss.parquet"), &TrainingLoss::batch(&state.rows)?, &provenance)
+    let table = with_run(&TrainingLoss::batch(&state.rows)?, &run)?;
+    write_table(&table_path(out, TrainingLoss::NAME), &table, &provenance)
 }

@@ -99,10 +99,21 @@ impl Settings {
     /// # Errors
     /// When the file cannot be read, does not parse, has an unknown key, or describes an impossible run.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = refrain_runner::read_text(path)?;
-        let settings: Self = toml::from_str(&text)
-            .with_context(|| format!("{} is not a training configuration", path.display()))?;
-        settings.check().with_context(|| format!("{} cannot be trained", path.display()))?;
+        Self::parse(&refrain_runner::read_text(path)?, &path.display().to_string())
+    }
+
+    /// What the built-in model was trained by: `experiments/configs/train.toml`.
+    ///
+    /// # Errors
+    /// None in practice: a test reads it.
+    pub fn shipped() -> Result<Self> {
+        Self::parse(include_str!("../../configs/train.toml"), "experiments/configs/train.toml")
+    }
+
+    fn parse(text: &str, name: &str) -> Result<Self> {
+        let settings: Self =
+            toml::from_str(text).with_context(|| format!("{name} is not a training configuration"))?;
+        settings.check().with_context(|| format!("{name} cannot be trained"))?;
         Ok(settings)
     }
 

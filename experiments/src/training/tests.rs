@@ -60,6 +60,38 @@ fn a_killed_run_ends_with_the_same_weights_and_table() {
 }
 
 #[test]
+fn the_table_says_which_run_it_is_of() {
+    let folders = [5, 6].map(|seed| {
+        let settings = Settings { seed, phases: vec![Phase { steps: 4, row: 32 }], ..tiny() };
+        let out = tempfile::tempdir().unwrap();
+        train(&settings, out.path(), |_| true).unwrap();
+        let table = crate::lab::disk::read_table(&out.path().join("training_loss.parquet")).unwrap();
+        let schema = table.schema();
+        let provenance = schema.metadata();
+        assert_eq!(
+            (schema.field(0).name().as_str(), provenance["refrain.experiment"].as_str()),
+            ("run", "train")
+        );
+        // The folder of a run that names none is named after it.
+        let folder = default_path(&settings).unwrap();
+        assert!(folder.ends_with(&provenance["refrain.run"]), "{}", folder.display());
+        folder
+    });
+    assert_ne!(folders[0], folders[1]);
+}
+
+#[test]
+fn the_probe_is_drawn_from_the_runs_seed() {
+    let out = tempfile::tempdir().unwrap();
+    train(&tiny(), out.path(), |progress| progress.step < 4).unwrap();
+    let files = ModelFiles::folder(&out.path().join("model/checkpoints/step-00004")).unwrap();
+    let model = Model::load(&files, &in_f32()).unwrap();
+    let of = |seed| prefix_matching(&model, &Language::new(), seed).unwrap();
+    assert_eq!(of(1), of(1));
+    assert_ne!(of(1), of(2));
+}
+
+#[test]
 fn another_run_in_the_same_folder_is_refused() {
     let out = tempfile::tempdir().unwrap();
     train(&tiny(), out.path(), |progress| progress.step < 4).unwrap();

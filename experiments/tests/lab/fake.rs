@@ -65,6 +65,7 @@ impl Experiment for Fake {
     const NAME: &'static str = "fake";
     const ABOUT: &'static str = "Draw numbers and add them up";
     const STAGES: &'static [&'static str] = &["draw", "add"];
+    const TABLES_ONLY: &'static [&'static str] = &["resamples"];
     type Settings = Settings;
 
     fn prepare(_lab: &Lab<Settings>) -> Result<Self> {
@@ -88,7 +89,10 @@ impl Experiment for Fake {
         let drawn = run.rows::<Draws>(&draw)?;
         // As many parts as there are large numbers.
         let large: Vec<&Draw> = drawn.iter().filter(|draw| draw.value > 0.3).collect();
-        let parts = large.iter().map(|draw| Part::new(format!("s{:03}", draw.index), 2.0)).collect();
+        let part = |draw: &&Draw| {
+            Part::new(format!("s{:03}", draw.index), 2.0).depends_on(&drawn[draw.index as usize..].to_vec())
+        };
+        let parts = large.iter().map(part).collect::<Result<_>>()?;
         let add = Stage::in_turn("add", &["sums"], parts, |part| {
             pause();
             let from = large[part].index;

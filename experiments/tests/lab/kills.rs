@@ -1,4 +1,5 @@
-//! Every experiment, killed again and again with no warning: it goes on where it stopped and ends with the same tables.
+//! Every experiment, killed again and again with no warning: it goes on where it stopped and ends with the same
+//! tables.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

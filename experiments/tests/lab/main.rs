@@ -3,6 +3,7 @@
 
 mod fake;
 mod folders;
+mod keys;
 mod kills;
 mod own;
 mod resuming;
@@ -22,6 +23,14 @@ fn command(out: &Path, flags: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     let line = [&["fake", "--quiet", "--out", &out.display().to_string()][..], flags].concat().join("\n");
     command.args(["--exact", "process", "--nocapture"]).env(LINE, line).stdin(Stdio::null());
+    Ok(command)
+}
+
+/// The same, which says what it does.
+fn command_saying(out: &Path, flags: &[&str]) -> Result<Command> {
+    let mut command = command(out, &[])?;
+    let line = [&["fake", "--out", &out.display().to_string()][..], flags].concat().join("\n");
+    command.env(LINE, line);
     Ok(command)
 }
 

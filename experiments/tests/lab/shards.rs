@@ -19,7 +19,7 @@ fn shards_have_the_same_tables_as_one_run() -> Result {
             }
         }
         assert!(!out.join("sums.parquet").exists(), "a shard wrote a table");
-        take_up::<Fake>(&manifest_of(&out)?, &out, Extent::Tables)?;
+        take_up::<Fake>(&manifest_of(&out)?, &out, Extent::Tables, false)?;
         assert_eq!(tables(&out)?, tables(&whole)?, "{of} shards");
     }
     Ok(())
@@ -34,7 +34,7 @@ fn what_is_missing_is_named() -> Result {
     let ran = run(&out, &["--stage", "sort"])?;
     assert!(ran.code == Some(2) && ran.stderr.contains("its stages are draw, add"), "{ran:?}");
     run(&out, &["--stage", "draw", "--shard", "1/3"])?.succeeded();
-    let missing = take_up::<Fake>(&manifest_of(&out)?, &out, Extent::Tables).unwrap_err();
+    let missing = take_up::<Fake>(&manifest_of(&out)?, &out, Extent::Tables, false).unwrap_err();
     let Some(Halt::Missing { stage, missing, parts }) = missing.downcast_ref::<Halt>() else {
         return Err(missing.into());
     };
