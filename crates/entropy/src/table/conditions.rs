@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ContrastQuantity;
+use super::labels::ContrastQuantity;
 use crate::schema::Table;
 
 /// What something was measured under.

@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumIter, IntoStaticStr};
 
-use super::labels::label;
-use super::{DecodingLabel, Pool};
+use super::labels::{DecodingLabel, Pool, label};
 use crate::schema::Table;
 
 label! {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, TraceKind, TraceQuantity};
+use super::labels::{Pool, TraceKind, TraceQuantity};
 use crate::schema::Table;
 
 /// One quantity at one step of a generation.

@@ -5,10 +5,10 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
-use crate::forward::KnownActivations;
 use crate::forward::context::Mask;
 use crate::forward::norm::plain;
 use crate::forward::rotation::Rotation;
+use crate::forward::run::KnownActivations;
 use crate::hook::{Hook, HookPoint};
 use crate::kv_cache::KvCache;
 use crate::kv_prefix::KvPrefix;

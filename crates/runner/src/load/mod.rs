@@ -24,7 +24,6 @@ use crate::model::Model;
 use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
 pub use files::ModelFiles;
-pub(crate) use hints::DEQUANTISE;
 pub use hub_settings::Hub;
 pub use options::LoadOptions;
 pub use watch::ProgressCallback;
