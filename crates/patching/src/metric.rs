@@ -1,6 +1,7 @@
 //! What is read from the next-token distribution of a run: one number a prompt, all of them from one pass.
 
 use ndarray::Array2;
+use refrain_entropy::distribution;
 use refrain_runner::Model;
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
@@ -225,8 +226,7 @@ impl<'a> Distributions<'a> {
     }
 
     fn entropy(log_probs: &Tensor) -> Result<Tensor> {
-        // 0 ln 0 is 0: a probability that underflows has a log-probability that is finite unless its logit is not.
-        Ok(log_probs.f_exp()?.f_mul(log_probs)?.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_neg()?)
+        Ok(distribution::entropy(&log_probs.f_exp()?, log_probs)?)
     }
 
     fn clean(&self) -> Result<&Tensor> {
@@ -250,13 +250,7 @@ impl<'a> Distributions<'a> {
                 let own = Self::of_tokens(&self.logits, answers)?.f_unsqueeze(-1)?;
                 self.logits.f_gt_tensor(&own)?.f_sum_dim_intlist(-1, false, Kind::Int64)?
             }
-            Metric::KlToClean => {
-                let clean = self.clean()?;
-                // By row, [copies, vocab] times [vocab]: no second tensor of the logits' size.
-                let runs = self.log_probs()?.f_transpose(0, 1)?;
-                let cross = runs.f_bmm(&clean.f_exp()?.f_unsqueeze(-1)?)?.f_squeeze_dim(-1)?;
-                Self::entropy(clean)?.f_unsqueeze(1)?.f_add(&cross)?.f_neg()?.f_transpose(0, 1)?
-            }
+            Metric::KlToClean => distribution::kl(self.clean()?, self.log_probs()?)?,
             Metric::Entropy => Self::entropy(self.log_probs()?)?,
             Metric::EntropyChange => {
                 Self::entropy(self.log_probs()?)?.f_sub(&Self::entropy(self.clean()?)?.f_unsqueeze(0)?)?
