@@ -75,6 +75,17 @@ pub enum MeanRule {
     Magnitude,
 }
 
+impl MeanRule {
+    /// A prompt's `change` as the mean counts it, where those of all prompts sum to `sum`: of magnitudes, its size with
+    /// the sign that most of their size has.
+    pub fn counted(self, change: f64, sum: f64) -> f64 {
+        match self {
+            MeanRule::Signed => change,
+            MeanRule::Magnitude => change.abs().copysign(sum),
+        }
+    }
+}
+
 /// What a method takes. A backward pass counts as two forward passes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Cost {

@@ -1,14 +1,11 @@
 //! Approximate scores beside exact ones.
 
-use std::collections::BTreeMap;
-
-use refrain_patching::compare::agreement;
+use refrain_patching::compare::{self, MeanChanges};
 use refrain_patching::table::{ApproximationRow, HeadScoreRow};
-use refrain_patching::{Metric, Site};
+use refrain_patching::{Component, MeanRule, Method, Metric};
 
 use super::summary::by_score;
 use crate::measure::scoring::{is_verifiable, site};
-use refrain_patching::Method;
 
 /// Misses in the table.
 const MISSES: usize = 10;
@@ -32,36 +29,37 @@ pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     table
 }
 
+/// The changes of rows that are means already.
+fn changes(rows: &[&HeadScoreRow], metric: Metric) -> MeanChanges {
+    let mut changes = MeanChanges::new(MeanRule::Signed);
+    let found = rows.iter().filter_map(|row| Some((site(row)?, row.change?)));
+    found.for_each(|(site, change)| changes.add(metric, site, change));
+    changes
+}
+
 fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<ApproximationRow> {
     let first = estimated[0];
-    let (Ok(component), Ok(metric)) = (first.component.parse(), first.metric.parse::<Metric>()) else {
+    let (Ok(component), Ok(metric)) = (first.component.parse::<Component>(), first.metric.parse::<Metric>())
+    else {
         return Vec::new();
     };
-    let known: BTreeMap<Site, f64> = exact.iter().filter_map(|row| Some((site(row)?, row.change?))).collect();
-    let both: Vec<(Site, f64, f64)> = estimated
-        .iter()
-        .filter_map(|row| {
-            let site = site(row)?;
-            Some((site, *known.get(&site)?, row.change?))
-        })
-        .collect();
+    let found = compare::compare(&changes(exact, metric), &changes(estimated, metric), MISSES).pop();
     let row = ApproximationRow {
         method: first.method.clone(),
         component: first.component.clone(),
         direction: first.direction.clone(),
         metric: first.metric.clone(),
-        n: both.len() as u32,
+        n: found.as_ref().map_or(0, |found| found.sites) as u32,
         estimated: estimated.len() as u32,
         ..ApproximationRow::default()
     };
-    if both.is_empty() {
+    let Some(found) = found else {
         let reason = Some("no place was scored by both".to_owned());
         return vec![ApproximationRow { reason, ..row }];
-    }
-    let found = agreement(component, metric, &both, MISSES);
+    };
     // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it missed.
     let selected =
-        (both.len() < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
+        (found.sites < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
     let flat = found.spearman.is_none().then(|| "fewer than three places, or all of them equal".to_owned());
     let reason = flat.or(selected);
     let mut table = vec![ApproximationRow {
@@ -84,7 +82,7 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
             miss: Some(miss),
             layer: Some(place.site.layer as u32),
             head: component.is_of_heads().then_some(place.site.index as u32),
-            neuron: (component == refrain_patching::Component::Neuron).then_some(place.site.index as u32),
+            neuron: (component == Component::Neuron).then_some(place.site.index as u32),
             position: number(place.site.position),
             key_position: number(place.site.key_position),
             exact: Some(place.exact),

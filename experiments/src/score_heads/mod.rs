@@ -9,12 +9,13 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use refrain_entropy::table::{Gates, PromptKind, PromptRow, Prompts};
+use refrain_patching::compare::MeanChanges;
 use refrain_patching::detect::Detector;
 use refrain_patching::table::{
     Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
 };
 use refrain_patching::task::{Language, jsonl::Reader};
-use refrain_patching::{Component, Direction, Measure, Method, Metric, Pair, Site};
+use refrain_patching::{Direction, Measure, Method, Metric, Pair, Site};
 use refrain_runner::Model;
 
 pub use settings::Settings;
@@ -252,31 +253,24 @@ impl ScoreHeads {
         run: &Run<'_>,
         stage: &crate::lab::Stage<'_>,
     ) -> Result<BTreeSet<Site>> {
-        let mut sites = BTreeSet::new();
-        let Some(share) = settings.verify else { return Ok(sites) };
+        let Some(share) = settings.verify else { return Ok(BTreeSet::new()) };
         if settings.method.contains(&Method::ActivationPatching) {
-            return Ok(sites);
+            return Ok(BTreeSet::new());
         }
-        let mut changes = BTreeMap::<(String, String, Component), Vec<(Site, f64)>>::new();
-        for group in jobs.groups() {
-            for row in jobs.head_scores(run, stage, &group)? {
-                let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(is_verifiable);
-                if let (true, Some(site), Some(change)) = (verifiable, site(&row), row.change) {
-                    if row.position_from == Some(PositionFrom::End) {
-                        bail!("--verify with --by-position takes prompts of one length, and these are not");
-                    }
-                    changes
-                        .entry((row.method, row.metric, site.component))
-                        .or_default()
-                        .push((site, change.abs()));
-                }
+        let mut by_method = BTreeMap::<Method, MeanChanges>::new();
+        jobs.each_row(run, stage, &mut |row| {
+            let method: Method = row.method.parse()?;
+            let site = site(&row).filter(|_| is_verifiable(method) && row.prompt.is_some());
+            let Some(site) = site else { return Ok(()) };
+            if row.position_from == Some(PositionFrom::End) {
+                bail!("--verify with --by-position takes prompts of one length, and these are not");
             }
-        }
-        for mut own in changes.into_values() {
-            own.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let wanted = ((own.len() as f64 * share.get()).ceil() as usize).max(CONFIRMED);
-            sites.extend(own.into_iter().take(wanted).map(|(site, _)| site));
-        }
+            let means = by_method.entry(method).or_insert_with(|| MeanChanges::new(method.info().mean));
+            means.add(row.metric.parse()?, site, row.change.unwrap_or(f64::NAN));
+            Ok(())
+        })?;
+        let sites: BTreeSet<Site> =
+            by_method.values().flat_map(|means| means.strongest(share.get(), CONFIRMED)).collect();
         if sites.is_empty() {
             bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
         }

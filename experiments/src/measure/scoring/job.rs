@@ -11,7 +11,8 @@ use refrain_patching::{Component, Method, Pair, Site, batches};
 use refrain_runner::StepIndex;
 
 use super::rows::{Labels, of_scores, with_means};
-use super::{Scoring, circuits, detectors, direct, edges};
+use super::settings::Scoring;
+use super::{circuits, detectors, direct, edges};
 use crate::lab::{Finish, Found, Part, Run, Stage};
 
 /// Pairs of a batch of the methods that are done by batches.
@@ -79,7 +80,7 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// The exact runs of some sites only.
+    /// The exact runs of some sites only, under the same interventions.
     ///
     /// # Errors
     /// As [`Job::new`].
@@ -90,7 +91,9 @@ impl<'a> Job<'a> {
         let mut components: Vec<Component> = sites.iter().map(|site| site.component).collect();
         components.dedup();
         let settings = refrain_patching::sweep::Settings { components, ..scoring.sweep(change) };
-        let sweep = Sweep::new(scoring.model, scoring.pairs, settings)?.only(sites);
+        let sweep = Sweep::new(scoring.model, scoring.pairs, settings)?
+            .under(scoring.background.to_vec(), StepIndex::default())?
+            .only(sites);
         let units = sweep.units().to_vec();
         Ok(Job { method, labels: Labels::new(method, Some(change)), cut: Cut::Sweep(Box::new(sweep), units) })
     }
@@ -294,6 +297,22 @@ impl<'a> Jobs<'a> {
     pub fn parts_with<T: Table>(&self) -> Vec<usize> {
         let parts: Vec<Part> = self.jobs.iter().flat_map(|job| job.parts(self.scoring)).collect();
         (0..parts.len()).filter(|part| parts[*part].tables.contains(&T::NAME)).collect()
+    }
+
+    /// Gives `each` the rows of `head_scores` of all parts as they are, one part in memory at a time.
+    ///
+    /// # Errors
+    /// If a part cannot be read, and whatever `each` returns.
+    pub fn each_row(
+        &self,
+        run: &Run<'_>,
+        stage: &Stage<'_>,
+        each: &mut dyn FnMut(HeadScoreRow) -> Result<()>,
+    ) -> Result<()> {
+        for part in self.groups().concat() {
+            run.part::<HeadScores>(stage, part)?.into_iter().try_for_each(&mut *each)?;
+        }
+        Ok(())
     }
 
     /// The rows of `head_scores` of a group, with their means over prompts.
