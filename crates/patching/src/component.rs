@@ -99,11 +99,6 @@ impl Component {
         if self == Component::Result { Component::Z } else { self }
     }
 
-    /// Whether it is one of several in its layer: query heads, key/value heads or neurons.
-    pub fn is_indexed(self) -> bool {
-        self.is_of_heads() || self == Component::Neuron
-    }
-
     /// Whether it has a head axis.
     pub fn is_of_heads(self) -> bool {
         matches!(

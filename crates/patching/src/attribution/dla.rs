@@ -76,14 +76,6 @@ pub struct Direct {
     pub capped: bool,
 }
 
-impl Direct {
-    /// By prompt: what the parts leave of the total. Rounding, and nothing else.
-    pub fn residue(&self) -> Vec<f64> {
-        let sum = |prompt: usize| self.parts.iter().map(|(_, values)| values[prompt]).sum::<f64>();
-        self.total.iter().enumerate().map(|(prompt, total)| total - sum(prompt)).collect()
-    }
-}
-
 /// Attributes the logit of `answers[i]` after `prompts[i]`, less that of `foils[i]`, at the last position. Prompts have
 /// one length. Not centred over the vocabulary: a difference needs no centring.
 ///

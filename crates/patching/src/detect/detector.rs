@@ -133,11 +133,6 @@ impl Inactivity {
             |by_layer| Measure::ALL.iter().map(move |measure| Inactivity { measure: *measure, by_layer });
         of(false).chain(of(true)).collect()
     }
-
-    /// Whether high scores, not low ones, mark inactive heads.
-    pub fn high_is_inactive(self) -> bool {
-        self.measure == Measure::FirstTokenWeight
-    }
 }
 
 impl Inactivity {

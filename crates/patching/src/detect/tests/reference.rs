@@ -249,25 +249,3 @@ fn inactive_heads_on_inputs_of_any_length() {
         }
     }
 }
-
-#[test]
-fn heads_are_flagged_beyond_the_quantile() {
-    let heads: Vec<Head> = (0..5).map(|head| Head { layer: 0, head }).collect();
-    let input = |scores: [f64; 5]| scores.to_vec();
-    let both = vec![input([0.0, 2.0, 4.0, 6.0, 8.0]), input([10.0, 12.0, 14.0, 16.0, 18.0])];
-    let scores = super::super::InactivityScores { heads: heads.clone(), scores: vec![both; 12] };
-    for function in Inactivity::all() {
-        let high = matches!(function.name(), "awft" | "awft_ln");
-        assert_eq!(function.high_is_inactive(), high);
-        // Of 0, 2, ..., 18 the 25 % quantile is 4.5, the 75 % quantile 13.5.
-        let flagged = scores.flagged(function, 0.25).unwrap();
-        let (cut, wanted) = match high {
-            true => (13.5, vec![vec![], heads[2..].to_vec()]),
-            false => (4.5, vec![heads[..3].to_vec(), vec![]]),
-        };
-        assert_eq!((flagged.threshold, flagged.heads), (Some(cut), wanted), "{}", function.name());
-        assert!(scores.flagged(function, 0.0).unwrap().heads.concat().is_empty());
-    }
-    assert_eq!(scores.all_flagged(&super::super::SHARES).unwrap().len(), 12 * 7);
-    assert!(scores.flagged(Inactivity::all()[0], 1.5).is_err());
-}
