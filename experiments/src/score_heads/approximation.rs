@@ -1,14 +1,55 @@
-//! Approximate scores beside exact ones.
+//! Approximate scores beside exact ones, and which are confirmed by them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
 use refrain_patching::compare::{self, MeanChanges};
-use refrain_patching::table::{ApproximationRow, HeadScoreRow};
-use refrain_patching::{Component, MeanRule, Method, Metric};
+use refrain_patching::table::{ApproximationRow, HeadScoreRow, PositionFrom};
+use refrain_patching::{Component, MeanRule, Method, Metric, Site};
 
+use super::settings::Settings;
 use super::summary::by_score;
-use crate::measure::scoring::{is_verifiable, site};
+use crate::lab::{Run, Stage};
+use crate::measure::scoring::{Jobs, is_verifiable, site};
 
+/// Sites that are confirmed at least, where there are as many.
+const CONFIRMED: usize = 10;
 /// Misses in the table.
 const MISSES: usize = 10;
+
+/// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
+///
+/// # Errors
+/// If there are none, or a part cannot be read.
+pub fn to_confirm(
+    settings: &Settings,
+    jobs: &Jobs<'_>,
+    run: &Run<'_>,
+    stage: &Stage<'_>,
+) -> Result<BTreeSet<Site>> {
+    let Some(share) = settings.verify else { return Ok(BTreeSet::new()) };
+    if settings.method.contains(&Method::ActivationPatching) {
+        return Ok(BTreeSet::new());
+    }
+    let mut by_method = BTreeMap::<Method, MeanChanges>::new();
+    jobs.each_row(run, stage, &mut |row| {
+        let method: Method = row.method.parse()?;
+        let site = site(&row).filter(|_| is_verifiable(method) && row.prompt.is_some());
+        let Some(site) = site else { return Ok(()) };
+        if row.position_from == Some(PositionFrom::End) {
+            bail!("--verify with --by-position takes prompts of one length, and these are not");
+        }
+        let means = by_method.entry(method).or_insert_with(|| MeanChanges::new(method.info().mean));
+        means.add(row.metric.parse()?, site, row.change.unwrap_or(f64::NAN));
+        Ok(())
+    })?;
+    let sites: BTreeSet<Site> =
+        by_method.values().flat_map(|means| means.strongest(share.get(), CONFIRMED)).collect();
+    if sites.is_empty() {
+        bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
+    }
+    Ok(sites)
+}
 
 /// The table's rows, from the rows of head_scores that are means. Empty if there is nothing exact to compare with.
 pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {

@@ -4,18 +4,14 @@ mod approximation;
 mod settings;
 mod summary;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use refrain_entropy::table::{Gates, PromptKind, PromptRow, Prompts};
-use refrain_patching::compare::MeanChanges;
 use refrain_patching::detect::Detector;
-use refrain_patching::table::{
-    Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
-};
+use refrain_patching::table::{Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores};
 use refrain_patching::task::{Language, jsonl::Reader};
-use refrain_patching::{Direction, Measure, Method, Metric, Pair, Site};
+use refrain_patching::{Direction, Measure, Method, Metric, Pair};
 use refrain_runner::Model;
 
 pub use settings::Settings;
@@ -25,12 +21,10 @@ use crate::lab::model_args::{Dtype, ModelArgs};
 use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
 use crate::measure::gates::gates;
 use crate::measure::prompts::prompt_row;
-use crate::measure::scoring::{Jobs, Probe, Scoring, is_verifiable, site};
+use crate::measure::scoring::{Jobs, Probe, Scoring};
 
 /// Pairs of a task that is drawn.
 const PAIRS: usize = 64;
-/// Sites that are confirmed at least, where there are as many.
-const CONFIRMED: usize = 10;
 
 /// The experiment, and what it works on.
 pub struct ScoreHeads {
@@ -129,7 +123,7 @@ previous token. `--corruption match` and `copies` show those, too.";
         let jobs = Jobs::new(&scoring, &settings.method)?;
         let stage = jobs.stage("score");
         run.stage(&stage)?;
-        let confirmed = self.to_confirm(settings, &jobs, run, &stage)?;
+        let confirmed = approximation::to_confirm(settings, &jobs, run, &stage)?;
         let confirming = match confirmed.is_empty() {
             true => None,
             false => Some(Jobs::confirming(&scoring, confirmed)?),
@@ -245,38 +239,6 @@ fn receivers(
 }
 
 impl ScoreHeads {
-    /// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
-    fn to_confirm(
-        &self,
-        settings: &Settings,
-        jobs: &Jobs<'_>,
-        run: &Run<'_>,
-        stage: &crate::lab::Stage<'_>,
-    ) -> Result<BTreeSet<Site>> {
-        let Some(share) = settings.verify else { return Ok(BTreeSet::new()) };
-        if settings.method.contains(&Method::ActivationPatching) {
-            return Ok(BTreeSet::new());
-        }
-        let mut by_method = BTreeMap::<Method, MeanChanges>::new();
-        jobs.each_row(run, stage, &mut |row| {
-            let method: Method = row.method.parse()?;
-            let site = site(&row).filter(|_| is_verifiable(method) && row.prompt.is_some());
-            let Some(site) = site else { return Ok(()) };
-            if row.position_from == Some(PositionFrom::End) {
-                bail!("--verify with --by-position takes prompts of one length, and these are not");
-            }
-            let means = by_method.entry(method).or_insert_with(|| MeanChanges::new(method.info().mean));
-            means.add(row.metric.parse()?, site, row.change.unwrap_or(f64::NAN));
-            Ok(())
-        })?;
-        let sites: BTreeSet<Site> =
-            by_method.values().flat_map(|means| means.strongest(share.get(), CONFIRMED)).collect();
-        if sites.is_empty() {
-            bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
-        }
-        Ok(sites)
-    }
-
     /// The rows of the first part: every prompt's clean and corrupted value is in those of any one site.
     fn first_rows(
         &self,

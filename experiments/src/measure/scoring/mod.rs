@@ -5,6 +5,7 @@ mod detectors;
 mod direct;
 mod edges;
 mod job;
+mod jobs;
 mod positions;
 mod rows;
 mod settings;
@@ -12,8 +13,10 @@ mod settings;
 use refrain_patching::{Method, MethodKind};
 
 pub use edges::Receiver;
-pub use job::{Job, Jobs};
-pub use rows::{Labels, site};
+pub use job::Job;
+pub use jobs::Jobs;
+pub use positions::site;
+pub use rows::Labels;
 pub use settings::{Probe, Scoring};
 
 /// Whether `--verify` and the table `approximation` lay a method beside activation patching: it estimates sites.

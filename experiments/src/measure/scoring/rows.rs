@@ -101,18 +101,6 @@ fn at(
     }
 }
 
-/// The site of a row, if it is one that can be patched. Positions as they are counted.
-pub fn site(row: &HeadScoreRow) -> Option<Site> {
-    let number = |value: Option<u32>| value.map(|value| value as usize);
-    Some(Site {
-        component: row.component.parse().ok()?,
-        layer: row.layer as usize,
-        index: number(row.head).or(number(row.neuron)).unwrap_or(0),
-        position: number(row.position),
-        key_position: number(row.key_position),
-    })
-}
-
 /// A number, or a null in its stead.
 pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
