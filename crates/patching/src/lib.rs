@@ -19,6 +19,7 @@ mod means;
 mod measure;
 mod method;
 mod metric;
+mod named;
 mod pair;
 pub mod read_out;
 mod scores;

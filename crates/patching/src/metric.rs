@@ -3,65 +3,36 @@
 use ndarray::Array2;
 use refrain_entropy::distribution;
 use refrain_runner::Model;
-use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::named::named;
 use crate::pair::Pair;
 use crate::tensors::{numbers, wide};
 
-/// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    strum::EnumMessage,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Metric {
-    /// Logit of the answer.
-    Logit,
-    /// Logit of the answer less that of the foil.
-    LogitDiff,
-    /// Log-probability of the answer.
-    LogProb,
-    /// Probability of the answer.
-    Prob,
-    /// Tokens with a higher logit than the answer: 0 if it comes first. Has no gradient.
-    Rank,
-    /// KL(clean || run): what the run's distribution loses of the clean run's.
-    KlToClean,
-    /// Entropy of the distribution.
-    Entropy,
-    /// Entropy less that of the clean run.
-    EntropyChange,
+named! {
+    /// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
+    pub enum Metric("metric", "snake_case") {
+        /// Logit of the answer.
+        Logit,
+        /// Logit of the answer less that of the foil.
+        LogitDiff,
+        /// Log-probability of the answer.
+        LogProb,
+        /// Probability of the answer.
+        Prob,
+        /// Tokens with a higher logit than the answer: 0 if it comes first. Has no gradient.
+        Rank,
+        /// KL(clean || run): what the run's distribution loses of the clean run's.
+        KlToClean,
+        /// Entropy of the distribution.
+        Entropy,
+        /// Entropy less that of the clean run.
+        EntropyChange,
+    }
 }
 
 impl Metric {
-    /// Every metric.
-    pub const ALL: &'static [Metric] = <Metric as VariantArray>::VARIANTS;
-    /// Their names in tables and on command lines.
-    pub const NAMES: &'static [&'static str] = <Metric as VariantNames>::VARIANTS;
-
-    /// Its name in tables and on command lines.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// Whether it is read from the answer's and the foil's logits alone.
     pub fn is_of_logits(self) -> bool {
         matches!(self, Metric::Logit | Metric::LogitDiff)
@@ -80,10 +51,6 @@ impl Metric {
     pub fn of(self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         Distributions::new(logits, targets)?.metric(self)
     }
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("metric", name, Metric::NAMES)
 }
 
 /// What the rows of a batch are measured against.
