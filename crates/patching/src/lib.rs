@@ -43,4 +43,4 @@ pub use pair::{Pair, batches};
 pub use scores::{ByMetric, Scores};
 pub use select::strongest;
 pub use select_circuits::{CircuitSettings, SelectedCircuit, Selection, select_circuits};
-pub use task::{CopyTask, Corruption, Task, induction_pair};
+pub use task::{CopyTask, Corruption, Task, TaskKind, induction_pair};
