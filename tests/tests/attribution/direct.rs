@@ -42,7 +42,7 @@ fn the_parts_sum_to_the_logit() -> Result {
             let heads =
                 direct.parts.iter().filter(|(writer, _)| matches!(writer, Contribution::Head(_))).count();
             check.holds(format!("{name}: every head is a part"), heads == model.heads().len());
-            let cap = model.architecture().logit_softcap;
+            let cap = model.architecture().caps.logits;
             check.holds(format!("{name}: capped"), direct.capped == cap.is_some());
             if foils.is_none() {
                 let own: Vec<f64> =

@@ -35,12 +35,12 @@ pub(crate) fn forward(
             (None, _) => Ok(mixed),
         };
     };
-    let routed = plain(arch.norm, &norms.router, resid)?;
-    let input = plain(arch.norm, &norms.input, resid)?;
+    let routed = plain(arch.norms.form, &norms.router, resid)?;
+    let input = plain(arch.norms.form, &norms.input, resid)?;
     let mixed = mixture(arch.mlp, form, experts, &input, &routed, layer, tap)?;
-    let mixed = plain(arch.norm, &norms.output, &mixed)?;
+    let mixed = plain(arch.norms.form, &norms.output, &mixed)?;
     match dense {
-        Some(dense) => Ok(plain(arch.norm, &norms.dense_output, &dense)?.f_add(&mixed)?),
+        Some(dense) => Ok(plain(arch.norms.form, &norms.dense_output, &dense)?.f_add(&mixed)?),
         None => Ok(mixed),
     }
 }

@@ -142,17 +142,17 @@ pub(super) fn direct_path(
     last: &Tensor,
 ) -> Tensor {
     let (arch, weights) = (model.architecture(), model.weights());
-    let mut x = weights.embed.i(token) * arch.embed_scale.unwrap_or(1.0);
+    let mut x = weights.embed.i(token) * arch.embedding.scale.unwrap_or(1.0);
     if let Some(projection) = &weights.embed_in {
         x = projection.weight.matmul(&x);
     }
     let source = values_of(model, head.layer);
     if let Some(norm) = &weights.blocks[source].ln1 {
-        if arch.norm.centres() {
+        if arch.norms.form.centres() {
             x = &x - x.mean(Kind::Double);
         }
         if divide {
-            x = &x / ((&x * &x).mean(Kind::Double) + arch.norm.eps()).sqrt();
+            x = &x / ((&x * &x).mean(Kind::Double) + arch.norms.form.eps()).sqrt();
         }
         if let Some(weight) = &norm.weight {
             x *= weight;
@@ -162,8 +162,8 @@ pub(super) fn direct_path(
     let (d_head, kv) = (arch.layers[head.layer].d_head as i64, group(model, head) as i64);
     let values = attention.v.as_ref().or(attention.k.as_ref()).unwrap();
     let mut v = values.weight.narrow(0, kv * d_head, d_head).matmul(&x);
-    if arch.v_norm && divide {
-        v = &v / ((&v * &v).mean(Kind::Double) + arch.norm.eps()).sqrt();
+    if arch.norms.v && divide {
+        v = &v / ((&v * &v).mean(Kind::Double) + arch.norms.form.eps()).sqrt();
     }
     let out = &weights.blocks[head.layer].attention.out.weight;
     let written = out.narrow(1, head.head as i64 * d_head, d_head).matmul(&v);
