@@ -4,8 +4,8 @@ use tch::{Kind, Tensor};
 
 use crate::error::Result;
 
-/// Entropy over the last axis, in nats, of probabilities `p` whose logarithms are `log_p`. What has probability 0 adds
-/// nothing, also where its logarithm is -inf. In the dtype given; keeps the graph.
+/// Entropy over the last axis, in nats, of probabilities `p` whose logarithms are `log_p`. What has probability 0
+/// adds nothing, also where its logarithm is -inf. In the dtype given; keeps the graph.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the shapes differ.
@@ -16,9 +16,9 @@ pub fn entropy(p: &Tensor, log_p: &Tensor) -> Result<Tensor> {
     Ok(terms.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_rsub_scalar(0.0)?)
 }
 
-/// KL(p || q) in nats for several q: of log-probabilities `log_p`, `[rows, vocab]`, and `log_q`, `[copies, rows, vocab]`,
-/// it is `[copies, rows]`. Cross-entropy less entropy, so that no second tensor of the size of `log_q` is made. Where p
-/// is 0, q must not be. In the dtype given; keeps the graph.
+/// KL(p || q) in nats for several q: of log-probabilities `log_p`, `[rows, vocab]`, and `log_q`, `[copies, rows,
+/// vocab]`, it is `[copies, rows]`. Cross-entropy less entropy, so that no second tensor of the size of `log_q` is
+/// made. Where p is 0, q must not be. In the dtype given; keeps the graph.
 ///
 /// # Errors
 /// [`crate::Error::Torch`] if the shapes do not fit.

@@ -88,9 +88,9 @@ impl MeanChanges {
         })
     }
 
-    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose
-    /// mean changes are the largest in magnitude, at least `least` where there are as many, all of them together. Equal
-    /// ones in the order of the sites; those whose mean is not finite never.
+    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites
+    /// whose mean changes are the largest in magnitude, at least `least` where there are as many, all of them
+    /// together. Equal ones in the order of the sites; those whose mean is not finite never.
     pub fn strongest(&self, share: f64, least: usize) -> BTreeSet<Site> {
         let mut groups: BTreeMap<(Metric, Component), Vec<(Site, f64)>> = BTreeMap::new();
         for (metric, site, mean) in self.means().filter(|(.., mean)| mean.is_finite()) {
@@ -106,8 +106,8 @@ impl MeanChanges {
     }
 }
 
-/// Lays an approximation beside the exact changes, which must be of the same pairs and the same change of a run: a row for
-/// each component and metric that both have, with the `misses` worst sites.
+/// Lays an approximation beside the exact changes, which must be of the same pairs and the same change of a run: a
+/// row for each component and metric that both have, with the `misses` worst sites.
 pub fn compare(exact: &MeanChanges, approximate: &MeanChanges, misses: usize) -> Vec<Agreement> {
     let known: BTreeMap<(Metric, Site), f64> =
         approximate.means().map(|(metric, site, mean)| ((metric, site), mean)).collect();

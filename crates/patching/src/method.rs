@@ -54,8 +54,8 @@ pub enum MeanRule {
 }
 
 impl MeanRule {
-    /// A prompt's `change` as the mean counts it, where those of all prompts sum to `sum`: of magnitudes, its size with
-    /// the sign that most of their size has.
+    /// A prompt's `change` as the mean counts it, where those of all prompts sum to `sum`: of magnitudes, its size
+    /// with the sign that most of their size has.
     pub fn counted(self, change: f64, sum: f64) -> f64 {
         match self {
             MeanRule::Signed => change,

@@ -1,7 +1,7 @@
 //! Enums that are names: of what can be chosen on the command line, and stands in tables.
 
-/// An enum whose values have one name each, the same in help, files and tables. Given: the enum, what it is called in the
-/// error for a name that means nothing, and the case of its names.
+/// An enum whose values have one name each, the same in help, files and tables. Given: the enum, what it is called
+/// in the error for a name that means nothing, and the case of its names.
 macro_rules! named {
     ($(#[$attribute:meta])* pub enum $name:ident($what:literal, $case:tt) { $($body:tt)* }) => {
         $(#[$attribute])*

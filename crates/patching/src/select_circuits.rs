@@ -13,7 +13,8 @@ use crate::pair::Pair;
 named! {
     /// How the heads of a circuit are chosen.
     pub enum Selection("selection", "snake_case") {
-        /// One at a time: at each step the head that brings the circuit closest to the model ([`Circuits::greedy`]).
+        /// One at a time: at each step the head that brings the circuit closest to the model
+        /// ([`Circuits::greedy`]).
         Greedy,
         /// The n heads whose ablation alone changes the metric most ([`Circuits::ranking`], [`Circuits::curve`]).
         Top,

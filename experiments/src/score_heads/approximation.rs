@@ -17,7 +17,8 @@ const CONFIRMED: usize = 10;
 /// Misses in the table.
 const MISSES: usize = 10;
 
-/// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and at least ten.
+/// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and
+/// at least ten.
 ///
 /// # Errors
 /// If there are none, or a part cannot be read.

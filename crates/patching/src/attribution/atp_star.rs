@@ -36,13 +36,14 @@ pub struct AtpStar {
     pub dropped: Scores,
 }
 
-/// AtP* with both corrections. With a single layer there is nothing to drop: the magnitude is that of `fixed`. Patterns
-/// are computed in full. Under grouped queries a key's change is the sum over the query heads that read it.
+/// AtP* with both corrections. With a single layer there is nothing to drop: the magnitude is that of `fixed`.
+/// Patterns are computed in full. Under grouped queries a key's change is the sum over the query heads that read
+/// it.
 ///
 /// # Errors
-/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), for queries or keys of
-/// a model that normalises them over all heads together, and for a model whose layers share keys: a gradient that passes
-/// by a layer through its keys is on no skip path.
+/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), for queries or
+/// keys of a model that normalises them over all heads together, and for a model whose layers share keys: a
+/// gradient that passes by a layer through its keys is on no skip path.
 pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<AtpStar>> {
     let arch = model.architecture();
     if arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {

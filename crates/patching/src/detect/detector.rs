@@ -9,11 +9,11 @@ use crate::named::named;
 named! {
     /// What is measured of a head on a sequence of T tokens with attention A, `[query, key]`.
     ///
-    /// The first five are the attention on target positions, summed over a query's targets and averaged over queries
-    /// (Olsson et al. 2022, in the form of Crosbie & Shutova 2024).
+    /// The first five are the attention on target positions, summed over a query's targets and averaged over
+    /// queries (Olsson et al. 2022, in the form of Crosbie & Shutova 2024).
     pub enum Detector("detector", "snake_case") {
-        /// Induction: targets are all positions right after an earlier copy of the query's token; queries of copies 2
-        /// and on.
+        /// Induction: targets are all positions right after an earlier copy of the query's token; queries of copies
+        /// 2 and on.
         PrefixMatching,
         /// The same with the most recent copy only, P - 1 back.
         PrefixMatchingRecent,
@@ -23,27 +23,27 @@ named! {
         DuplicateToken,
         /// Position 0, the sink; queries from 1 (at 0 there is nothing else).
         FirstToken,
-        /// How much of what the head adds to the logits, directly, is for the token that it attends to: in [-1, 3], 1
-        /// for a half. See [`super::Settings::compared`] for what it is compared with.
+        /// How much of what the head adds to the logits, directly, is for the token that it attends to: in [-1, 3],
+        /// 1 for a half. See [`super::Settings::compared`] for what it is compared with.
         ///
-        /// The direct path of token x is W_U W_O W_V W_E x (Olsson et al. 2022), of which the share of x is taken: the
-        /// logits of a set of tokens, less their mean over the set, less what is below 0; then that of x over the sum.
-        /// Shares are averaged over queries from 1 and the drawn tokens that they attend to (not BOS), weighted by the
-        /// attention, and 4 share - 1 is the score, so that [0, 1/2] becomes [-1, 1].
+        /// The direct path of token x is W_U W_O W_V W_E x (Olsson et al. 2022), of which the share of x is taken:
+        /// the logits of a set of tokens, less their mean over the set, less what is below 0; then that of x over
+        /// the sum. Shares are averaged over queries from 1 and the drawn tokens that they attend to (not BOS),
+        /// weighted by the attention, and 4 share - 1 is the score, so that [0, 1/2] becomes [-1, 1].
         ///
-        /// The path is linear: norms take part with their weights and their centring, also a norm after attention, and
-        /// the projections of a model whose embedding is narrower than its stream. Biases are left out: they add the
-        /// same whatever token is attended to. What divides or multiplies by one positive number for a whole vector
-        /// cancels in the share, so that no scale has to be chosen: that of the norm that the token's embedding goes
-        /// through, that of the norm after attention, the final norm's in the run, the values' own norm, the factor of
-        /// the embedding. Clipping of values and Gemma 4's per-layer inputs are left out.
+        /// The path is linear: norms take part with their weights and their centring, also a norm after attention,
+        /// and the projections of a model whose embedding is narrower than its stream. Biases are left out: they
+        /// add the same whatever token is attended to. What divides or multiplies by one positive number for a
+        /// whole vector cancels in the share, so that no scale has to be chosen: that of the norm that the token's
+        /// embedding goes through, that of the norm after attention, the final norm's in the run, the values' own
+        /// norm, the factor of the embedding. Clipping of values and Gemma 4's per-layer inputs are left out.
         Copying,
         /// The sum of the eigenvalues of the same circuit, a matrix of the vocabulary's size, over the sum of their
         /// moduli (Elhage et al. 2021): in [-1, 1], 1 if every direction copies. A number of the weights, without
         /// sequences, interval or null.
         CopyingEigenvalues,
-        /// AWFT, one of the twelve functions that find inactive heads (see [`Inactivity`]): the average weight of the first
-        /// token.
+        /// AWFT, one of the twelve functions that find inactive heads (see [`Inactivity`]): the average weight of
+        /// the first token.
         Awft,
         /// AEQD, the average entropy of the query distributions.
         Aeqd,

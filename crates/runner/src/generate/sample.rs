@@ -8,8 +8,8 @@ use tch::{Device, Tensor};
 use crate::error::{Error, Result};
 use crate::generate::process;
 
-/// How the next token is chosen. Written as data, a table with `choice` and those of the processors that are to differ
-/// from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
+/// How the next token is chosen. Written as data, a table with `choice` and those of the processors that are to
+/// differ from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
 ///
 /// The processors apply in the order of the fields, that of `transformers`' `generate`, and each gives the same scores.
 /// Unlike there, temperature and the filters hold for greedy choice too; they cannot change it.

@@ -12,7 +12,8 @@ use crate::hook::{Head, Hook, HookPoint};
 pub struct Intervention {
     /// Where, written as e.g. `blocks.3.attn.hook_z`.
     pub hook: Hook,
-    /// Heads within the layer (at hooks that have a head axis); none: all. At `k` and `v` these are key/value heads.
+    /// Heads within the layer (at hooks that have a head axis); none: all. At `k` and `v` these are key/value
+    /// heads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heads: Option<Vec<usize>>,
     /// Entries of the last axis (neurons at `mlp.hook_post`); none: all.

@@ -124,7 +124,8 @@ pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadSco
     all
 }
 
-/// The rows as their method's mean counts them: as they are, or those of magnitudes with the sign that most of their size has.
+/// The rows as their method's mean counts them: as they are, or those of magnitudes with the sign that most of
+/// their size has.
 fn as_counted(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
     let rule =
         rows.first().and_then(|row| row.method.parse::<Method>().ok()).map(|method| method.info().mean);
