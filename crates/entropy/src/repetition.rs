@@ -12,16 +12,18 @@ pub fn leading_copies(sequence: &[i64], phrase: &[i64]) -> usize {
     sequence.chunks_exact(phrase.len()).take_while(|chunk| *chunk == phrase).count()
 }
 
-/// What became of a response to "repeat this N times": `response` in tokens, prefilled copies included, and why it ended.
+/// What became of a response to "repeat this N times": the `generated` tokens, without copies that the prompt held, why they
+/// ended, and how many copies were `missing`. What the prompt held is no work of the model's: a run that adds nothing to it is no
+/// attempt.
 ///
 /// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else where it stopped.
-pub fn outcome(response: &[i64], phrase: &[i64], end: End) -> CountOutcome {
-    let copies = leading_copies(response, phrase);
-    let rest = &response[copies * phrase.len()..];
+pub fn outcome(generated: &[i64], phrase: &[i64], end: End, missing: usize) -> CountOutcome {
+    let copies = leading_copies(generated, phrase);
+    let rest = &generated[copies * phrase.len()..];
     let stopped = end == End::Stopped;
     let only_copies = rest.is_empty() || (!stopped && phrase.starts_with(rest));
-    match (copies, only_copies, stopped) {
-        (0 | 1, ..) => CountOutcome::NoAttempt,
+    match (copies >= missing.clamp(1, 2), only_copies, stopped) {
+        (false, ..) => CountOutcome::NoAttempt,
         (_, true, true) => CountOutcome::CleanStop,
         (_, true, false) => CountOutcome::PhraseLoop,
         (_, false, true) => CountOutcome::BrokeOffStopped,
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn the_five_outcomes() {
         let phrase = [1, 2];
-        let of = |response: &[i64], end| outcome(response, &phrase, end);
+        let of = |response: &[i64], end| outcome(response, &phrase, end, 4);
         assert_eq!(of(&[1, 2, 1, 2], End::Stopped), CountOutcome::CleanStop);
         assert_eq!(of(&[1, 2, 1, 2, 1], End::Stopped), CountOutcome::BrokeOffStopped);
         assert_eq!(of(&[1, 2, 1, 2, 9, 9], End::Stopped), CountOutcome::BrokeOffStopped);
@@ -75,6 +77,9 @@ mod tests {
         assert_eq!(of(&[1, 2, 1, 2, 9], End::Limit), CountOutcome::BrokeOffEndless);
         assert_eq!(of(&[1, 2, 9, 9], End::Stopped), CountOutcome::NoAttempt);
         assert_eq!(of(&[], End::Stopped), CountOutcome::NoAttempt);
+        // One copy was missing, and one came.
+        assert_eq!(outcome(&[1, 2], &phrase, End::Stopped, 1), CountOutcome::CleanStop);
+        assert_eq!(outcome(&[1, 2], &phrase, End::Stopped, 8), CountOutcome::NoAttempt);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub enum PositionFrom {
 pub struct HeadScoreRow {
     /// The method's name ([`crate::Method`]).
     pub method: String,
+    /// The task that the pairs are from; null for detectors, which have sequences of their own.
+    pub task: Option<String>,
     /// What was changed or read.
     pub component: String,
     /// `denoise` or `noise`; null for methods without a direction.

@@ -1,9 +1,11 @@
 //! What runs are made under: an intervention on a set of heads, or none; with control sets to compare with.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Formatter};
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use rand::Rng;
 use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
 use refrain_entropy::table::ConditionRow;
@@ -28,7 +30,7 @@ pub struct ConditionArgs {
     /// Factor of the constant descaling
     #[arg(long, value_name = "FACTOR", default_value = "0.5", help_heading = "Interventions")]
     pub constant_factor: Factor,
-    /// Random sets of as many other heads that get the same interventions, as controls
+    /// Control sets: random other heads, as many and of the same layers, under the same interventions
     #[arg(long, value_name = "N", default_value_t = CountOrNone::of::<2>(), help_heading = "Interventions")]
     pub random_sets: CountOrNone,
 }
@@ -57,7 +59,7 @@ pub enum TargetSet {
     None,
     /// The induction heads of this run.
     Induction,
-    /// Random heads that are none of them; from 1.
+    /// Other heads, at random, of the same layers as far as there are any; from 1.
     Random(u32),
 }
 
@@ -170,19 +172,15 @@ impl Condition {
     }
 }
 
-/// No intervention; then each way on the `induction` heads and on each random set of as many of the other `heads`.
-///
-/// # Errors
-/// If there are fewer other heads than induction heads.
+/// No intervention; then each way on the `induction` heads and on each of the control sets.
 pub fn conditions(
-    heads: &[Head],
     induction: &[Head],
+    controls: &Controls,
     args: &ConditionArgs,
     background: &[Intervention],
-    seed: u64,
-) -> Result<Vec<Condition>> {
+) -> Vec<Condition> {
     let mut sets = vec![(TargetSet::Induction, induction.to_vec())];
-    sets.extend(random_sets(heads, induction, args.random_sets.u32(), seed)?);
+    sets.extend(controls.sets.iter().cloned());
     let mut conditions = vec![Condition::none(background)];
     for &way in &args.interventions {
         let Some((schedule, dose)) = args.schedule(way) else { continue };
@@ -197,19 +195,24 @@ pub fn conditions(
             });
         }
     }
-    Ok(conditions)
+    conditions
 }
 
-/// `count` sets of as many heads as there are in `induction`, none of them in it; different sets where there are that many.
+/// Sets of heads to compare with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Controls {
+    /// The sets.
+    pub sets: Vec<(TargetSet, Vec<Head>)>,
+    /// The layers that have too few other heads of their own, so that heads of the nearest layers stand in.
+    pub neighbours_for: Vec<usize>,
+}
+
+/// `count` sets of as many heads as there are in `induction`, none of them in it: of each layer as many. Where a layer has too few other
+/// heads, they come from the nearest layers, as many layers as hold twice the heads that are missing, so that sets can differ.
 ///
 /// # Errors
 /// If there are fewer other heads.
-pub fn random_sets(
-    heads: &[Head],
-    induction: &[Head],
-    count: u32,
-    seed: u64,
-) -> Result<Vec<(TargetSet, Vec<Head>)>> {
+pub fn controls(heads: &[Head], induction: &[Head], count: u32, seed: u64) -> Result<Controls> {
     let others: Vec<Head> = heads.iter().copied().filter(|head| !induction.contains(head)).collect();
     if count > 0 && others.len() < induction.len() {
         bail!(
@@ -219,22 +222,50 @@ pub fn random_sets(
             heads.len()
         );
     }
+    let mut wanted = BTreeMap::<usize, usize>::new();
+    for head in induction {
+        *wanted.entry(head.layer).or_default() += 1;
+    }
+    let own = |layer: usize| others.iter().filter(|head| head.layer == layer).count();
+    let neighbours_for = wanted.iter().filter(|(layer, heads)| own(**layer) < **heads);
+    let neighbours_for = neighbours_for.map(|(layer, _)| *layer).collect();
     let mut sets: Vec<(TargetSet, Vec<Head>)> = Vec::new();
     for number in 1..=count {
-        let mut rng = rng(seed, &format!("random-heads/{number}"));
-        let mut heads = Vec::new();
+        let mut rng = rng(seed, &format!("control-heads/{number}"));
+        let mut set = Vec::new();
         for _ in 0..REDRAWS {
-            let mut drawn = others.clone();
-            let (drawn, _) = drawn.partial_shuffle(&mut rng, induction.len());
-            drawn.sort_unstable();
-            heads = drawn.to_vec();
-            if sets.iter().all(|(_, earlier)| *earlier != heads) {
+            set = one_control(&others, &wanted, &mut rng);
+            if sets.iter().all(|(_, earlier)| *earlier != set) {
                 break;
             }
         }
-        sets.push((TargetSet::Random(number), heads));
+        sets.push((TargetSet::Random(number), set));
     }
-    Ok(sets)
+    Ok(Controls { sets, neighbours_for })
+}
+
+/// `wanted[layer]` of `others` in each layer, what is missing from the nearest layers; sorted.
+fn one_control(others: &[Head], wanted: &BTreeMap<usize, usize>, rng: &mut impl Rng) -> Vec<Head> {
+    let mut set: Vec<Head> = Vec::new();
+    let mut missing = Vec::new();
+    for (layer, count) in wanted {
+        let mut own: Vec<Head> = others.iter().copied().filter(|head| head.layer == *layer).collect();
+        let (drawn, _) = own.partial_shuffle(rng, *count);
+        set.extend(drawn.iter());
+        missing.push((*layer, count - drawn.len()));
+    }
+    for (layer, count) in missing {
+        let mut left: Vec<Head> = others.iter().copied().filter(|head| !set.contains(head)).collect();
+        left.sort_by_key(|head| head.layer.abs_diff(layer));
+        // Whole distances: of two layers equally near neither is preferred.
+        let reach = left.get((2 * count).saturating_sub(1)).or(left.last());
+        let reach = reach.map_or(0, |head| head.layer.abs_diff(layer));
+        left.retain(|head| head.layer.abs_diff(layer) <= reach);
+        let (drawn, _) = left.partial_shuffle(rng, count);
+        set.extend(drawn.iter());
+    }
+    set.sort_unstable();
+    set
 }
 
 #[cfg(test)]
@@ -251,13 +282,15 @@ mod tests {
             constant_factor: "0.5".parse().unwrap(),
             random_sets: CountOrNone::of::<3>(),
         };
-        let all = conditions(&heads, &induction, &args, &[], 1).unwrap();
-        assert!(conditions(&heads, &heads[..7], &args, &[], 1).is_err());
+        let found = controls(&heads, &induction, 3, 1).unwrap();
+        let all = conditions(&induction, &found, &args, &[]);
+        assert!(controls(&heads, &heads[..7], 1, 1).is_err());
         let names: Vec<String> = all.iter().map(Condition::id).collect();
         assert_eq!(
             names,
             ["none", "linear:induction", "linear:random_1", "linear:random_2", "linear:random_3"]
         );
+        assert!(found.neighbours_for.is_empty());
         for control in &all[2..] {
             assert_eq!(control.heads.len(), 2);
             assert!(!induction.iter().any(|head| control.heads.contains(head)), "{control:?}");
@@ -268,6 +301,22 @@ mod tests {
             );
         }
         let none = ConditionArgs { interventions: vec![Descaling::None], ..args };
-        assert_eq!(conditions(&heads, &induction, &none, &[], 1).unwrap().len(), 1);
+        assert_eq!(conditions(&induction, &found, &none, &[]).len(), 1);
+    }
+
+    #[test]
+    fn controls_are_of_the_same_layers_or_of_the_nearest() {
+        let heads: Vec<Head> = (0..16).map(|head| Head { layer: head / 4, head: head % 4 }).collect();
+        let layers = |set: &[Head]| set.iter().map(|head| head.layer).collect::<Vec<_>>();
+        let found = controls(&heads, &[heads[1], heads[6], heads[7]], 20, 3).unwrap();
+        for (_, set) in &found.sets {
+            assert_eq!(layers(set), [0, 1, 1]);
+        }
+        // A whole layer at the end: the two before it hold twice as many heads, and all eight of them are drawn at some time.
+        let found = controls(&heads, &heads[12..], 20, 3).unwrap();
+        assert_eq!(found.neighbours_for, [3]);
+        let drawn: std::collections::BTreeSet<Head> =
+            found.sets.iter().flat_map(|(_, set)| set.iter().copied()).collect();
+        assert_eq!(drawn.into_iter().collect::<Vec<_>>(), heads[4..12]);
     }
 }

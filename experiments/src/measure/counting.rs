@@ -1,6 +1,6 @@
 //! "Repeat this N times": how often a model does, and how the run ends (Wang et al. 2025, arXiv 2505.13514).
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use refrain_entropy::repetition::{leading_copies, outcome, rep_n, trailing_cycle};
 use refrain_entropy::schema::Table;
@@ -8,11 +8,11 @@ use refrain_entropy::stats::seed;
 use refrain_entropy::table::{
     CountRow, CountSweep, DecodingLabel, End, PromptKind, PromptRow, ResponseRow, Responses,
 };
-use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Outcome, Tokenizer};
+use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
-use super::prompts::{prompt_row, with_tokens};
+use super::prompts::{blank_response, end_of, known, prompt_row, with_tokens};
 use super::words::{Phrase, Words, stream};
 use crate::lab::{Count, CountOrNone, Found, Subject};
 use crate::microworld;
@@ -133,7 +133,7 @@ impl CountArgs {
         prefilled: u32,
     ) -> Result<Vec<i64>> {
         let text = template.replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
-        let mut tokens = tokenizer.encode_with_specials(&text)?;
+        let mut tokens = known(tokenizer, &text).context("the prompt")?;
         tokens.extend(phrase.tokens.repeat(prefilled as usize));
         Ok(tokens)
     }
@@ -241,7 +241,7 @@ impl Counting<'_> {
                 let generated = model.generate(&prompts, options)?;
                 for (asked, generated) in chunk.iter().zip(generated) {
                     let row = self.row(model, asked, condition, (decoding, sample), &generated);
-                    responses.push(self.response(&row, &generated));
+                    responses.push(self.response(condition, &row, &generated));
                     rows.push(row);
                 }
             }
@@ -262,11 +262,7 @@ impl Counting<'_> {
         let mut response = phrase.tokens.repeat(*prefilled as usize);
         response.extend(&generated.tokens);
         let repetitions = leading_copies(&response, &phrase.tokens) as u32;
-        let end = match generated.outcome {
-            Outcome::Stopped => End::Stopped,
-            Outcome::OutOfWindow => End::OutOfWindow,
-            Outcome::Limit => End::Limit,
-        };
+        let end = end_of(generated.outcome);
         let whole = response.len() == repetitions as usize * length;
         let rep_4 = rep_n(&response, 4);
         let answer = n.saturating_sub(*prefilled) as usize * length;
@@ -287,7 +283,7 @@ impl Counting<'_> {
             response_tokens: response.len() as u32,
             repetitions,
             end,
-            outcome: outcome(&response, &phrase.tokens, end),
+            outcome: outcome(&generated.tokens, &phrase.tokens, end, n.saturating_sub(*prefilled) as usize),
             // The end token takes a place, too.
             feasible: answer < room && answer < self.args.max_new_tokens.get(),
             exact: end == End::Stopped && repetitions == *n && whole,
@@ -298,17 +294,9 @@ impl Counting<'_> {
         }
     }
 
-    fn response(&self, row: &CountRow, generated: &Generated) -> ResponseRow {
-        let blank = ResponseRow {
-            prompt_id: row.prompt_id.clone(),
-            condition: row.condition.clone(),
-            decoding: row.decoding,
-            sample: row.sample,
-            end: row.end,
-            tokens: Vec::new(),
-            token_strings: Vec::new(),
-            text: String::new(),
-        };
+    fn response(&self, condition: &Condition, row: &CountRow, generated: &Generated) -> ResponseRow {
+        let blank = blank_response(row.prompt_id.clone(), condition, row.decoding);
+        let blank = ResponseRow { sample: row.sample, end: row.end, ..blank };
         with_tokens(Some(self.tokenizer), blank, &generated.tokens)
     }
 }

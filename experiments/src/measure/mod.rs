@@ -4,6 +4,7 @@
 pub mod condition;
 pub mod counting;
 pub mod gates;
+pub mod induction;
 pub mod likelihood;
 pub mod prompts;
 pub mod scoring;

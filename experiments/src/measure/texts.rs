@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::prompts::known;
 use super::words::Words;
 use crate::lab::{Count, Subject};
 use crate::microworld::{Kind, Language, Split};
 use refrain_runner::read_text;
 
 /// For models of natural language, one text a line.
-const PLAIN_ENGLISH: &str = include_str!("../../data/ordinary.txt");
+const ENGLISH: &str = include_str!("../../data/ordinary.txt");
 
 /// Which texts.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -51,11 +52,13 @@ impl TextArgs {
         let (most, length) = (self.max_texts.get(), self.text_tokens.get().min(subject.window()));
         let tokenizer = subject.tokenizer()?;
         let encode = |text: &str| -> Result<Vec<Vec<i64>>> {
-            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty()).take(most);
-            lines.map(|line| Ok(tokenizer.encode_with_specials(line)?)).collect()
+            let lines = text.lines().map(str::trim).zip(1..).filter(|(line, _)| !line.is_empty()).take(most);
+            lines
+                .map(|(line, number)| known(tokenizer, line).with_context(|| format!("line {number}")))
+                .collect()
         };
         let mut texts = match &self.texts {
-            Some(path) => encode(&read_text(path)?)?,
+            Some(path) => encode(&read_text(path)?).with_context(|| path.display().to_string())?,
             None if words.microworld => {
                 let language = Language::new();
                 let text = |index| {
@@ -64,7 +67,7 @@ impl TextArgs {
                 };
                 (0..most as u64).map(text).collect()
             }
-            None => encode(PLAIN_ENGLISH)?,
+            None => encode(ENGLISH).context("the program's own English texts")?,
         };
         texts.iter_mut().for_each(|text| text.truncate(length));
         texts.retain(|text| text.len() >= 2);

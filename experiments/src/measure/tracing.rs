@@ -3,8 +3,11 @@
 use anyhow::Result;
 use clap::Args;
 use refrain_entropy::distribution::LogProbs;
+use refrain_entropy::schema::Table;
 use refrain_entropy::stats::{rng, seed};
-use refrain_entropy::table::{PromptKind, TraceKind, TraceQuantity, TraceRow};
+use refrain_entropy::table::{
+    DecodingLabel, EntropyTrace, PromptKind, ResponseRow, Responses, TraceKind, TraceQuantity, TraceRow,
+};
 use refrain_entropy::toxicity;
 use refrain_patching::{Change, FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
 use refrain_runner::{
@@ -14,9 +17,9 @@ use refrain_runner::{
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
-use super::prompts::prompt_row;
+use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
 use super::words::{self, Phrase};
-use crate::lab::Count;
+use crate::lab::{Count, Found};
 
 /// Tokens of an ordinary text that are given; the model continues it.
 const GIVEN: usize = 16;
@@ -30,7 +33,7 @@ pub struct TraceArgs {
     /// Repetitions asked for where entropy and toxicity are followed
     #[arg(long, value_name = "N", default_value_t = Count::of::<256>(), help_heading = "Entropy and toxicity")]
     pub trace_count: Count,
-    /// Followed phrases per pool, and four times as many ordinary texts
+    /// Phrases to trace per pool; four times as many ordinary texts are traced
     #[arg(long, value_name = "N", default_value_t = Count::of::<3>(), help_heading = "Entropy and toxicity")]
     pub traces: Count,
     /// Steps to follow
@@ -111,6 +114,9 @@ pub struct Tracing<'a> {
 }
 
 impl Tracing<'_> {
+    /// The tables that [`Tracing::run`] has rows of.
+    pub const TABLES: &'static [&'static str] = &[EntropyTrace::NAME, Responses::NAME];
+
     /// Follows the continuations of `traced`, all of one kind, under `condition`. Toxicity is measured where `induction` says which
     /// heads count.
     ///
@@ -122,14 +128,20 @@ impl Tracing<'_> {
         traced: &[Traced],
         condition: &Condition,
         induction: Option<&[Head]>,
-    ) -> Result<Vec<TraceRow>> {
-        let Some(kind) = traced.first().map(|traced| traced.kind) else { return Ok(Vec::new()) };
+    ) -> Result<Found> {
+        let Some(kind) = traced.first().map(|traced| traced.kind) else {
+            return Found::rows::<EntropyTrace>(&[]);
+        };
         let bound = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
         let prompts: Vec<Vec<i64>> = traced.iter().map(|traced| traced.tokens.clone()).collect();
         let stream = |traced: &Traced| format!("trace/{kind}/{}", traced.item);
         let seeds: Vec<u64> = traced.iter().map(|traced| seed(self.seed, &stream(traced))).collect();
+        let decoding = match kind {
+            TraceKind::Repetition => DecodingLabel::Greedy,
+            TraceKind::Ordinary => DecodingLabel::Sampled,
+        };
         let options = Generate {
-            decoding: if kind == TraceKind::Repetition { Decoding::GREEDY } else { self.sampling },
+            decoding: if decoding == DecodingLabel::Greedy { Decoding::GREEDY } else { self.sampling },
             seeds: &seeds,
             stop: self.stop,
             max_new: Some(self.args.trace_steps.get()),
@@ -139,7 +151,7 @@ impl Tracing<'_> {
         let mut rows = Vec::new();
         let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
         let mut last: Option<(Vec<usize>, LogProbs)> = None;
-        model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
+        let generated = model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
                 None => None,
@@ -165,15 +177,24 @@ impl Tracing<'_> {
         })?;
         // By trace, then step, whatever the order of execution.
         rows.sort_by_key(|row: &TraceRow| (row.pool, row.item, row.step));
-        let Some(induction) = induction else { return Ok(rows) };
+        let responses: Vec<ResponseRow> = traced
+            .iter()
+            .zip(&generated)
+            .map(|(traced, generated)| {
+                let end = end_of(generated.outcome);
+                let blank = ResponseRow { end, ..blank_response(traced.id(), condition, decoding) };
+                with_tokens(Some(self.tokenizer), blank, &generated.tokens)
+            })
+            .collect();
         for (traced, chosen) in traced.iter().zip(&chosen) {
+            let Some(induction) = induction else { break };
             for step in measured(self.args.toxicity_density.u32(), chosen.len()) {
                 let context: Vec<i64> = traced.tokens.iter().chain(&chosen[..step]).copied().collect();
                 let at = At { traced, condition, context: &context, step, token: chosen[step] };
                 rows.extend(self.toxicities(model, induction, &at)?);
             }
         }
-        Ok(rows)
+        Found::rows::<EntropyTrace>(&rows)?.and::<Responses>(&responses)
     }
 
     fn blank(

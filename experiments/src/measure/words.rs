@@ -1,5 +1,7 @@
 //! Words by frequency, and the phrases that are made of them.
 
+use std::collections::{BTreeMap, HashSet};
+
 use anyhow::{Result, bail};
 use clap::Args;
 use rand::seq::SliceRandom;
@@ -11,7 +13,7 @@ use strum::IntoEnumIterator;
 use crate::lab::{Count, Share, Subject, by_count};
 use crate::microworld::Language;
 
-/// Words in a pool, at least: phrases of three different words take some choice.
+/// Words in a pool, at least.
 const SMALLEST_POOL: usize = 5;
 
 /// Which phrases.
@@ -25,7 +27,7 @@ pub struct PhraseArgs {
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', help_heading = "Counting")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrase_words: Vec<Count>,
-    /// Share of the words, by frequency in a corpus, in the pools `top` and `rare`; at least 5 words
+    /// Share of the words, by frequency in a corpus, in the pools `top` and `rare`; at least 5 words, and as many as the phrases take
     #[arg(long, value_name = "SHARE", default_value_t = Share::percent(1), help_heading = "Counting")]
     pub pool_share: Share,
 }
@@ -90,7 +92,8 @@ impl Words {
         Ok(Words { words, source, lead: if marker == Some("\u{120}") { " " } else { "" }, microworld })
     }
 
-    /// The phrases of every pool. A phrase depends on the seed, its pool and its number only.
+    /// The phrases of every pool. No word is in two phrases, of one pool or of different ones: items that share words are not
+    /// independent, and the statistics take them to be.
     ///
     /// # Errors
     /// If the vocabulary has too few words, or the tokenizer does not know one.
@@ -100,31 +103,39 @@ impl Words {
             ([], false) => vec![1],
             (given, _) => given.iter().map(|count| count.get()).collect(),
         };
-        let longest = lengths.iter().copied().max().unwrap_or(1);
+        let lengths: Vec<usize> = lengths.into_iter().cycle().take(args.phrases.get()).collect();
+        let taken: usize = lengths.iter().sum();
         let share = (self.words.len() as f64 * args.pool_share.get()).ceil() as usize;
-        let size = share.max(SMALLEST_POOL).max(longest);
-        if self.words.len() < size {
+        let (size, pools) = (share.max(SMALLEST_POOL).max(taken), Pool::iter().count());
+        if self.words.len() < pools * taken.max(SMALLEST_POOL) {
             bail!(
-                "the vocabulary has {} words where a pool takes {size}: this experiment needs a tokenizer with whole words",
-                self.words.len()
+                "the vocabulary has {} words where the phrases of {pools} pools take {}\nhint: choose fewer --phrases; \
+                 a tokenizer without whole words cannot be used here",
+                self.words.len(),
+                pools * taken.max(SMALLEST_POOL)
             );
         }
+        // Of a small vocabulary a large share would leave nothing for the other pools.
+        let size = size.min(self.words.len() / pools);
+        let (top, rest) = self.words.split_at(size);
+        let (_, rare) = rest.split_at(rest.len() - size);
         let tokenizer = subject.tokenizer()?;
         let specials = tokenizer.specials();
         let mut phrases = Vec::new();
-        for pool in Pool::iter() {
-            let words = match pool {
-                Pool::Top => &self.words[..size],
-                Pool::Rare => &self.words[self.words.len() - size..],
-                Pool::Random => &self.words[..],
-            };
-            for item in 0..args.phrases.u32() {
-                let length = lengths[item as usize % lengths.len()];
-                let stream = stream(pool);
-                let mut drawn = words.to_vec();
-                let (drawn, _) =
-                    drawn.partial_shuffle(&mut rng(seed, &format!("phrase/{stream}/{item}")), length);
-                let text = drawn.join(" ");
+        // The two small pools first: the words that they leave are free for the random one.
+        let mut used = HashSet::new();
+        let mut drawn = BTreeMap::new();
+        for (pool, words) in [(Pool::Top, top), (Pool::Rare, rare), (Pool::Random, &self.words)] {
+            let mut words: Vec<&String> = words.iter().filter(|word| !used.contains(*word)).collect();
+            let (words, _) = words.partial_shuffle(&mut rng(seed, &format!("phrases/{pool}")), taken);
+            used.extend(words.iter().copied());
+            drawn.insert(pool, words.to_vec());
+        }
+        for (pool, words) in drawn {
+            let mut words = words.into_iter();
+            for (length, item) in lengths.iter().zip(0..) {
+                let words: Vec<&str> = words.by_ref().take(*length).map(String::as_str).collect();
+                let text = words.join(" ");
                 let tokens = tokenizer.encode(&format!("{}{text}", self.lead))?;
                 if tokens.is_empty() || tokens.iter().any(|id| specials.contains(id)) {
                     bail!(

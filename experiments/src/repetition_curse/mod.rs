@@ -4,37 +4,32 @@
 mod settings;
 mod summary;
 
-pub use summary::gate_notes;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use refrain_entropy::schema::Table;
 use refrain_entropy::summary::{self as summaries, Bootstrap};
 use refrain_entropy::table::{
-    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, Gates, Perplexity,
-    PerplexityRow, PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
+    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, GateRow, Gates,
+    Perplexity, PerplexityRow, PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
+    TraceWindows,
 };
-use refrain_patching::detect::Detector;
-use refrain_patching::table::{HeadScoreRow, HeadScores};
-use refrain_patching::task::{Language, Task};
-use refrain_patching::{Component, Direction, Measure, Method, Metric, Pair, strongest};
-use refrain_runner::Head;
+use refrain_patching::table::HeadScores;
+use refrain_patching::{Measure, Metric, Pair};
 
 pub use settings::Settings;
 
 use crate::lab::disk::Provenance;
 use crate::lab::{Experiment, Finished, Found, Lab, Part, Report, Run, Stage, prompts_sha256};
-use crate::measure::condition::{Condition, conditions};
+use crate::measure::condition::{Condition, conditions, controls};
 use crate::measure::counting::{Counting, Question, questions};
-use crate::measure::gates::gates;
+use crate::measure::induction::{self, Selected, Selection};
 use crate::measure::likelihood::likelihood;
 use crate::measure::prompts::prompt_row;
-use crate::measure::scoring::{Jobs, Probe, Scoring};
 use crate::measure::tracing::{Traced, Tracing};
 use crate::measure::words::Words;
 
 /// The experiment, and what it works on.
 pub struct RepetitionCurse {
-    pairs: Vec<Pair>,
+    selection: Selection,
     random_tokens: Vec<i64>,
     questions: Vec<Question>,
     texts: Vec<Vec<i64>>,
@@ -48,14 +43,14 @@ impl Experiment for RepetitionCurse {
     const NAME: &'static str = "repetition-curse";
     const ABOUT: &'static str = "Find the heads that make a language model repeat itself, and see whether turning them down helps
 
-Scores every attention head by activation patching on a copy task, asks the model to repeat phrases 2 to 512 times, follows \
+Scores every attention head by activation patching on the first of several tasks that the model solves, asks the model to repeat phrases 2 to 512 times, follows \
 entropy and toxicity along the way, does it again with the induction heads (and, as a control, random heads) \
 turned down, and measures what that costs in perplexity. Writes Parquet tables and figures. A killed run \
 continues where it stopped when it is started again.";
     const EXAMPLES: &'static str = "  repetition-curse --out runs/repetition-curse/first
   repetition-curse --model DIR --counts 2,16,128 --interventions log
   repetition-curse --interventions none --random-sets 0";
-    const STAGES: &'static [&'static str] = &["heads", "conditions"];
+    const STAGES: &'static [&'static str] = &[induction::STAGES[0], induction::STAGES[1], "conditions"];
     const BY_CONTENTS: &'static [&'static str] = &["texts"];
     type Settings = Settings;
 
@@ -70,14 +65,7 @@ continues where it stopped when it is started again.";
         let phrases = words.phrases(subject, &settings.phrases, common.seed)?;
         let texts = settings.texts.tokens(subject, &words, common.seed)?;
         let random_tokens = subject.random_tokens()?;
-        let language = Language {
-            candidates: &random_tokens,
-            bos: subject.model.architecture().bos,
-            tokenizer: subject.tokenizer.as_ref(),
-            window: subject.window(),
-        };
-        let task = Task::Copy { length: settings.heads.copy_length.get() };
-        let pairs = task.pairs(&language, settings.heads.trials.get(), common.seed)?;
+        let selection = Selection::new(subject, &settings.heads, &random_tokens, common.seed)?;
         let counting = &settings.counting;
         let (tokenizer, template) = (subject.tokenizer()?, counting.template(&words));
         let n = settings.tracing.trace_count.u32();
@@ -91,7 +79,7 @@ continues where it stopped when it is started again.";
             })
         };
         Ok(RepetitionCurse {
-            pairs,
+            selection,
             questions: questions(subject, &words, counting, &phrases)?,
             repetition: phrases
                 .iter()
@@ -107,10 +95,11 @@ continues where it stopped when it is started again.";
 
     fn provenance(&self, _lab: &Lab<Settings>) -> Result<Provenance> {
         let asked: Vec<&Vec<i64>> = self.questions.iter().map(|asked| &asked.tokens).collect();
-        let pairs: Vec<(&Vec<i64>, &Vec<i64>, i64)> =
-            self.pairs.iter().map(|pair| (&pair.clean, &pair.corrupted, pair.answer)).collect();
+        let of_pair = |pair: &Pair| (pair.clean.clone(), pair.corrupted.clone(), pair.answer);
+        let pairs: Vec<_> = self.selection.tasks.iter().flat_map(|(_, pairs)| pairs).map(of_pair).collect();
+        let tasks: Vec<&str> = self.selection.tasks.iter().map(|(task, _)| task.name()).collect();
         let entries = [
-            ("task", "copy".to_owned()),
+            ("task", tasks.join(",")),
             ("prompts_sha256", prompts_sha256(&(asked, pairs, &self.texts))?),
             ("metric", Metric::Logit.name().to_owned()),
             ("direction", "denoise".to_owned()),
@@ -122,12 +111,15 @@ continues where it stopped when it is started again.";
 
     fn conduct(&self, lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<()> {
         let Lab { settings, subject, common, .. } = lab;
-        let scores = self.score_heads(lab, run).context("scoring the heads")?;
-        let induction = selected(&scores);
         let bootstrap = Bootstrap { resamples: common.resamples.get(), seed: common.seed };
         let background = lab.background.interventions();
-        let conditions =
-            conditions(&subject.heads(), &induction, &settings.conditions, background, common.seed)?;
+        let Selected { heads: induction, task, failed_gate, gates, scores } = self
+            .selection
+            .find(subject, &settings.heads, (common, background), &self.random_tokens, run)
+            .context("scoring the heads")?;
+        let controls =
+            controls(&subject.heads(), &induction, settings.conditions.random_sets.u32(), common.seed)?;
+        let conditions = conditions(&induction, &controls, &settings.conditions, background);
 
         let tokenizer = subject.tokenizer()?;
         let counting =
@@ -156,7 +148,7 @@ continues where it stopped when it is started again.";
                         if *kind == TraceKind::Repetition { &self.repetition } else { &self.ordinary };
                     // The control sets tell nothing about the toxicity of the induction heads.
                     let measured = (!condition.is_control()).then_some(&induction[..]);
-                    Found::rows::<EntropyTrace>(&tracing.run(model, traced, condition, measured)?)
+                    tracing.run(model, traced, condition, measured)
                 }
                 Work::Likelihood => Found::rows::<Perplexity>(&likelihood(model, &self.texts, condition)?),
             }
@@ -168,7 +160,7 @@ continues where it stopped when it is started again.";
         };
         let counts: Vec<CountRow> =
             run.rows_of::<CountSweep>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
-        let responses = run.rows_of::<Responses>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
+        let responses = run.rows_of::<Responses>(&stage, &of(|work| !matches!(work, Work::Likelihood)))?;
         let traces = run.rows_of::<EntropyTrace>(&stage, &of(|work| matches!(work, Work::Trace(_))))?;
         let mut perplexity: Vec<PerplexityRow> = Vec::new();
         for part in of(|work| matches!(work, Work::Likelihood)) {
@@ -180,17 +172,30 @@ continues where it stopped when it is started again.";
         let named: Vec<ConditionRow> = conditions.iter().map(Condition::row).collect::<Result<_>>()?;
         let prefill = settings.counting.prefill.u32();
         run.write::<HeadScores>(&scores)?;
-        run.write::<Gates>(&gates("copy", Metric::Logit, &scores, &self.pairs, &lab.subject.model)?)?;
+        run.write::<Gates>(&gates)?;
         run.write::<Conditions>(&named)?;
-        run.write::<Prompts>(&self.prompts(lab)?)?;
+        run.write::<Prompts>(&self.prompts(lab, &gates)?)?;
         run.write::<Responses>(&responses)?;
-        run.write::<CountSummary>(&summaries::counts(&counts, bootstrap))?;
+        run.write::<CountSummary>(&summaries::counts(&counts))?;
         run.write::<TraceSummary>(&summaries::traces(&traces, bootstrap))?;
-        run.write::<Contrasts>(&summaries::contrasts(&named, &counts, &perplexity, prefill, bootstrap))?;
+        run.write::<TraceWindows>(&summaries::trace_windows(&traces, bootstrap))?;
+        let failed = failed_gate.as_deref();
+        run.write::<Contrasts>(&summaries::contrasts(
+            &named,
+            &counts,
+            &perplexity,
+            prefill,
+            failed,
+            bootstrap,
+        ))?;
         run.write::<CountSweep>(&counts)?;
         run.write::<EntropyTrace>(&traces)?;
         run.write::<Perplexity>(&perplexity)?;
         run.fact("ends_by_itself", !subject.stop().is_empty());
+        run.fact("selected_on", task.name());
+        run.fact("prefill", i64::from(prefill));
+        let layers: Vec<String> = controls.neighbours_for.iter().map(|layer| format!("L{layer}")).collect();
+        run.fact("controls_from_neighbours_of", layers);
         for (name, value) in &self.facts {
             run.fact(name, value.clone());
         }
@@ -202,7 +207,6 @@ continues where it stopped when it is started again.";
     }
 }
 
-const TRACES: &[&str] = &[EntropyTrace::NAME];
 const TEXTS: &[&str] = &[Perplexity::NAME];
 
 /// A part of the work under a condition.
@@ -222,7 +226,7 @@ impl Work {
             Work::Count(n) => {
                 Part::new(format!("{id}.n{n:04}"), f64::from(*n).max(8.0)).with_tables(Counting::TABLES)
             }
-            Work::Trace(kind) => Part::new(format!("{id}.{kind}"), 600.0).with_tables(TRACES),
+            Work::Trace(kind) => Part::new(format!("{id}.{kind}"), 600.0).with_tables(Tracing::TABLES),
             Work::Likelihood => Part::new(format!("{id}.likelihood"), 40.0).with_tables(TEXTS),
         }
     }
@@ -245,78 +249,10 @@ impl RepetitionCurse {
         work
     }
 
-    /// Scores every head on the copy task and by what its pattern looks like, and marks the induction heads.
-    fn score_heads(&self, lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<Vec<HeadScoreRow>> {
-        let Lab { settings, subject, common, .. } = lab;
-        let scoring = Scoring {
-            model: &subject.model,
-            narrow: None,
-            tokenizer: subject.tokenizer.as_ref(),
-            pairs: &self.pairs,
-            metrics: vec![Metric::Logit],
-            components: vec![Component::Z],
-            direction: Direction::Denoise,
-            by_position: false,
-            by_key_position: false,
-            pooled: false,
-            senders: Vec::new(),
-            receivers: Vec::new(),
-            steps: 5,
-            background: lab.background.interventions(),
-            circuit_heads: 0,
-            probe: Probe {
-                tokens: &self.random_tokens,
-                sequences: settings.heads.probes.get(),
-                block: settings.heads.probe_block.get(),
-                copies: settings.heads.probe_copies.get(),
-                detectors: Detector::PATTERN.to_vec(),
-            },
-            memory: common.memory_bytes(),
-            cores: common.cores(),
-            resamples: common.resamples.get(),
-            seed: common.seed,
-        };
-        let jobs = Jobs::new(&scoring, &[Method::ActivationPatching, Method::Detectors])?;
-        let stage = jobs.stage("heads");
-        run.stage(&stage)?;
-        let mut rows = Vec::new();
-        for group in jobs.groups() {
-            rows.extend(jobs.head_scores(run, &stage, &group)?);
-        }
-        let heads = subject.heads();
-        let scores: Vec<Option<f64>> = heads.iter().map(|head| mean_effect(&rows, *head)).collect();
-        let settings = &settings.heads;
-        let induction =
-            strongest(&heads, &scores, settings.induction_share.get(), settings.min_induction_heads.get());
-        if induction.is_empty() {
-            if rows.iter().any(|row| row.component == "z" && row.value.is_none()) {
-                bail!(
-                    "what was computed is not a number: the model's logits overflow
-hint: try a wider --dtype"
-                );
-            }
-            bail!(
-                "no head can be scored: the model's clean and corrupted runs of the copy task do not differ"
-            );
-        }
-        for row in &mut rows {
-            row.selected = head_of(row).is_some_and(|head| induction.contains(&head));
-        }
-        Ok(rows)
-    }
-
     /// Everything that the model is asked.
-    fn prompts(&self, lab: &Lab<Settings>) -> Result<Vec<PromptRow>> {
+    fn prompts(&self, lab: &Lab<Settings>, gates: &[GateRow]) -> Result<Vec<PromptRow>> {
         let tokenizer = lab.subject.tokenizer()?;
-        let mut rows = Vec::new();
-        for (index, pair) in self.pairs.iter().enumerate() {
-            for (side, kind, tokens) in [
-                ("clean", PromptKind::Clean, &pair.clean),
-                ("corrupted", PromptKind::Corrupted, &pair.corrupted),
-            ] {
-                rows.push(prompt_row(Some(tokenizer), &format!("copy/{index}/{side}"), kind, tokens));
-            }
-        }
+        let mut rows = self.selection.prompts(&lab.subject, gates);
         rows.extend(self.questions.iter().map(|asked| asked.row(tokenizer)));
         rows.extend(self.repetition.iter().chain(&self.ordinary).map(|traced| traced.row(tokenizer)));
         let text = |(index, text): (usize, &Vec<i64>)| {
@@ -325,21 +261,4 @@ hint: try a wider --dtype"
         rows.extend(self.texts.iter().enumerate().map(text));
         Ok(rows)
     }
-}
-
-/// The mean effect of a head's z.
-fn mean_effect(rows: &[HeadScoreRow], head: Head) -> Option<f64> {
-    rows.iter().find(|row| row.prompt.is_none() && row.component == "z" && head_of(row) == Some(head))?.effect
-}
-
-fn head_of(row: &HeadScoreRow) -> Option<Head> {
-    Some(Head { layer: row.layer as usize, head: row.head? as usize })
-}
-
-/// The heads that a run selected.
-fn selected(rows: &[HeadScoreRow]) -> Vec<Head> {
-    let mut heads: Vec<Head> = rows.iter().filter(|row| row.selected).filter_map(head_of).collect();
-    heads.sort_unstable();
-    heads.dedup();
-    heads
 }

@@ -4,9 +4,9 @@ use anyhow::Result;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::lab::{Count, CountOrNone, Share};
 use crate::measure::condition::ConditionArgs;
 use crate::measure::counting::CountArgs;
+use crate::measure::induction::HeadArgs;
 use crate::measure::texts::TextArgs;
 use crate::measure::tracing::TraceArgs;
 use crate::measure::words::PhraseArgs;
@@ -41,33 +41,6 @@ pub struct Settings {
     pub texts: TextArgs,
 }
 
-/// How the induction heads are found.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct HeadArgs {
-    /// Trials of the copy task that scores the heads
-    #[arg(long, value_name = "N", default_value_t = Count::of::<64>(), help_heading = "Heads")]
-    pub trials: Count,
-    /// M of the copy task: its filler tokens are x0..xM
-    #[arg(long, value_name = "M", default_value_t = CountOrNone::of::<40>(), help_heading = "Heads")]
-    pub copy_length: CountOrNone,
-    /// Share of the heads that are called induction heads, by their patching effect
-    #[arg(long, value_name = "SHARE", default_value_t = Share::percent(2), help_heading = "Heads")]
-    pub induction_share: Share,
-    /// At least so many induction heads
-    #[arg(long, value_name = "N", default_value_t = Count::of::<1>(), help_heading = "Heads")]
-    pub min_induction_heads: Count,
-    /// Sequences of repeated random tokens that the attention patterns are read on
-    #[arg(long, value_name = "N", default_value_t = Count::of::<5>(), help_heading = "Heads")]
-    pub probes: Count,
-    /// Random tokens in the block that such a sequence repeats
-    #[arg(long, value_name = "N", default_value_t = Count::of::<50>(), help_heading = "Heads")]
-    pub probe_block: Count,
-    /// Copies of the block, from 2
-    #[arg(long, value_name = "N", default_value_t = Count::of::<4>(), help_heading = "Heads")]
-    pub probe_copies: Count,
-}
-
 impl Settings {
     /// Refuses what does not go together.
     ///
@@ -77,11 +50,7 @@ impl Settings {
         self.counting.check()?;
         self.conditions.check()?;
         self.texts.check()?;
-        anyhow::ensure!(
-            self.heads.probe_copies.get() >= 2,
-            "--probe-copies must be at least 2: a single copy of a block repeats nothing"
-        );
-        Ok(())
+        self.heads.check()
     }
 }
 
@@ -113,6 +82,7 @@ mod tests {
             (&["--template", "say it"], "--template"),
             (&["--text-tokens", "1"], "--text-tokens"),
             (&["--probe-copies", "1"], "--probe-copies"),
+            (&["--selection-tasks", "copy,copy"], "--selection-tasks"),
         ] {
             let error = flags(line).own.check().unwrap_err().to_string();
             assert!(error.contains(words), "{line:?}: {error}");

@@ -1,88 +1,99 @@
 //! What a run found, as found.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use anyhow::Result;
-use refrain_entropy::stats::pearson;
 use refrain_entropy::table::{
     ConditionRow, Conditions, ContrastQuantity, ContrastRow, Contrasts, CountQuantity, CountSummary,
-    CountSummaryRow, EntropyTrace, GateRow, Gates, TraceKind, TraceQuantity, TraceRow,
+    CountSummaryRow, GateRow, Gates, TraceKind, TraceQuantity, TraceWindowRow, TraceWindows,
 };
 use refrain_entropy::toxicity::GAMMA;
+use refrain_patching::detect::Detector;
 use refrain_patching::table::{HeadScoreRow, HeadScores};
+use refrain_runner::Head;
 
-use super::{head_of, selected};
 use crate::lab::report::{Align, interval, number, percent};
 use crate::lab::{Finished, Report};
+use crate::measure::gates::gate_notes;
+use crate::measure::induction::{effect_on, head_of, selected};
 
 /// Writes the summary.
 ///
 /// # Errors
 /// If a table does not have the columns that it should.
 pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
-    about_heads(report, &run.rows::<HeadScores>()?, &run.rows::<Gates>()?);
+    let facts = &run.manifest.facts;
+    let fact = |name: &str| facts.get(name);
+    let task = fact("selected_on").and_then(toml::Value::as_str).unwrap_or("copy");
+    about_heads(report, &run.rows::<HeadScores>()?, &run.rows::<Gates>()?, task);
     if run.manifest.facts.get("ends_by_itself").and_then(toml::Value::as_bool) == Some(false) {
         report.note("config.json names no end token: no run can end by itself");
         report.gap();
     }
-    about_counts(report, &run.rows::<CountSummary>()?);
-    about_entropy(report, &run.rows::<EntropyTrace>()?);
-    about_conditions(report, &run.rows::<Conditions>()?, &run.rows::<Contrasts>()?);
+    let prefill = fact("prefill").and_then(toml::Value::as_integer).unwrap_or(0);
+    about_counts(report, &run.rows::<CountSummary>()?, prefill);
+    about_entropy(report, &run.rows::<TraceWindows>()?);
+    let conditions = run.rows::<Conditions>()?;
+    about_conditions(report, &conditions, &run.rows::<Contrasts>()?, prefill);
+    let neighbours = fact("controls_from_neighbours_of").and_then(toml::Value::as_array);
+    about_controls(report, &conditions, neighbours.map_or(&[], Vec::as_slice));
     Ok(())
 }
 
-fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow]) {
+fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], task: &str) {
     let induction = selected(rows);
     let means: Vec<&HeadScoreRow> = rows.iter().filter(|row| row.prompt.is_none()).collect();
-    let all = means.iter().filter(|row| row.component == "z").count();
+    let matching = |head: Option<Head>| {
+        means
+            .iter()
+            .find(|row| row.metric == Detector::PrefixMatching.name() && head_of(row) == head)
+            .and_then(|row| row.value)
+    };
+    let heads: BTreeSet<Head> = means.iter().filter_map(|row| head_of(row)).collect();
     report.line(format_args!(
-        "Induction heads (H_ind): {} of {all}, by activation patching on the copy task",
-        induction.len()
+        "Induction heads (H_ind): {} of {}, by activation patching on the task {task}",
+        induction.len(),
+        heads.len()
     ));
-    let mean =
-        |head, metric: &str| means.iter().find(|row| row.metric == metric && head_of(row) == Some(head));
-    let row = |head: &refrain_runner::Head| {
-        let effect = mean(*head, "logit");
-        vec![
+    // The published task is the first; where it is not solved, the heads are selected on another, and both are shown.
+    let mut tasks: Vec<&str> = gates.iter().map(|gate| gate.subject.as_str()).collect();
+    tasks.dedup();
+    let first = tasks.first().copied().filter(|first| *first != task);
+    let row = |head: &Head| {
+        let effect = effect_on(rows, task, *head);
+        let mut cells = vec![
             head.to_string(),
             number(effect.and_then(|row| row.effect)),
             interval(effect.and_then(|row| row.ci_low), effect.and_then(|row| row.ci_high)),
-            number(mean(*head, "prefix_matching").and_then(|row| row.value)),
-        ]
+        ];
+        cells.extend(first.map(|first| number(effect_on(rows, first, *head).and_then(|row| row.effect))));
+        cells.push(number(matching(Some(*head))));
+        cells
     };
-    let columns = [
-        ("head", Align::Left),
-        ("effect", Align::Right),
-        ("95 % interval", Align::Left),
-        ("prefix matching", Align::Right),
-    ];
+    let other = first.map(|first| format!("on {first}"));
+    let mut columns = vec![("head", Align::Left), ("effect", Align::Right), ("95 % interval", Align::Left)];
+    columns.extend(other.as_deref().map(|name| (name, Align::Right)));
+    columns.push(("prefix matching", Align::Right));
     report.table(&columns, induction.iter().map(row));
     gate_notes(report, gates);
-    let matching: Vec<String> = means
-        .iter()
-        .filter(|row| row.metric == "prefix_matching" && row.value > Some(0.6))
-        .filter_map(|row| Some(head_of(row)?.to_string()))
-        .collect();
-    let named = if matching.is_empty() { "none".to_owned() } else { shortened(&matching, 6) };
+    if gates.iter().any(|gate| gate.subject == task && !gate.passed) {
+        report.note("  The model solves none of these tasks: H_ind may be wrong, and every verdict on it is undecided.");
+    } else if let Some(first) = first {
+        report.note(&format!(
+            "  The model does not solve {first}: H_ind is selected on {task}, which it solves."
+        ));
+    }
+    report.note(
+        "  Intervals over 64 trials of a skewed task cover less than they say: about 84 % instead of 95 %.",
+    );
+    let others: Vec<String> =
+        heads.iter().filter(|head| matching(Some(**head)) > Some(0.6)).map(ToString::to_string).collect();
+    let named = if others.is_empty() { "none".to_owned() } else { shortened(&others, 6) };
     report.note(&format!("  heads with prefix matching above 0.6: {named}"));
     report.gap();
 }
 
-/// Says of each gate how it stands, and what it means if it is not passed.
-pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
-    for gate in gates {
-        let state = if gate.passed { "passed" } else { "NOT passed" };
-        report.note(&format!(
-            "  gate `{}` {state}: {} (needs {}, {} pairs)",
-            gate.gate, gate.message, gate.threshold, gate.n
-        ));
-    }
-    if gates.iter().any(|gate| !gate.passed) {
-        report.note("  The model hardly solves this task: scores on it describe what little it does, and may rank heads wrongly.");
-    }
-}
-
-fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
+fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64) {
     report.line(format_args!("Asked to repeat a phrase N times (greedy and sampled, no intervention)"));
     let none: Vec<&CountSummaryRow> =
         rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
@@ -96,7 +107,11 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
         vec![
             n.to_string(),
             median.map_or(0, |row| row.n_runs).to_string(),
-            share(*n, CountQuantity::ExactShare),
+            {
+                let exact = of(*n, CountQuantity::ExactShare);
+                let feasible = exact.map_or(0, |row| row.n_runs);
+                format!("{} ({feasible})", percent(exact.and_then(|row| row.value)))
+            },
             share(*n, CountQuantity::CleanStopShare),
             share(*n, CountQuantity::BrokeOffStoppedShare),
             share(*n, CountQuantity::BrokeOffEndlessShare),
@@ -106,38 +121,36 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow]) {
         ]
     };
     let columns =
-        ["N", "runs", "exact", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
+        ["N", "runs", "exact (of)", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
     report.table(&columns.map(|name| (name, Align::Right)), counts.iter().map(row));
-    report.note("  exact: over the runs where N copies fit. clean stop: only copies, then the end. broke: something else after copies; stop: ended, on: never. loop: copies to the window or the limit. none: fewer than two copies.");
+    report.note("  exact: over the runs where N copies fit, of so many. clean stop: only copies, then the end. broke: something else after copies; stop: ended, on: did not end. loop: copies to the window or the limit. none: fewer than two copies generated.");
+    if prefill > 0 {
+        report.note(&format!("  Where N > {prefill}, the prompt already holds {prefill} copies. They count towards N, but not as an attempt."));
+    }
     report.gap();
 }
 
-fn about_entropy(report: &mut Report, rows: &[TraceRow]) {
-    let rows: Vec<&TraceRow> = rows.iter().filter(|row| row.condition == "none").collect();
-    // Means of each item's mean, so that long generations do not count for more; with the number of items.
-    let mean = |kind: TraceKind, quantity: TraceQuantity, steps: std::ops::RangeInclusive<u32>| {
-        let mut by_item = BTreeMap::<_, Vec<f64>>::new();
-        for row in rows.iter().filter(|row| row.prompt_kind == kind && row.quantity == quantity) {
-            if let (true, Some(value)) = (steps.contains(&row.step), row.value) {
-                by_item.entry((row.pool, row.item)).or_default().push(value);
-            }
-        }
-        let means: Vec<f64> =
-            by_item.values().map(|values| values.iter().sum::<f64>() / values.len() as f64).collect();
-        match means.len() {
-            0 => "-".to_owned(),
-            n => format!("{:.2} ({n})", means.iter().sum::<f64>() / n as f64),
-        }
+fn about_entropy(report: &mut Report, rows: &[TraceWindowRow]) {
+    let of = |kind: TraceKind, quantity: TraceQuantity, first: u32, last: Option<u32>| {
+        rows.iter().find(|row| {
+            row.condition == "none"
+                && (row.prompt_kind, row.quantity) == (kind, quantity)
+                && (row.first_step, row.last_step) == (first, last)
+        })
     };
     report.line(format_args!(
         "Next-token entropy and toxicity, mean over items (how many; toxic from {GAMMA})"
     ));
+    let cell = |row: Option<&TraceWindowRow>| {
+        let value = row.and_then(|row| Some(format!("{:.2} ({})", row.value?, row.n_items)));
+        value.unwrap_or_else(|| "-".to_owned())
+    };
     let row = |(label, quantity): &(&str, TraceQuantity)| {
         vec![
             (*label).to_owned(),
-            mean(TraceKind::Ordinary, *quantity, 0..=32),
-            mean(TraceKind::Repetition, *quantity, 0..=32),
-            mean(TraceKind::Repetition, *quantity, 64..=512),
+            cell(of(TraceKind::Ordinary, *quantity, 0, Some(32))),
+            cell(of(TraceKind::Repetition, *quantity, 0, Some(32))),
+            cell(of(TraceKind::Repetition, *quantity, 64, Some(512))),
         ]
     };
     let quantities = [
@@ -152,21 +165,13 @@ fn about_entropy(report: &mut Report, rows: &[TraceRow]) {
         ("repetition, 64-512", Align::Right),
     ];
     report.table(&columns, quantities.iter().map(row));
-    // Within a kind of text: pooled, the difference between the kinds would pass for a correlation. Items as units: steps of one
-    // generation are not independent.
     let correlation = |kind: TraceKind| {
-        let of = |quantity: TraceQuantity| {
-            let mut by_item = BTreeMap::<_, Vec<f64>>::new();
-            for row in rows.iter().filter(|row| row.prompt_kind == kind && row.quantity == quantity) {
-                by_item.entry((row.pool, row.item)).or_default().extend(row.value);
-            }
-            by_item.into_iter().filter(|(_, values)| !values.is_empty()).collect::<BTreeMap<_, _>>()
-        };
-        let mean = |values: &Vec<f64>| values.iter().sum::<f64>() / values.len() as f64;
-        let (causal, norm) = (of(TraceQuantity::ToxicityCausal), of(TraceQuantity::ToxicityNormShare));
-        let pairs: Vec<(f64, f64)> =
-            causal.iter().filter_map(|(item, values)| Some((mean(values), mean(norm.get(item)?)))).collect();
-        format!("{} in {kind} ({} items)", number(pearson(&pairs)), pairs.len())
+        let row = of(kind, TraceQuantity::ToxicityCorrelation, 0, None);
+        let value = row
+            .filter(|row| row.ci_low.is_some())
+            .map(|row| format!("{} {}", number(row.value), interval(row.ci_low, row.ci_high)));
+        let n = row.map_or(0, |row| row.n_items);
+        format!("{kind} {} ({n} items)", value.unwrap_or_else(|| "not given".to_owned()))
     };
     report.note(&format!(
         "  correlation of the two toxicities over items: {}, {}",
@@ -176,12 +181,17 @@ fn about_entropy(report: &mut Report, rows: &[TraceRow]) {
     report.gap();
 }
 
-fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts: &[ContrastRow]) {
+fn about_conditions(
+    report: &mut Report,
+    conditions: &[ConditionRow],
+    contrasts: &[ContrastRow],
+    prefill: i64,
+) {
     if contrasts.is_empty() {
         return;
     }
     report.line(format_args!(
-        "Does turning heads down help? Change beside no intervention, where N copies fit"
+        "Does scaling heads down help? Change relative to no intervention, N > {prefill} where N copies fit"
     ));
     let of = |condition: &str, quantity: ContrastQuantity| {
         contrasts.iter().find(|row| row.condition == condition && row.quantity == quantity)
@@ -204,27 +214,29 @@ fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts:
             points(of(id, ContrastQuantity::CleanStopShare)),
             points(of(id, ContrastQuantity::EndlessShare)),
             cost.map_or("-".into(), |nats| format!("{nats:+.2}")),
+            of(id, ContrastQuantity::ExactShare).map_or(0, |row| row.n_items).to_string(),
         ]
     };
     let columns = [
         ("condition", Align::Left),
         ("exact", Align::Right),
         ("clean stop", Align::Right),
-        ("never ends", Align::Right),
+        ("endless", Align::Right),
         ("nats", Align::Right),
+        ("items", Align::Right),
     ];
     report.table(&columns, changed.iter().map(row));
-    for condition in changed
-        .iter()
-        .filter(|condition| condition.control && condition.intervention == changed[0].intervention)
-    {
-        report.note(&format!("  {}: {}", condition.target_set, condition.components));
-    }
+    let texts = contrasts.iter().find(|row| row.quantity == ContrastQuantity::NllNats);
+    report.note(&format!(
+        "  exact, clean stop, endless: percentage points. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
+        texts.map_or(0, |row| row.n_items)
+    ));
     for condition in changed.iter().filter(|condition| !condition.control) {
         for (quantity, name) in [
             (ContrastQuantity::ExactShare, "exact counts"),
             (ContrastQuantity::CleanStopShare, "clean stops"),
             (ContrastQuantity::EndlessShare, "endless runs"),
+            (ContrastQuantity::NllNats, "loss"),
         ] {
             if let Some(row) = of(&condition.condition, quantity) {
                 report.note(&format!("  {}, {name}: {}", condition.condition, row.verdict));
@@ -232,6 +244,32 @@ fn about_conditions(report: &mut Report, conditions: &[ConditionRow], contrasts:
         }
     }
     report.note("  Fewer endless runs are no success by themselves: a run may have broken off. Clean stops say which.");
+    report.gap();
+}
+
+/// The random sets, and where they are from.
+fn about_controls(report: &mut Report, conditions: &[ConditionRow], neighbours: &[toml::Value]) {
+    let mut sets: Vec<(&str, &str)> = conditions
+        .iter()
+        .filter(|condition| condition.control)
+        .map(|condition| (condition.target_set.as_str(), condition.components.as_str()))
+        .collect();
+    sets.sort_unstable();
+    sets.dedup();
+    if sets.is_empty() {
+        return;
+    }
+    report.line(format_args!("Control sets: random other heads, as many in each layer as H_ind has"));
+    for (set, heads) in sets {
+        report.note(&format!("  {set}: {heads}"));
+    }
+    if !neighbours.is_empty() {
+        let layers: Vec<&str> = neighbours.iter().filter_map(toml::Value::as_str).collect();
+        report.note(&format!(
+            "  {} has too few other heads, so heads of the nearest layers stand in: what the sets do differently may be due to the layer and not to induction.",
+            layers.join(", ")
+        ));
+    }
     report.gap();
 }
 

@@ -7,7 +7,7 @@ mod summary;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use refrain_entropy::table::{Gates, PromptKind, PromptRow, Prompts};
+use refrain_entropy::table::{Gates, Prompts};
 use refrain_patching::detect::Detector;
 use refrain_patching::table::{Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores};
 use refrain_patching::task::{Language, jsonl::Reader};
@@ -20,7 +20,7 @@ use crate::lab::disk::Provenance;
 use crate::lab::model_args::{Dtype, ModelArgs};
 use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
 use crate::measure::gates::gates;
-use crate::measure::prompts::prompt_row;
+use crate::measure::prompts::pair_rows;
 use crate::measure::scoring::{Jobs, Probe, Scoring};
 
 /// Pairs of a task that is drawn.
@@ -96,6 +96,7 @@ previous token. `--corruption match` and `copies` show those, too.";
             model: &subject.model,
             narrow: self.narrow.as_ref(),
             tokenizer: subject.tokenizer.as_ref(),
+            task: &self.task,
             pairs: &self.pairs,
             metrics: self.metrics.clone(),
             components: settings.component.clone(),
@@ -158,14 +159,9 @@ previous token. `--corruption match` and `copies` show those, too.";
         if !approximations.is_empty() {
             run.write::<Approximation>(&approximations)?;
         }
-        run.write::<Gates>(&gates(
-            &self.task,
-            self.metrics[0],
-            &self.first_rows(run, &stage, &jobs)?,
-            &self.pairs,
-            &subject.model,
-        )?)?;
-        run.write::<Prompts>(&self.prompts(lab))?;
+        let background = lab.background.interventions();
+        run.write::<Gates>(&gates(&self.task, self.metrics[0], &self.pairs, &subject.model, background)?)?;
+        run.write::<Prompts>(&pair_rows(subject.tokenizer.as_ref(), "", &self.pairs))?;
         let lengths = || self.pairs.iter().map(|pair| pair.clean.len());
         run.fact("task", self.task.clone());
         run.fact("pairs", self.pairs.len() as i64);
@@ -235,32 +231,5 @@ fn receivers(
     match settings.receiver[..] {
         [] => vec![(Node::Logits, Input::Whole)],
         ref given => given.iter().map(|receiver| (receiver.0, receiver.1)).collect(),
-    }
-}
-
-impl ScoreHeads {
-    /// The rows of the first part: every prompt's clean and corrupted value is in those of any one site.
-    fn first_rows(
-        &self,
-        run: &Run<'_>,
-        stage: &crate::lab::Stage<'_>,
-        jobs: &Jobs<'_>,
-    ) -> Result<Vec<HeadScoreRow>> {
-        let mut rows = Vec::new();
-        for group in jobs.groups().iter().take(1) {
-            for part in group {
-                rows.extend(run.part::<HeadScores>(stage, *part)?);
-            }
-        }
-        Ok(rows)
-    }
-
-    fn prompts(&self, lab: &Lab<Settings>) -> Vec<PromptRow> {
-        let tokenizer = lab.subject.tokenizer.as_ref();
-        let rows = |(index, pair): (usize, &Pair)| {
-            [("clean", PromptKind::Clean, &pair.clean), ("corrupted", PromptKind::Corrupted, &pair.corrupted)]
-                .map(|(side, kind, tokens)| prompt_row(tokenizer, &format!("{index}/{side}"), kind, tokens))
-        };
-        self.pairs.iter().enumerate().flat_map(rows).collect()
     }
 }

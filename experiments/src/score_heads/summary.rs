@@ -9,7 +9,7 @@ use refrain_patching::table::{
 
 use crate::lab::report::{Align, interval, number};
 use crate::lab::{Finished, Report};
-use crate::repetition_curse::gate_notes;
+use crate::measure::gates::gate_notes;
 
 /// Sites of each score; more with `--verbose`.
 const SHOWN: usize = 10;
@@ -41,7 +41,13 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
     let tokens = if shortest == longest { longest.to_string() } else { format!("{shortest} to {longest}") };
     let pairs = fact("pairs");
     report.line(format_args!("{task}: {pairs} pair{} of {tokens} tokens", if pairs == 1 { "" } else { "s" }));
-    gate_notes(report, &run.rows::<Gates>()?);
+    let gates = run.rows::<Gates>()?;
+    gate_notes(report, &gates);
+    if gates.iter().any(|gate| !gate.passed) {
+        report.note(
+            "  A gate is not passed: the scores say little about the task, and may rank heads wrongly.",
+        );
+    }
     report.gap();
     let means: Vec<HeadScoreRow> =
         run.rows::<HeadScores>()?.into_iter().filter(|row| row.prompt.is_none()).collect();

@@ -1,5 +1,7 @@
 //! Correlation of paired numbers.
 
+use super::estimate::{Estimate, FEWEST_ITEMS};
+
 /// Pearson's correlation; none for fewer than 3 pairs or a constant side.
 pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     if pairs.len() < 3 {
@@ -17,6 +19,32 @@ pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
 }
 
+/// Pearson's correlation with its 95 % interval by Fisher's z over independent pairs. No interval below [`FEWEST_ITEMS`] pairs or
+/// where the pairs lie on a line.
+pub fn pearson_estimate(pairs: &[(f64, f64)]) -> Estimate {
+    let n = pairs.len();
+    let Some(value) = pearson(pairs) else {
+        let reason =
+            if n < 3 { format!("{n} items have no correlation") } else { "one side is constant".into() };
+        return Estimate { n, reason: Some(reason), ..Estimate::default() };
+    };
+    if n < FEWEST_ITEMS {
+        let reason = Some(format!("{n} items: no interval below {FEWEST_ITEMS}"));
+        return Estimate { value: Some(value), interval: None, n, reason };
+    }
+    let (z, reach) = (value.clamp(-1.0, 1.0).atanh(), 1.959_964 / (n as f64 - 3.0).sqrt());
+    match z.is_finite() {
+        true => {
+            let interval = Some(((z - reach).tanh(), (z + reach).tanh()));
+            Estimate { value: Some(value), interval, n, reason: None }
+        }
+        false => {
+            let reason = Some("the items lie on a line: no interval".to_owned());
+            Estimate { value: Some(value), interval: None, n, reason }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +57,22 @@ mod tests {
         let four = [(1.0, 1.0), (2.0, 3.0), (3.0, 2.0), (4.0, 4.0)];
         assert!((pearson(&four).unwrap() - 0.8).abs() < 1e-12);
         assert_eq!(pearson(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
+    }
+
+    #[test]
+    fn fishers_interval_by_hand() {
+        // r = .5 of 28 pairs: z = .5493, reach 1.96 / 5 = .392, so tanh(.1573) to tanh(.9413).
+        let half: Vec<(f64, f64)> = (0..28)
+            .map(|i| {
+                let (x, e) = (if i % 2 == 0 { 1.0 } else { -1.0 }, if i % 4 < 2 { 1.0 } else { -1.0 });
+                (x, 0.5 * x + 0.75f64.sqrt() * e)
+            })
+            .collect();
+        let found = pearson_estimate(&half);
+        let (low, high) = found.interval.unwrap();
+        assert!((found.value.unwrap() - 0.5).abs() < 1e-9, "{found:?}");
+        assert!((low - 0.1560).abs() < 1e-3 && (high - 0.7358).abs() < 1e-3, "{found:?}");
+        assert_eq!(pearson_estimate(&half[..4]).interval, None);
+        assert_eq!(pearson_estimate(&half[..2]).value, None);
     }
 }

@@ -11,6 +11,8 @@ use super::random::rng;
 
 /// Below so many items there is no interval.
 pub const FEWEST_ITEMS: usize = 5;
+/// Below so many items no sign-flip test can reach p <= 0.05: of five the smallest p is 2/32.
+pub const FEWEST_TESTED: usize = 6;
 /// From so many items on, intervals are BCa.
 pub const BCA_ITEMS: usize = 30;
 /// With at most so many items every assignment of signs is tried.
@@ -35,6 +37,13 @@ impl Estimate {
     /// The ends of the interval.
     pub fn ends(&self) -> (Option<f64>, Option<f64>) {
         self.interval.unzip()
+    }
+
+    /// The same with the interval cut to what the quantity can be.
+    #[must_use]
+    pub fn within(self, low: f64, high: f64) -> Self {
+        let cut = |end: f64| end.clamp(low, high);
+        Estimate { interval: self.interval.map(|(a, b)| (cut(a), cut(b))), ..self }
     }
 }
 
@@ -78,6 +87,25 @@ pub fn ratio(items: &[(f64, f64)], draws: Draws<'_>) -> Estimate {
         true => Estimate { value: Some(value), interval: Some(interval), n, reason: None },
         false => none("the interval is not finite".into()),
     }
+}
+
+/// The share of runs over (runs that have it, runs) items, with Wilson's 95 % interval (1927) over items: it stays within 0 and 1 and
+/// has a width where all items agree. It is conservative where the runs of an item differ: their share varies less than a yes or no.
+pub fn share(items: &[(f64, f64)]) -> Estimate {
+    let n = items.len();
+    let Some(value) = quotient(items.iter()) else {
+        return Estimate { n, reason: Some("there is nothing to average".into()), ..Estimate::default() };
+    };
+    if n < FEWEST_ITEMS {
+        let items = if n == 1 { "item" } else { "items" };
+        let reason = Some(format!("{n} {items}: no interval below {FEWEST_ITEMS}"));
+        return Estimate { value: Some(value), interval: None, n, reason };
+    }
+    let (count, z) = (n as f64, 1.959_964_f64);
+    let centre = value + z * z / (2.0 * count);
+    let reach = z * (value * (1.0 - value) / count + z * z / (4.0 * count * count)).sqrt();
+    let end = |sign: f64| ((centre + sign * reach) / (1.0 + z * z / count)).clamp(0.0, 1.0);
+    Estimate { value: Some(value), interval: Some((end(-1.0), end(1.0))), n, reason: None }
 }
 
 fn quotient<'a>(items: impl Iterator<Item = &'a (f64, f64)>) -> Option<f64> {
@@ -239,6 +267,18 @@ mod tests {
             (Some(1.5), None, Some("2 items: no interval below 5"))
         );
         assert_eq!(mean(&[], draws("none")).value, None);
+    }
+
+    #[test]
+    fn wilsons_interval_by_hand() {
+        // 0 of 9: from 0 to z^2 / (9 + z^2) = .2991.
+        let (low, high) = share(&[(0.0, 2.0); 9]).interval.unwrap();
+        assert!(low == 0.0 && (high - 0.2991).abs() < 1e-4, "{low} {high}");
+        // 5 of 10: centre .5, reach z / sqrt(10) / 2 * sqrt(1 + z^2 / 10) / (1 + z^2 / 10) = .2634.
+        let half: Vec<(f64, f64)> = (0..10).map(|i| (f64::from(i % 2), 1.0)).collect();
+        let (low, high) = share(&half).interval.unwrap();
+        assert!((low - 0.2366).abs() < 1e-4 && (high - 0.7634).abs() < 1e-4, "{low} {high}");
+        assert_eq!(share(&half[..4]).interval, None);
     }
 
     #[test]

@@ -7,9 +7,10 @@ mod random;
 mod rank;
 
 pub use bootstrap::{Interval, bootstrap_mean, bootstrap_ratio};
-pub use correlation::pearson;
+pub use correlation::{pearson, pearson_estimate};
 pub use estimate::{
-    BCA_ITEMS, Draws, Estimate, FEWEST_ITEMS, censored_median, mean, quantile, ratio, sign_flip,
+    BCA_ITEMS, Draws, Estimate, FEWEST_ITEMS, FEWEST_TESTED, censored_median, mean, quantile, ratio, share,
+    sign_flip,
 };
 pub use random::{rng, seed};
 pub use rank::{kendall, ranks};

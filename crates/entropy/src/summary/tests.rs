@@ -1,5 +1,8 @@
 use super::*;
-use crate::table::DecodingLabel;
+use crate::table::{
+    ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountQuantity, CountRow, CountSummaryRow,
+    DecodingLabel, End, TraceKind, TraceQuantity, TraceRow,
+};
 
 const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 100, seed: 1 };
 
@@ -44,9 +47,9 @@ fn shares_are_over_items_and_exact_ones_over_feasible_runs() {
     let rows: Vec<CountRow> = (0..6)
         .map(|item| run("none", item, 128, if item < 4 { PhraseLoop } else { CleanStop }, item == 5))
         .collect();
-    let summary = counts(&rows, BOOTSTRAP);
+    let summary = counts(&rows);
     let exact = find(&summary, CountQuantity::ExactShare, None);
-    assert_eq!((exact.value, exact.n_items, exact.n_runs), (Some(0.2), 5, 6));
+    assert_eq!((exact.value, exact.n_items, exact.n_runs), (Some(0.2), 5, 5));
     let endless = find(&summary, CountQuantity::EndlessShare, Some(Pool::Top));
     assert!((endless.value.unwrap() - 4.0 / 6.0).abs() < 1e-12 && endless.ci_low.is_some());
     // Four of six were cut off: their median would have been larger.
@@ -73,12 +76,17 @@ fn a_mean_over_steps_says_who_is_left() {
     rows.push(row(0, 1, Some(3.0)));
     rows.push(row(1, 1, None));
     let summary = traces(&rows, BOOTSTRAP);
-    assert_eq!((summary[0].value, summary[0].n_items, summary[0].n_begun), (Some(2.5), 6, 6));
+    assert_eq!((summary[0].value, summary[0].n_items, summary[0].n_alive), (Some(2.5), 6, 6));
     assert!(summary[0].ci_low.is_some());
-    assert_eq!(
-        (summary[1].value, summary[1].n_items, summary[1].n_begun, summary[1].ci_low),
-        (Some(3.0), 1, 6, None)
-    );
+    let after = &summary[1];
+    // Two of six still run, and one of them has a value.
+    assert_eq!((after.n_items, after.n_alive, after.n_begun), (1, 2, 6));
+    assert_eq!((after.value, after.ci_low), (Some(3.0), None));
+    // Items count once each, however many steps they have: 0 and 3 of item 0 are 1.5.
+    let windows = trace_windows(&rows, BOOTSTRAP);
+    let first = windows.iter().find(|row| row.first_step == 0 && row.last_step == Some(32)).unwrap();
+    assert_eq!((first.value, first.n_items), (Some((1.5 + 1.0 + 2.0 + 3.0 + 4.0 + 5.0) / 6.0), 6));
+    assert!(first.ci_low.is_some_and(|low| low >= 0.0));
 }
 
 fn condition(intervention: &str, set: &str) -> ConditionRow {
@@ -96,6 +104,10 @@ fn condition(intervention: &str, set: &str) -> ConditionRow {
 
 /// Verdict on exact counts where the condition turns `changed` of eight items' exact counts into loops.
 fn exact_verdict(induction: u32, random: &[u32]) -> ContrastRow {
+    gated_verdict(induction, random, None)
+}
+
+fn gated_verdict(induction: u32, random: &[u32], failed_gate: Option<&str>) -> ContrastRow {
     let mut conditions = vec![condition("none", "none"), condition("log", "induction")];
     conditions.extend((1..=random.len()).map(|set| condition("log", &format!("random_{set}"))));
     let mut rows = Vec::new();
@@ -106,7 +118,7 @@ fn exact_verdict(induction: u32, random: &[u32]) -> ContrastRow {
             false => run(&condition.condition, item, 16, CountOutcome::CleanStop, true),
         }));
     }
-    let found = contrasts(&conditions, &rows, &[], 8, BOOTSTRAP);
+    let found = contrasts(&conditions, &rows, &[], 8, failed_gate, BOOTSTRAP);
     found
         .into_iter()
         .find(|row| row.condition == "log:induction" && row.quantity == ContrastQuantity::ExactShare)
@@ -117,14 +129,51 @@ fn exact_verdict(induction: u32, random: &[u32]) -> ContrastRow {
 fn verdicts_claim_no_more_than_their_controls() {
     let specific = exact_verdict(7, &[0, 1]);
     assert_eq!((specific.estimate, specific.n_items), (Some(-0.875), 8));
-    assert_eq!(specific.verdict, "less; 0 of 2 random sets did as much");
-    assert_eq!(exact_verdict(7, &[8, 2]).verdict, "less; 1 of 2 random sets did as much");
+    assert_eq!(specific.verdict, "less; none of the 2 random sets changed it as much");
+    let one = exact_verdict(7, &[8, 2]);
+    assert_eq!((one.did_as_much, one.did_opposite), (Some(1), Some(0)));
+    assert_eq!(one.verdict, "less; 1 of 2 random sets lowered it as much (-1.00)");
     assert_eq!(
         exact_verdict(7, &[8, 7]).verdict,
-        "less, but all 2 random sets did as much: not specific to the induction heads"
+        "less; 2 of 2 random sets lowered it as much (-1.00 to -0.88): not specific to the induction heads"
     );
-    assert_eq!(exact_verdict(1, &[8, 7]).verdict, "no clear change; 2 of 2 random sets changed more");
+    assert_eq!(
+        exact_verdict(1, &[8, 7]).verdict,
+        "no clear change; 2 of 2 random sets lowered it more (-1.00 to -0.88)"
+    );
     assert_eq!(exact_verdict(7, &[]).verdict, "less; no random sets to compare with");
+    assert_eq!(gated_verdict(7, &[0], Some("solved")).verdict, "undecided (gate: solved)");
+}
+
+#[test]
+fn what_random_sets_did_the_other_way_is_counted_apart() {
+    let row = |condition: &str, estimate: f64| ContrastRow {
+        quantity: ContrastQuantity::CleanStopShare,
+        condition: condition.into(),
+        baseline: "none".into(),
+        n_items: 9,
+        estimate: Some(estimate),
+        ci_low: Some(estimate - 0.05),
+        ci_high: Some(estimate + 0.05),
+        p_value: Some(0.01),
+        test: String::new(),
+        random_sets: None,
+        did_as_much: None,
+        did_opposite: None,
+        verdict: String::new(),
+        reason: None,
+    };
+    let conditions: Vec<ConditionRow> =
+        ["induction", "random_1", "random_2"].map(|set| condition("log", set)).into();
+    let all = [row("log:induction", -0.2), row("log:random_1", -0.1), row("log:random_2", 0.25)];
+    let mut own = all[0].clone();
+    contrasts::verdict(&mut own, &conditions, &all, None);
+    assert_eq!((own.random_sets, own.did_as_much, own.did_opposite), (Some(2), Some(0), Some(1)));
+    assert_eq!(own.verdict, "less; 1 of 2 random sets raised it as much (+0.25)");
+    // Five items reach no p below 2/32: whatever they show, nothing is decided.
+    let mut few = ContrastRow { n_items: 5, ..all[0].clone() };
+    contrasts::verdict(&mut few, &conditions, &all, None);
+    assert!(few.verdict.starts_with("undecided: too few items"), "{}", few.verdict);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::labels::ContrastQuantity;
+use super::labels::{ContrastQuantity, GateName};
 use crate::schema::Table;
 
 /// What something was measured under.
@@ -10,7 +10,7 @@ use crate::schema::Table;
 pub struct ConditionRow {
     /// The word for it in the other tables.
     pub condition: String,
-    /// `none`, `log`, `linear`, `constant`; `file` for what `--intervene` holds.
+    /// `none`, `log`, `linear` or `constant`.
     pub intervention: String,
     /// `none`, `induction`, `random_1`, ...
     pub target_set: String,
@@ -60,6 +60,8 @@ pub struct ContrastRow {
     pub random_sets: Option<u32>,
     /// How many of them changed it at least as much in the same direction.
     pub did_as_much: Option<u32>,
+    /// How many of them changed it at least as much in the opposite direction.
+    pub did_opposite: Option<u32>,
     /// What that comes down to, in words.
     pub verdict: String,
     /// Why there is no estimate or no interval.
@@ -77,9 +79,8 @@ impl Table for Contrasts {
 /// Whether a model can do what an experiment asks of it: without that, scores say little.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateRow {
-    /// `solved`: share of the pairs whose answer is the clean run's most probable token. `gap`: median difference of the answer's
-    /// metric between the clean and the corrupted run.
-    pub gate: String,
+    /// Which condition.
+    pub gate: GateName,
     /// The task.
     pub subject: String,
     /// What was measured.

@@ -21,7 +21,7 @@ label! {
 label! {
     /// What became of "repeat this N times". One of five.
     CountOutcome {
-        /// Fewer than two copies.
+        /// Fewer than two copies generated (or fewer than were missing, if that is one).
         NoAttempt,
         /// Nothing but copies, then the end.
         CleanStop,
@@ -137,7 +137,7 @@ pub struct CountSummaryRow {
     pub lower_bound: bool,
     /// Phrases.
     pub n_items: u32,
-    /// Generations.
+    /// Generations that count: for `exact_share` those where N copies fit.
     pub n_runs: u32,
     /// Why there is no value or no interval.
     pub reason: Option<String>,

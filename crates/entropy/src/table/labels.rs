@@ -85,6 +85,18 @@ label! {
         ToxicityNormShareOfAll,
         /// Entropy of the logit lens after a layer.
         LogitLensEntropyNats,
+        /// Correlation over items of their mean causal toxicity and their mean norm-share toxicity.
+        ToxicityCorrelation,
+    }
+}
+
+label! {
+    /// What a model must do before scores on a task mean much.
+    GateName {
+        /// Share of the pairs whose answer is above every other token in the clean run.
+        Solved,
+        /// Median over the pairs of the metric in the clean run minus that in the corrupted run.
+        Gap,
     }
 }
 

@@ -9,10 +9,10 @@ mod traces;
 
 pub use conditions::{ConditionRow, Conditions, ContrastRow, Contrasts, GateRow, Gates};
 pub use counts::{CountOutcome, CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End};
-pub use labels::{ContrastQuantity, DecodingLabel, Pool, PromptKind, TraceKind, TraceQuantity};
+pub use labels::{ContrastQuantity, DecodingLabel, GateName, Pool, PromptKind, TraceKind, TraceQuantity};
 pub use likelihood::{Perplexity, PerplexityRow};
 pub use prompts::{PromptRow, Prompts, ResponseRow, Responses};
-pub use traces::{EntropyTrace, TraceRow, TraceSummary, TraceSummaryRow};
+pub use traces::{EntropyTrace, TraceRow, TraceSummary, TraceSummaryRow, TraceWindowRow, TraceWindows};
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! `entropy_trace` and `trace_summary`.
+//! `entropy_trace`, `trace_summary` and `trace_windows`.
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl Table for EntropyTrace {
     const NAME: &'static str = "entropy_trace";
 }
 
-/// The mean of a quantity over the items that still run at a step.
+/// The mean of a quantity over the items that have it at a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TraceSummaryRow {
     /// What is followed.
@@ -61,6 +61,8 @@ pub struct TraceSummaryRow {
     pub ci_high: Option<f64>,
     /// Items that have a value at this step.
     pub n_items: u32,
+    /// Items whose generation reaches this step, with a value or not.
+    pub n_alive: u32,
     /// Items that were begun.
     pub n_begun: u32,
     /// Why there is no value or no interval.
@@ -73,4 +75,37 @@ pub struct TraceSummary;
 impl Table for TraceSummary {
     type Row = TraceSummaryRow;
     const NAME: &'static str = "trace_summary";
+}
+
+/// The mean over items of a quantity's mean over a range of steps: each item counts once, however long it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TraceWindowRow {
+    /// What is followed.
+    pub prompt_kind: TraceKind,
+    /// What it was made under.
+    pub condition: String,
+    /// What is measured.
+    pub quantity: TraceQuantity,
+    /// The first step.
+    pub first_step: u32,
+    /// The last step; null: to the end.
+    pub last_step: Option<u32>,
+    /// The mean; of `toxicity_correlation` Pearson's correlation over items.
+    pub value: Option<f64>,
+    /// Lower end of the 95 % interval over items.
+    pub ci_low: Option<f64>,
+    /// Its upper end.
+    pub ci_high: Option<f64>,
+    /// Items that have a value at one of these steps.
+    pub n_items: u32,
+    /// Why there is no value or no interval.
+    pub reason: Option<String>,
+}
+
+/// The table `trace_windows`.
+pub struct TraceWindows;
+
+impl Table for TraceWindows {
+    type Row = TraceWindowRow;
+    const NAME: &'static str = "trace_windows";
 }

@@ -129,6 +129,9 @@ impl<'a> Jobs<'a> {
                 false => rows.extend(with_means(self.scoring, own)),
             }
         }
+        for row in rows.iter_mut().filter(|row| row.method != Method::Detectors.name()) {
+            row.task = Some(self.scoring.task.to_owned());
+        }
         Ok(rows)
     }
 }

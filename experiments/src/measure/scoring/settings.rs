@@ -15,6 +15,8 @@ pub struct Scoring<'a> {
     pub narrow: Option<&'a Model>,
     /// For the strings of tokens.
     pub tokenizer: Option<&'a Tokenizer>,
+    /// The task that the pairs are from.
+    pub task: &'a str,
     /// The pairs.
     pub pairs: &'a [Pair],
     /// What is read of every run.

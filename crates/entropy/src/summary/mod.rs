@@ -1,0 +1,65 @@
+//! Summaries of tables, with intervals over items: what figures draw and what is printed.
+
+mod contrasts;
+mod counts;
+mod traces;
+
+use crate::stats::{Draws, ratio};
+use crate::table::{PerplexityRow, Pool};
+
+pub use contrasts::contrasts;
+pub use counts::counts;
+pub use traces::{trace_windows, traces};
+
+/// A phrase: its pool, and its number in it.
+type Item = (Pool, u32);
+
+/// How intervals are made.
+#[derive(Debug, Clone, Copy)]
+pub struct Bootstrap {
+    /// Resamples.
+    pub resamples: usize,
+    /// The run's seed.
+    pub seed: u64,
+}
+
+impl Bootstrap {
+    fn of<'a>(&self, id: &'a str) -> Draws<'a> {
+        Draws { resamples: self.resamples, seed: self.seed, id }
+    }
+}
+
+/// The labels, each once, in the order in which they come.
+fn in_order<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut order = Vec::new();
+    for label in labels {
+        if !order.contains(&label) {
+            order.push(label);
+        }
+    }
+    order
+}
+
+/// The pool over all texts of one condition, each token counting once; with the interval over texts. None of no texts.
+pub fn perplexity(texts: &[PerplexityRow], bootstrap: Bootstrap) -> Option<PerplexityRow> {
+    let first = texts.first()?;
+    let items: Vec<(f64, f64)> =
+        texts.iter().map(|text| (text.nll_nats * f64::from(text.tokens), f64::from(text.tokens))).collect();
+    let estimate = ratio(&items, bootstrap.of("perplexity"));
+    let (low, high) = estimate.ends();
+    let nll_nats = estimate.value?;
+    Some(PerplexityRow {
+        text: None,
+        tokens: texts.iter().map(|text| text.tokens).sum(),
+        nll_nats,
+        perplexity: nll_nats.exp(),
+        ci_low: low.map(f64::exp),
+        ci_high: high.map(f64::exp),
+        n_texts: texts.len() as u32,
+        reason: estimate.reason,
+        ..first.clone()
+    })
+}
+
+#[cfg(test)]
+mod tests;
