@@ -53,7 +53,7 @@ pub fn errors(name: &str, device: DeviceChoice) -> Result<[f64; QUANTITIES.len()
         added = added.max(attn).max(mlp);
         pattern = pattern.max(from(HookPoint::Pattern, "pattern")?);
     }
-    let last = match architecture.final_norm {
+    let last = match architecture.norms.last {
         true => cache.get("ln_final.hook_normalized".parse()?)?,
         false => cache.block(architecture.n_layers - 1, HookPoint::ResidPost)?,
     };

@@ -1,49 +1,16 @@
 //! What is put in a site's place, and into which run.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::error::Error;
+use crate::named::named;
 
-/// The two directions of patching.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    strum::EnumMessage,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown_direction)]
-pub enum Direction {
-    /// The clean run's value goes into the corrupted run: what suffices to restore the behaviour.
-    Denoise,
-    /// The corrupted run's value goes into the clean run: what is needed for it.
-    Noise,
-}
-
-fn unknown_direction(name: &str) -> Error {
-    Error::unknown("direction", name, Direction::NAMES)
-}
-
-impl Direction {
-    /// Their names in tables and on command lines.
-    pub const NAMES: &'static [&'static str] = <Direction as VariantNames>::VARIANTS;
-
-    /// Its name in tables and on command lines.
-    pub fn name(self) -> &'static str {
-        self.into()
+named! {
+    /// The two directions of patching.
+    pub enum Direction("direction", "snake_case") {
+        /// The clean run's value goes into the corrupted run: what suffices to restore the behaviour.
+        Denoise,
+        /// The corrupted run's value goes into the clean run: what is needed for it.
+        Noise,
     }
 }
 

@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use refrain_entropy::stats::{kendall, pearson, ranks};
 use serde::{Deserialize, Serialize};
 
-use crate::change::Change;
 use crate::component::{Component, Site};
 use crate::method::MeanRule;
 use crate::metric::Metric;
-use crate::scores::Scores;
 
 /// How many of the top places are compared.
 pub const TOP: [usize; 3] = [5, 10, 20];
@@ -56,8 +54,15 @@ pub struct Miss {
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeanChanges {
     rule: MeanRule,
-    /// Sums and counts.
-    sums: BTreeMap<(Metric, Site), (f64, usize)>,
+    sums: BTreeMap<(Metric, Site), Sums>,
+}
+
+/// What a mean is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Sums {
+    changes: f64,
+    sizes: f64,
+    count: usize,
 }
 
 impl MeanChanges {
@@ -66,42 +71,34 @@ impl MeanChanges {
         MeanChanges { rule, sums: BTreeMap::new() }
     }
 
-    /// The changes in `scores`, of runs that `change` changed.
-    pub fn of(scores: &[Scores], change: Change, rule: MeanRule) -> Self {
-        let mut means = MeanChanges::new(rule);
-        for scores in scores {
-            for (site, changes) in scores.sites.iter().zip(scores.changes(change).outer_iter()) {
-                for (metric, changes) in scores.metrics.iter().zip(changes.outer_iter()) {
-                    changes.iter().for_each(|change| means.add(*metric, *site, *change));
-                }
-            }
-        }
-        means
-    }
-
     /// Adds what `site` changes in one pair: value - base run.
     pub fn add(&mut self, metric: Metric, site: Site, change: f64) {
-        let (sum, count) = self.sums.entry((metric, site)).or_default();
-        // The signs of magnitudes are another estimate's, and would cancel them.
-        *sum += if self.rule == MeanRule::Magnitude { change.abs() } else { change };
-        *count += 1;
+        let sums = self.sums.entry((metric, site)).or_default();
+        sums.changes += change;
+        sums.sizes += change.abs();
+        sums.count += 1;
     }
 
     /// The means, by metric, then by site.
     pub fn means(&self) -> impl Iterator<Item = (Metric, Site, f64)> + '_ {
-        self.sums.iter().map(|((metric, site), (sum, count))| (*metric, *site, sum / *count as f64))
+        self.sums.iter().map(|((metric, site), sums)| {
+            let size = if self.rule == MeanRule::Magnitude { sums.sizes } else { sums.changes };
+            let sum = self.rule.counted(size, sums.changes);
+            (*metric, *site, sum / sums.count as f64)
+        })
     }
 
-    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites whose
-    /// mean changes are the largest in magnitude, all of them together. Equal ones in the order of the sites.
-    pub fn strongest(&self, share: f64) -> BTreeSet<Site> {
+    /// The sites to confirm with exact runs: for each metric the `share` (rounded up) of each component's sites
+    /// whose mean changes are the largest in magnitude, at least `least` where there are as many, all of them
+    /// together. Equal ones in the order of the sites; those whose mean is not finite never.
+    pub fn strongest(&self, share: f64, least: usize) -> BTreeSet<Site> {
         let mut groups: BTreeMap<(Metric, Component), Vec<(Site, f64)>> = BTreeMap::new();
-        for (metric, site, mean) in self.means() {
+        for (metric, site, mean) in self.means().filter(|(.., mean)| mean.is_finite()) {
             groups.entry((metric, site.component)).or_default().push((site, mean.abs()));
         }
         let mut chosen = BTreeSet::new();
         for mut own in groups.into_values() {
-            let wanted = (own.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
+            let wanted = ((own.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize).max(least);
             own.sort_by(|a, b| b.1.total_cmp(&a.1));
             chosen.extend(own.into_iter().take(wanted).map(|(site, _)| site));
         }
@@ -109,20 +106,11 @@ impl MeanChanges {
     }
 }
 
-/// Lays `approximate`, by a method whose means are made by `rule`, beside `exact`, which must be of the same pairs and
-/// the same `change`: a row for each component and metric that both have, with the `misses` worst sites.
-pub fn compare(
-    exact: &[Scores],
-    approximate: &[Scores],
-    change: Change,
-    rule: MeanRule,
-    misses: usize,
-) -> Vec<Agreement> {
-    let exact = MeanChanges::of(exact, change, MeanRule::Signed);
-    let mut known: BTreeMap<(Metric, Site), f64> = BTreeMap::new();
-    known.extend(
-        MeanChanges::of(approximate, change, rule).means().map(|(metric, site, mean)| ((metric, site), mean)),
-    );
+/// Lays an approximation beside the exact changes, which must be of the same pairs and the same change of a run: a
+/// row for each component and metric that both have, with the `misses` worst sites.
+pub fn compare(exact: &MeanChanges, approximate: &MeanChanges, misses: usize) -> Vec<Agreement> {
+    let known: BTreeMap<(Metric, Site), f64> =
+        approximate.means().map(|(metric, site, mean)| ((metric, site), mean)).collect();
     let mut groups = BTreeMap::<(Component, Metric), Vec<(Site, f64, f64)>>::new();
     for (metric, site, mean) in exact.means() {
         if let Some(estimate) = known.get(&(metric, site)) {
@@ -136,12 +124,7 @@ pub fn compare(
 }
 
 /// How estimates agree with exact changes, `(site, exact, estimate)`, with the `misses` worst.
-pub fn agreement(
-    component: Component,
-    metric: Metric,
-    both: &[(Site, f64, f64)],
-    misses: usize,
-) -> Agreement {
+fn agreement(component: Component, metric: Metric, both: &[(Site, f64, f64)], misses: usize) -> Agreement {
     let exact: Vec<f64> = both.iter().map(|(_, exact, _)| *exact).collect();
     let estimate: Vec<f64> = both.iter().map(|(.., estimate)| *estimate).collect();
     let top = |values: &[f64], k: usize| -> Vec<usize> {
@@ -180,48 +163,53 @@ pub fn agreement(
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array3, array};
-
     use super::*;
 
-    fn scores(values: &[f64]) -> Scores {
-        let site =
-            |index| Site { component: Component::Z, layer: 0, index, position: None, key_position: None };
-        Scores {
-            metrics: vec![Metric::LogitDiff],
-            pairs: vec![0],
-            clean: array![[9.0]],
-            corrupted: array![[1.0]],
-            sites: (0..values.len()).map(site).collect(),
-            values: Array3::from_shape_fn((values.len(), 1, 1), |(index, ..)| 1.0 + values[index]),
+    /// Of sites whose changes in each pair are these.
+    fn means(rule: MeanRule, pairs: &[&[f64]]) -> MeanChanges {
+        let mut means = MeanChanges::new(rule);
+        for changes in pairs {
+            for (index, change) in changes.iter().enumerate() {
+                let site =
+                    Site { component: Component::Z, layer: 0, index, position: None, key_position: None };
+                means.add(Metric::LogitDiff, site, *change);
+            }
         }
+        means
+    }
+
+    fn strongest(means: &MeanChanges, share: f64, least: usize) -> Vec<usize> {
+        means.strongest(share, least).iter().map(|site| site.index).collect()
     }
 
     #[test]
     fn an_approximation_beside_the_exact_scores() {
-        let exact = [0.0, -7.0, 1.0, 2.0, 3.0, 4.0];
-        let close = [0.1, -6.0, 1.0, 2.1, 3.0, 9.0];
-        let rows = compare(&[scores(&exact)], &[scores(&close)], Change::Denoise, MeanRule::Signed, 2);
+        let exact = means(MeanRule::Signed, &[&[0.0, -7.0, 1.0, 2.0, 3.0, 4.0]]);
+        let close = means(MeanRule::Signed, &[&[0.1, -6.0, 1.0, 2.1, 3.0, 9.0]]);
+        let rows = compare(&exact, &close, 2);
         assert_eq!(rows.len(), 1);
         assert_eq!((rows[0].sites, rows[0].spearman, rows[0].kendall), (6, Some(1.0), Some(1.0)));
         assert!(rows[0].pearson.unwrap() < 1.0);
         assert_eq!(rows[0].overlap, [(5, 1.0)]);
         let worst = &rows[0].misses[0];
         assert_eq!((worst.site.index, worst.exact, worst.approximate), (5, 4.0, 9.0));
-        let means = MeanChanges::of(&[scores(&exact)], Change::Denoise, MeanRule::Signed);
-        let sites: Vec<usize> = means.strongest(0.3).iter().map(|site| site.index).collect();
-        assert_eq!(sites, [1, 5]);
+        assert_eq!(strongest(&exact, 0.3, 1), [1, 5]);
+        assert_eq!(strongest(&exact, 0.3, 3), [1, 4, 5]);
     }
 
     #[test]
     fn magnitudes_do_not_cancel() {
-        // Site 0 does 3 up in one pair and 3 down in the other, site 1 does 1 in both.
-        let pairs = [scores(&[3.0, 1.0]), scores(&[-3.0, 1.0])];
-        let strongest = |rule| {
-            let means = MeanChanges::of(&pairs, Change::Denoise, rule);
-            means.strongest(0.5).iter().map(|site| site.index).collect::<Vec<_>>()
-        };
-        assert_eq!(strongest(MeanRule::Signed), [1]);
-        assert_eq!(strongest(MeanRule::Magnitude), [0]);
+        // Site 0 does 3 up in one pair and 4 down in the other, site 1 does 1 in both.
+        let pairs: [&[f64]; 2] = [&[3.0, 1.0], &[-4.0, 1.0]];
+        let (signed, sizes) = (means(MeanRule::Signed, &pairs), means(MeanRule::Magnitude, &pairs));
+        let of = |means: &MeanChanges| means.means().map(|(.., mean)| mean).collect::<Vec<_>>();
+        assert_eq!((of(&signed), of(&sizes)), (vec![-0.5, 1.0], vec![-3.5, 1.0]));
+        assert_eq!((strongest(&signed, 0.5, 1), strongest(&sizes, 0.5, 1)), (vec![1], vec![0]));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_not_confirmed() {
+        let means = means(MeanRule::Signed, &[&[f64::NAN, 1.0, 2.0], &[0.0, 1.0, 2.0]]);
+        assert_eq!(strongest(&means, 0.1, 1), [2]);
     }
 }

@@ -2,69 +2,40 @@
 
 use refrain_runner::{Architecture, Hook, HookPoint, Model};
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::error::Error;
+use crate::named::named;
 
-/// A kind of activation that a sweep changes.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    strum::EnumMessage,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Component {
-    /// A head's attention-weighted values, before W_O.
-    Z,
-    /// A head's queries.
-    Q,
-    /// A key/value head's keys.
-    K,
-    /// A key/value head's values.
-    V,
-    /// A head's attention weights.
-    Pattern,
-    /// A head's contribution to the residual stream.
-    Result,
-    /// Attention's contribution to the residual stream.
-    AttnOut,
-    /// The MLP's contribution to the residual stream.
-    MlpOut,
-    /// The residual stream that enters the block.
-    ResidPre,
-    /// The residual stream between attention and MLP.
-    ResidMid,
-    /// The residual stream that leaves the block.
-    ResidPost,
-    /// One neuron of the MLP.
-    Neuron,
+named! {
+    /// A kind of activation that a sweep changes.
+    pub enum Component("component", "snake_case") {
+        /// A head's attention-weighted values, before W_O.
+        Z,
+        /// A head's queries.
+        Q,
+        /// A key/value head's keys.
+        K,
+        /// A key/value head's values.
+        V,
+        /// A head's attention weights.
+        Pattern,
+        /// A head's contribution to the residual stream.
+        Result,
+        /// Attention's contribution to the residual stream.
+        AttnOut,
+        /// The MLP's contribution to the residual stream.
+        MlpOut,
+        /// The residual stream that enters the block.
+        ResidPre,
+        /// The residual stream between attention and MLP.
+        ResidMid,
+        /// The residual stream that leaves the block.
+        ResidPost,
+        /// One neuron of the MLP.
+        Neuron,
+    }
 }
 
 impl Component {
-    /// Every component.
-    pub const ALL: &'static [Component] = <Component as VariantArray>::VARIANTS;
-    /// Their names in tables and on command lines.
-    pub const NAMES: &'static [&'static str] = <Component as VariantNames>::VARIANTS;
-
-    /// Its name in tables and on command lines.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// The point where it stands.
     pub fn point(self) -> HookPoint {
         match self {
@@ -99,11 +70,6 @@ impl Component {
         if self == Component::Result { Component::Z } else { self }
     }
 
-    /// Whether it is one of several in its layer: query heads, key/value heads or neurons.
-    pub fn is_indexed(self) -> bool {
-        self.is_of_heads() || self == Component::Neuron
-    }
-
     /// Whether it has a head axis.
     pub fn is_of_heads(self) -> bool {
         matches!(
@@ -128,71 +94,42 @@ impl Component {
     }
 }
 
-fn unknown(name: &str) -> Error {
-    Error::unknown("component", name, Component::NAMES)
-}
-
-/// What a row of a table is about: a component that can be patched, or something else that a method scores.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown_part)]
-#[allow(missing_docs)] // the first are those of `Component`
-pub enum Part {
-    Z,
-    Q,
-    K,
-    V,
-    Pattern,
-    Result,
-    AttnOut,
-    MlpOut,
-    ResidPre,
-    ResidMid,
-    ResidPost,
-    Neuron,
-    /// The token embedding.
-    Embed,
-    /// The learned position embedding.
-    PosEmbed,
-    /// The bias of attention's output.
-    AttnBias,
-    /// The layer's own input beside the residual stream (Gemma 4).
-    PerLayerOut,
-    /// The bias of the final norm.
-    LnFinalBias,
-    /// The bias of the unembedding.
-    UnembedBias,
-    /// The circuit of a head's weights W_V and W_O.
-    Ov,
-    /// The values that a query head reads: those of its key/value head.
-    Value,
+named! {
+    /// What a row of a table is about: a component that can be patched, or something else that a method scores.
+    #[allow(missing_docs)] // the first are those of `Component`
+    pub enum Part("component", "snake_case") {
+        Z,
+        Q,
+        K,
+        V,
+        Pattern,
+        Result,
+        AttnOut,
+        MlpOut,
+        ResidPre,
+        ResidMid,
+        ResidPost,
+        Neuron,
+        /// The token embedding.
+        Embed,
+        /// The learned position embedding.
+        PosEmbed,
+        /// The bias of attention's output.
+        AttnBias,
+        /// The layer's own input beside the residual stream (Gemma 4).
+        PerLayerOut,
+        /// The bias of the final norm.
+        LnFinalBias,
+        /// The bias of the unembedding.
+        UnembedBias,
+        /// The circuit of a head's weights W_V and W_O.
+        Ov,
+        /// The values that a query head reads: those of its key/value head.
+        Value,
+    }
 }
 
 impl Part {
-    /// Their names in tables.
-    pub const NAMES: &'static [&'static str] = <Part as VariantNames>::VARIANTS;
-
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// The component that it is, if it is one that can be patched.
     pub fn component(self) -> Option<Component> {
         Component::ALL.iter().copied().find(|component| Part::from(*component) == self)
@@ -216,10 +153,6 @@ impl From<Component> for Part {
             Component::Neuron => Part::Neuron,
         }
     }
-}
-
-fn unknown_part(name: &str) -> Error {
-    Error::unknown("component", name, Part::NAMES)
 }
 
 /// One place: a component, and where it is one of several, which; all positions or one.

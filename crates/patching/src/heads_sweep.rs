@@ -5,7 +5,6 @@ use refrain_runner::{Head, Intervention, Model, StepIndex};
 
 use crate::change::Change;
 use crate::component::Component;
-use crate::effect::{FLOOR, normalised_effect};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
 use crate::pair::Pair;
@@ -66,15 +65,6 @@ pub fn patch_heads(
 }
 
 impl HeadSweep {
-    /// Normalised effects of `head` (its row), one per pair; the reason where the pair has none.
-    pub fn effects(&self, head: usize) -> Vec<Result<f64, String>> {
-        let of = |pair| {
-            let value = self.patched[[head, pair]];
-            normalised_effect(Change::Denoise, value, self.clean[pair], self.corrupted[pair], FLOOR)
-        };
-        (0..self.clean.len()).map(of).collect()
-    }
-
     /// Changes of the logit by each head in `pair`, patched - corrupted, with the head.
     pub fn changes(&self, heads: &[Head], pair: usize) -> Vec<(Head, f64)> {
         let change = |(row, head): (usize, &Head)| (*head, self.patched[[row, pair]] - self.corrupted[pair]);

@@ -3,54 +3,32 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::error::Error;
+use crate::named::named;
 
-/// A method of scoring. Its name is its label in tables and on command lines.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "kebab-case")]
-#[strum(serialize_all = "kebab-case", parse_err_ty = Error, parse_err_fn = unknown)]
-#[allow(missing_docs)] // `MethodInfo::doc` has a line for each
-pub enum Method {
-    ActivationPatching,
-    #[serde(rename = "activation-patching-bf16")]
-    #[strum(serialize = "activation-patching-bf16")]
-    ActivationPatchingBf16,
-    ZeroAblation,
-    MeanAblation,
-    ResampleAblation,
-    AttributionPatching,
-    AtpStar,
-    IntegratedGradients,
-    Eap,
-    EapIg,
-    PathPatching,
-    PathAttribution,
-    Dla,
-    LogitLens,
-    Circuit,
-    Detectors,
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("method", name, Method::NAMES)
+named! {
+    /// A method of scoring. Its name is its label in tables and on command lines.
+    #[allow(missing_docs)] // `MethodInfo::doc` has a line for each
+    pub enum Method("method", "kebab-case") {
+        ActivationPatching,
+        #[serde(rename = "activation-patching-bf16")]
+        #[strum(serialize = "activation-patching-bf16")]
+        ActivationPatchingBf16,
+        ZeroAblation,
+        MeanAblation,
+        ResampleAblation,
+        AttributionPatching,
+        AtpStar,
+        IntegratedGradients,
+        Eap,
+        EapIg,
+        PathPatching,
+        PathAttribution,
+        Dla,
+        LogitLens,
+        Circuit,
+        Detectors,
+    }
 }
 
 /// What a method's numbers are.
@@ -73,6 +51,17 @@ pub enum MeanRule {
     Signed,
     /// Of their magnitudes: the sign of each is another estimate's, and would cancel what the magnitudes show.
     Magnitude,
+}
+
+impl MeanRule {
+    /// A prompt's `change` as the mean counts it, where those of all prompts sum to `sum`: of magnitudes, its size
+    /// with the sign that most of their size has.
+    pub fn counted(self, change: f64, sum: f64) -> f64 {
+        match self {
+            MeanRule::Signed => change,
+            MeanRule::Magnitude => change.abs().copysign(sum),
+        }
+    }
 }
 
 /// What a method takes. A backward pass counts as two forward passes.
@@ -168,16 +157,6 @@ const fn passes(fixed: f64, per_layer: f64, per_step: f64) -> Cost {
 }
 
 impl Method {
-    /// Every method.
-    pub const ALL: &'static [Method] = <Method as VariantArray>::VARIANTS;
-    /// Their names in tables and on command lines.
-    pub const NAMES: &'static [&'static str] = <Method as VariantNames>::VARIANTS;
-
-    /// Its name in tables and on command lines.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// What there is to know about it.
     pub const fn info(self) -> MethodInfo {
         let ablation = MethodInfo { method: self, has_direction: false, ..PATCHING };

@@ -1,66 +1,38 @@
 //! What is read from the next-token distribution of a run: one number a prompt, all of them from one pass.
 
 use ndarray::Array2;
+use refrain_entropy::distribution;
 use refrain_runner::Model;
-use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::named::named;
 use crate::pair::Pair;
 use crate::tensors::{numbers, wide};
 
-/// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    strum::EnumMessage,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Metric {
-    /// Logit of the answer.
-    Logit,
-    /// Logit of the answer minus that of the incorrect answer.
-    LogitDiff,
-    /// Log-probability of the answer.
-    LogProb,
-    /// Probability of the answer.
-    Prob,
-    /// Tokens with a higher logit than the answer: 0 if it comes first. Has no gradient.
-    Rank,
-    /// KL(clean || run): divergence of the run's distribution from the clean run's.
-    KlToClean,
-    /// Entropy of the distribution.
-    Entropy,
-    /// Entropy minus that of the clean run.
-    EntropyChange,
+named! {
+    /// A number that a run's logits at the last position come down to. Logarithms are natural, entropies in nats.
+    pub enum Metric("metric", "snake_case") {
+        /// Logit of the answer.
+        Logit,
+        /// Logit of the answer minus that of the incorrect answer.
+        LogitDiff,
+        /// Log-probability of the answer.
+        LogProb,
+        /// Probability of the answer.
+        Prob,
+        /// Tokens with a higher logit than the answer: 0 if it comes first. Has no gradient.
+        Rank,
+        /// KL(clean || run): divergence of the run's distribution from the clean run's.
+        KlToClean,
+        /// Entropy of the distribution.
+        Entropy,
+        /// Entropy minus that of the clean run.
+        EntropyChange,
+    }
 }
 
 impl Metric {
-    /// Every metric.
-    pub const ALL: &'static [Metric] = <Metric as VariantArray>::VARIANTS;
-    /// Their names in tables and on command lines.
-    pub const NAMES: &'static [&'static str] = <Metric as VariantNames>::VARIANTS;
-
-    /// Its name in tables and on command lines.
-    pub fn name(self) -> &'static str {
-        self.into()
-    }
-
     /// Whether it is read from the logits of the answer and the incorrect answer alone.
     pub fn is_of_logits(self) -> bool {
         matches!(self, Metric::Logit | Metric::LogitDiff)
@@ -79,10 +51,6 @@ impl Metric {
     pub fn of(self, logits: &Tensor, targets: &Targets) -> Result<Tensor> {
         Distributions::new(logits, targets)?.metric(self)
     }
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("metric", name, Metric::NAMES)
 }
 
 /// What the rows of a batch are measured against.
@@ -225,8 +193,7 @@ impl<'a> Distributions<'a> {
     }
 
     fn entropy(log_probs: &Tensor) -> Result<Tensor> {
-        // 0 ln 0 is 0: a probability that underflows has a log-probability that is finite unless its logit is not.
-        Ok(log_probs.f_exp()?.f_mul(log_probs)?.f_sum_dim_intlist(-1, false, None::<Kind>)?.f_neg()?)
+        Ok(distribution::entropy(&log_probs.f_exp()?, log_probs)?)
     }
 
     fn clean(&self) -> Result<&Tensor> {
@@ -251,13 +218,7 @@ impl<'a> Distributions<'a> {
                 let own = Self::of_tokens(&self.logits, answers)?.f_unsqueeze(-1)?;
                 self.logits.f_gt_tensor(&own)?.f_sum_dim_intlist(-1, false, Kind::Int64)?
             }
-            Metric::KlToClean => {
-                let clean = self.clean()?;
-                // By row, [copies, vocab] times [vocab]: no second tensor of the logits' size.
-                let runs = self.log_probs()?.f_transpose(0, 1)?;
-                let cross = runs.f_bmm(&clean.f_exp()?.f_unsqueeze(-1)?)?.f_squeeze_dim(-1)?;
-                Self::entropy(clean)?.f_unsqueeze(1)?.f_add(&cross)?.f_neg()?.f_transpose(0, 1)?
-            }
+            Metric::KlToClean => distribution::kl(self.clean()?, self.log_probs()?)?,
             Metric::Entropy => Self::entropy(self.log_probs()?)?,
             Metric::EntropyChange => {
                 Self::entropy(self.log_probs()?)?.f_sub(&Self::entropy(self.clean()?)?.f_unsqueeze(0)?)?

@@ -2,49 +2,22 @@
 
 use refrain_runner::{Head, Model};
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::change::Change;
 use crate::circuit::{CircuitScore, Circuits};
 use crate::error::{Error, Result};
 use crate::metric::Metric;
+use crate::named::named;
 use crate::pair::Pair;
 
-/// How the heads of a circuit are chosen.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Selection {
-    /// One at a time: at each step the head that brings the circuit closest to the model ([`Circuits::greedy`]).
-    Greedy,
-    /// The n heads whose ablation alone changes the metric most ([`Circuits::ranking`], [`Circuits::curve`]).
-    Top,
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("selection", name, <Selection as VariantNames>::VARIANTS)
-}
-
-impl Selection {
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        self.into()
+named! {
+    /// How the heads of a circuit are chosen.
+    pub enum Selection("selection", "snake_case") {
+        /// One at a time: at each step the head that brings the circuit closest to the model
+        /// ([`Circuits::greedy`]).
+        Greedy,
+        /// The n heads whose ablation alone changes the metric most ([`Circuits::ranking`], [`Circuits::curve`]).
+        Top,
     }
 }
 

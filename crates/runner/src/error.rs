@@ -5,6 +5,10 @@ use std::path::PathBuf;
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The way from quantised weights to ones that can be computed with.
+pub(crate) const DEQUANTISE: &str =
+    "take the checkpoint from before quantisation, or dequantise it with transformers and save it in bf16";
+
 /// An error of the runner.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

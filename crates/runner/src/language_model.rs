@@ -100,7 +100,9 @@ impl LanguageModel {
     pub fn answer<'a>(&'a self, messages: &[Message], options: Generate<'a>) -> Result<String> {
         let chat = self.chat.as_ref().ok_or_else(|| {
             Error::Input(
-                "this model has no chat template\nhint: continue a text with `generate` instead".into(),
+                "this model has no chat template\nhint: continue a text with `generate` instead, or set `chat` to a \
+                 `ChatTemplate::from_text`"
+                    .into(),
             )
         })?;
         let text =

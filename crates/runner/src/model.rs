@@ -137,7 +137,7 @@ impl Model {
     pub fn direct_logits(&self, contribution: &Tensor, scale: &Tensor) -> Result<Tensor> {
         let mut read = match &self.weights.final_norm {
             Some(norm) => {
-                let centred = match self.architecture.norm.centres() {
+                let centred = match self.architecture.norms.form.centres() {
                     true => contribution.f_sub(&contribution.f_mean_dim(-1, true, None)?)?,
                     false => contribution.shallow_clone(),
                 };
@@ -169,7 +169,7 @@ impl Model {
         output: &Tensor,
         scale: Option<&Tensor>,
     ) -> Result<Tensor> {
-        if self.architecture.norm_place == NormPlace::Post {
+        if self.architecture.norms.place == NormPlace::Post {
             return Err(Error::Input(format!(
                 "this {} model normalises the stream in every block: no head adds to the logits directly",
                 self.architecture.family
@@ -178,7 +178,7 @@ impl Model {
         let mut added = output.shallow_clone();
         if let Some(norm) = &self.weights.blocks[layer].ln1_post {
             let missing = || Error::Input(format!("the scale of blocks.{layer}.ln1_post is needed"));
-            if self.architecture.norm.centres() {
+            if self.architecture.norms.form.centres() {
                 added = added.f_sub(&added.f_mean_dim(-1, true, None)?)?;
             }
             added = added.f_div(scale.ok_or_else(missing)?)?;

@@ -25,18 +25,21 @@ pub fn describe(arch: &Architecture) -> String {
             form.into(),
         ],
     );
-    let mut embedding = vec![if arch.tied { "tied to the unembedding" } else { "not tied" }.to_owned()];
-    embedding.extend(arch.embed_scale.map(|scale| format!("scaled by {scale:.6}")));
-    embedding.extend(arch.embed_width.map(|width| format!("of width {width}, projected in and out")));
-    embedding.extend(arch.per_layer_width.map(|width| format!("inputs of width {width} for every layer")));
-    embedding.extend(arch.learned_positions.then(|| "learned positions added".into()));
+    let mut embedding =
+        vec![if arch.embedding.tied { "tied to the unembedding" } else { "not tied" }.to_owned()];
+    embedding.extend(arch.embedding.scale.map(|scale| format!("scaled by {scale:.6}")));
+    embedding.extend(arch.embedding.width.map(|width| format!("of width {width}, projected in and out")));
+    embedding.extend(
+        arch.embedding.per_layer_width.map(|width| format!("inputs of width {width} for every layer")),
+    );
+    embedding.extend(arch.embedding.learned_positions.then(|| "learned positions added".into()));
     line("embedding", embedding);
     line("norms", norms(arch));
     let some = [
-        (arch.qkv_bias, "q k v"),
-        (arch.attention_out_bias, "attention output"),
-        (arch.mlp_bias, "MLP"),
-        (arch.unembed_bias, "unembedding"),
+        (arch.biases.qkv, "q k v"),
+        (arch.biases.attention_out, "attention output"),
+        (arch.biases.mlp, "MLP"),
+        (arch.biases.unembed, "unembedding"),
     ];
     let mut biases: Vec<String> =
         some.iter().filter(|(has, _)| *has).map(|(_, name)| (*name).to_owned()).collect();
@@ -45,9 +48,9 @@ pub fn describe(arch: &Architecture) -> String {
     }
     line("biases", biases);
     let mut cuts = Vec::new();
-    cuts.extend(arch.attention_softcap.map(|cap| format!("scores softly at {cap}")));
-    cuts.extend(arch.logit_softcap.map(|cap| format!("logits softly at {cap}")));
-    cuts.extend(arch.qkv_clip.map(|most| format!("q k v at {most}")));
+    cuts.extend(arch.caps.scores.map(|cap| format!("scores softly at {cap}")));
+    cuts.extend(arch.caps.logits.map(|cap| format!("logits softly at {cap}")));
+    cuts.extend(arch.caps.qkv.map(|most| format!("q k v at {most}")));
     if !cuts.is_empty() {
         line("capped", cuts);
     }
@@ -77,22 +80,22 @@ pub fn describe(arch: &Architecture) -> String {
 }
 
 fn norms(arch: &Architecture) -> Vec<String> {
-    let kind = match arch.norm {
+    let kind = match arch.norms.form {
         Norm::Layer { eps } => format!("LayerNorm, epsilon {eps:e}"),
         Norm::Rms { eps } => format!("RMSNorm, epsilon {eps:e}"),
     };
-    let place = match arch.norm_place {
+    let place = match arch.norms.place {
         NormPlace::Pre => "before attention and MLP",
         NormPlace::PostSublayer => "after attention and MLP",
         NormPlace::Sandwich => "before and after attention and MLP",
         NormPlace::Post => "of the stream, after each addition",
     };
     let mut parts = vec![kind, place.to_owned()];
-    parts.push(if arch.final_norm { "and a final one" } else { "no final one" }.into());
-    if !arch.norm_affine {
+    parts.push(if arch.norms.last { "and a final one" } else { "no final one" }.into());
+    if !arch.norms.affine {
         parts.push("no weights".into());
     }
-    parts.extend(arch.qk_norm.map(|norm| {
+    parts.extend(arch.norms.qk.map(|norm| {
         match norm {
             QkNorm::Head => "queries and keys by head",
             QkNorm::EachHead => "queries and keys by head, weights for each head",
@@ -100,7 +103,7 @@ fn norms(arch: &Architecture) -> Vec<String> {
         }
         .to_owned()
     }));
-    parts.extend(arch.v_norm.then(|| "values by head".into()));
+    parts.extend(arch.norms.v.then(|| "values by head".into()));
     parts
 }
 

@@ -205,7 +205,7 @@ fn examine(args: &Args) -> Result<Report> {
         });
         let left_padded = reference.is_left_padded(worst.row)?;
         let elsewhere = match &ours {
-            Some(ours) if left_padded && arch.learned_positions => {
+            Some(ours) if left_padded && arch.embedding.learned_positions => {
                 Some(reference.difference_without_left_padding(ours)?)
             }
             _ => None,

@@ -21,7 +21,7 @@ const REDRAWS: usize = 100;
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ConditionArgs {
-    /// Ways to turn the heads down at generation step t; `none` alone for no intervention
+    /// How to scale down the heads at generation step t; `none`, on its own, means no intervention
     #[arg(long, value_name = "WAY,...", value_enum, value_delimiter = ',', default_values_t = [Descaling::Log, Descaling::Linear, Descaling::Constant], help_heading = "Interventions")]
     pub interventions: Vec<Descaling>,
     /// c of the log descaling min(1, 1/ln(t + c))

@@ -31,7 +31,7 @@ pub struct CountArgs {
     /// Repetitions to ask for
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = COUNTS, help_heading = "Counting")]
     pub counts: Vec<Count>,
-    /// Repetitions put into the prompt when more than this are asked for
+    /// Copies to put in the prompt when more than this many are requested
     #[arg(long, value_name = "N", default_value_t = CountOrNone::of::<8>(), help_heading = "Counting")]
     pub prefill: CountOrNone,
     /// Sampled continuations per prompt, beside the greedy one

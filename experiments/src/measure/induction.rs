@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gates::{gates, passed};
 use super::prompts::pair_rows;
-use super::scoring::{Jobs, Probe, Scoring};
+use super::scoring::{Jobs, RepeatedSequences, Scoring};
 use crate::lab::{Common, Count, CountOrNone, Run, Share, Subject};
 
 /// How the induction heads are found.
@@ -188,7 +188,7 @@ impl Selection {
                 steps: 5,
                 background,
                 circuit_heads: 0,
-                probe: Probe {
+                probe: RepeatedSequences {
                     tokens,
                     sequences: args.probes.get(),
                     block: args.probe_block.get(),
@@ -205,7 +205,7 @@ impl Selection {
                 false => &[Method::ActivationPatching],
             };
             let jobs = Jobs::new(&scoring, methods)?;
-            let stage = jobs.stage(name);
+            let stage = jobs.stage(name).depends_on(&task.name())?;
             run.stage(&stage)?;
             for group in jobs.groups() {
                 scores.extend(jobs.head_scores(run, &stage, &group)?);

@@ -14,6 +14,7 @@ use refrain_entropy::table::{
 };
 use refrain_patching::table::HeadScores;
 use refrain_patching::{Measure, Metric, Pair};
+use refrain_runner::Head;
 
 pub use settings::Settings;
 
@@ -131,11 +132,12 @@ continues where it stopped when it is started again.";
             stop: subject.stop(),
             random_tokens: &self.random_tokens,
             log_c: settings.conditions.log_c.get(),
-            memory: common.memory_bytes(),
+            memory: common.memory_per_part(),
             seed: common.seed,
         };
         let work = self.work(settings, &conditions);
-        let parts = work.iter().map(|(work, condition)| work.part(condition)).collect();
+        let parts = work.iter().map(|(work, condition)| work.part(condition, &induction));
+        let parts = parts.collect::<Result<_>>()?;
         let stage = Stage::side_by_side("conditions", &[], parts, |model, part| {
             let (work, condition) = &work[part];
             match work {
@@ -220,15 +222,18 @@ enum Work {
 }
 
 impl Work {
-    fn part(&self, condition: &Condition) -> Part {
+    /// It depends on which heads were found: toxicity is theirs, whatever the condition.
+    fn part(&self, condition: &Condition, induction: &[Head]) -> Result<Part> {
         let id = condition.file_id();
-        match self {
+        let heads: Vec<String> = induction.iter().map(ToString::to_string).collect();
+        let part = match self {
             Work::Count(n) => {
                 Part::new(format!("{id}.n{n:04}"), f64::from(*n).max(8.0)).with_tables(Counting::TABLES)
             }
             Work::Trace(kind) => Part::new(format!("{id}.{kind}"), 600.0).with_tables(Tracing::TABLES),
             Work::Likelihood => Part::new(format!("{id}.likelihood"), 40.0).with_tables(TEXTS),
-        }
+        };
+        part.depends_on(&(&condition.interventions, heads))
     }
 }
 

@@ -1,17 +1,56 @@
-//! Approximate scores beside exact ones.
+//! Approximate scores beside exact ones, and which are confirmed by them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use refrain_patching::compare::agreement;
-use refrain_patching::table::{ApproximationRow, HeadScoreRow};
-use refrain_patching::{Metric, Site};
+use anyhow::{Result, bail};
+use refrain_patching::compare::{self, MeanChanges};
+use refrain_patching::table::{ApproximationRow, HeadScoreRow, PositionFrom};
+use refrain_patching::{Component, MeanRule, Method, Metric, Site};
 
+use super::settings::Settings;
 use super::summary::by_score;
-use crate::measure::scoring::{is_verifiable, site};
-use refrain_patching::Method;
+use crate::lab::{Run, Stage};
+use crate::measure::scoring::{Jobs, is_verifiable, site};
 
+/// Sites that are confirmed at least, where there are as many.
+const CONFIRMED: usize = 10;
 /// Misses in the table.
 const MISSES: usize = 10;
+
+/// The sites to confirm: of each component's and metric's the share whose mean change an estimate puts first, and
+/// at least ten.
+///
+/// # Errors
+/// If there are none, or a part cannot be read.
+pub fn to_confirm(
+    settings: &Settings,
+    jobs: &Jobs<'_>,
+    run: &Run<'_>,
+    stage: &Stage<'_>,
+) -> Result<BTreeSet<Site>> {
+    let Some(share) = settings.verify else { return Ok(BTreeSet::new()) };
+    if settings.method.contains(&Method::ActivationPatching) {
+        return Ok(BTreeSet::new());
+    }
+    let mut by_method = BTreeMap::<Method, MeanChanges>::new();
+    jobs.each_row(run, stage, &mut |row| {
+        let method: Method = row.method.parse()?;
+        let site = site(&row).filter(|_| is_verifiable(method) && row.prompt.is_some());
+        let Some(site) = site else { return Ok(()) };
+        if row.position_from == Some(PositionFrom::End) {
+            bail!("--verify with --by-position takes prompts of one length, and these are not");
+        }
+        let means = by_method.entry(method).or_insert_with(|| MeanChanges::new(method.info().mean));
+        means.add(row.metric.parse()?, site, row.change.unwrap_or(f64::NAN));
+        Ok(())
+    })?;
+    let sites: BTreeSet<Site> =
+        by_method.values().flat_map(|means| means.strongest(share.get(), CONFIRMED)).collect();
+    if sites.is_empty() {
+        bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
+    }
+    Ok(sites)
+}
 
 /// The table's rows, from the rows of head_scores that are means. Empty if there is nothing exact to compare with.
 pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
@@ -32,37 +71,37 @@ pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     table
 }
 
+/// The changes of rows that are means already.
+fn changes(rows: &[&HeadScoreRow], metric: Metric) -> MeanChanges {
+    let mut changes = MeanChanges::new(MeanRule::Signed);
+    let found = rows.iter().filter_map(|row| Some((site(row)?, row.change?)));
+    found.for_each(|(site, change)| changes.add(metric, site, change));
+    changes
+}
+
 fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<ApproximationRow> {
     let first = estimated[0];
-    let (Ok(component), Ok(metric)) = (first.component.parse(), first.metric.parse::<Metric>()) else {
+    let (Ok(component), Ok(metric)) = (first.component.parse::<Component>(), first.metric.parse::<Metric>())
+    else {
         return Vec::new();
     };
-    let known: BTreeMap<Site, f64> = exact.iter().filter_map(|row| Some((site(row)?, row.change?))).collect();
-    let both: Vec<(Site, f64, f64)> = estimated
-        .iter()
-        .filter_map(|row| {
-            let site = site(row)?;
-            Some((site, *known.get(&site)?, row.change?))
-        })
-        .collect();
+    let found = compare::compare(&changes(exact, metric), &changes(estimated, metric), MISSES).pop();
     let row = ApproximationRow {
         method: first.method.clone(),
         component: first.component.clone(),
         direction: first.direction.clone(),
         metric: first.metric.clone(),
-        n: both.len() as u32,
+        n: found.as_ref().map_or(0, |found| found.sites) as u32,
         estimated: estimated.len() as u32,
         ..ApproximationRow::default()
     };
-    if both.is_empty() {
+    let Some(found) = found else {
         let reason = Some("no place was scored by both".to_owned());
         return vec![ApproximationRow { reason, ..row }];
-    }
-    let found = agreement(component, metric, &both, MISSES);
-    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it
-    // missed.
+    };
+    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it missed.
     let selected =
-        (both.len() < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
+        (found.sites < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
     let flat = found.spearman.is_none().then(|| "fewer than three places, or all of them equal".to_owned());
     let reason = flat.or(selected);
     let mut table = vec![ApproximationRow {
@@ -85,7 +124,7 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
             miss: Some(miss),
             layer: Some(place.site.layer as u32),
             head: component.is_of_heads().then_some(place.site.index as u32),
-            neuron: (component == refrain_patching::Component::Neuron).then_some(place.site.index as u32),
+            neuron: (component == Component::Neuron).then_some(place.site.index as u32),
             position: number(place.site.position),
             key_position: number(place.site.key_position),
             exact: Some(place.exact),

@@ -4,17 +4,14 @@ mod approximation;
 mod settings;
 mod summary;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use refrain_entropy::table::{Gates, Prompts};
 use refrain_patching::detect::Detector;
-use refrain_patching::table::{
-    Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores, PositionFrom,
-};
+use refrain_patching::table::{Approximation, CircuitScores, EdgeScores, HeadScoreRow, HeadScores};
 use refrain_patching::task::{Language, jsonl::Reader};
-use refrain_patching::{Component, Direction, Measure, Method, Metric, Pair, Site};
+use refrain_patching::{Direction, Measure, Method, Metric, Pair};
 use refrain_runner::Model;
 
 pub use settings::Settings;
@@ -24,12 +21,10 @@ use crate::lab::model_args::{Dtype, ModelArgs};
 use crate::lab::{Count, Experiment, Finished, Lab, Report, Run, prompts_sha256};
 use crate::measure::gates::gates;
 use crate::measure::prompts::pair_rows;
-use crate::measure::scoring::{Jobs, RepeatedSequences, Scoring, is_verifiable, site};
+use crate::measure::scoring::{Jobs, RepeatedSequences, Scoring};
 
 /// Pairs of a task that is drawn.
 const PAIRS: usize = 64;
-/// Sites that are confirmed at least, where there are as many.
-const CONFIRMED: usize = 10;
 
 /// The experiment, and what it works on.
 pub struct ScoreHeads {
@@ -129,12 +124,13 @@ heads; `--corruption match` and `copies` reveal those, too.";
         let jobs = Jobs::new(&scoring, &settings.method)?;
         let stage = jobs.stage("score");
         run.stage(&stage)?;
-        let confirmed = self.to_confirm(settings, &jobs, run, &stage)?;
+        let confirmed = approximation::to_confirm(settings, &jobs, run, &stage)?;
         let confirming = match confirmed.is_empty() {
             true => None,
-            false => Some(Jobs::confirming(&scoring, confirmed)?),
+            false => Some(Jobs::confirming(&scoring, confirmed.clone())?),
         };
-        let second = confirming.as_ref().map(|jobs| jobs.stage("confirm"));
+        let second =
+            confirming.as_ref().map(|jobs| jobs.stage("confirm").depends_on(&confirmed)).transpose()?;
         if let Some(second) = &second {
             run.stage(second)?;
         }
@@ -236,47 +232,5 @@ fn receivers(
     match settings.receiver[..] {
         [] => vec![(Node::Logits, Input::Whole)],
         ref given => given.iter().map(|receiver| (receiver.0, receiver.1)).collect(),
-    }
-}
-
-impl ScoreHeads {
-    /// The sites to confirm: for each component and metric, the share of sites that an estimate ranks first by mean
-    /// change, at least ten.
-    fn to_confirm(
-        &self,
-        settings: &Settings,
-        jobs: &Jobs<'_>,
-        run: &Run<'_>,
-        stage: &crate::lab::Stage<'_>,
-    ) -> Result<BTreeSet<Site>> {
-        let mut sites = BTreeSet::new();
-        let Some(share) = settings.verify else { return Ok(sites) };
-        if settings.method.contains(&Method::ActivationPatching) {
-            return Ok(sites);
-        }
-        let mut changes = BTreeMap::<(String, String, Component), Vec<(Site, f64)>>::new();
-        for group in jobs.groups() {
-            for row in jobs.head_scores(run, stage, &group)? {
-                let verifiable = row.prompt.is_none() && row.method.parse().is_ok_and(is_verifiable);
-                if let (true, Some(site), Some(change)) = (verifiable, site(&row), row.change) {
-                    if row.position_from == Some(PositionFrom::End) {
-                        bail!("--verify with --by-position needs prompts of equal length");
-                    }
-                    changes
-                        .entry((row.method, row.metric, site.component))
-                        .or_default()
-                        .push((site, change.abs()));
-                }
-            }
-        }
-        for mut own in changes.into_values() {
-            own.sort_by(|a, b| b.1.total_cmp(&a.1));
-            let wanted = ((own.len() as f64 * share.get()).ceil() as usize).max(CONFIRMED);
-            sites.extend(own.into_iter().take(wanted).map(|(site, _)| site));
-        }
-        if sites.is_empty() {
-            bail!("--verify {share}: there is nothing to confirm, for the estimates scored no site");
-        }
-        Ok(sites)
     }
 }

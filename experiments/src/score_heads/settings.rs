@@ -1,10 +1,12 @@
 //! The flags of `score-heads`.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail, ensure};
-use clap::Args;
-use refrain_patching::{Component, Corruption, Direction, Method, Metric, Task};
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Args, Command};
+use refrain_patching::{Component, Corruption, Direction, Method, Metric, Task, TaskKind};
 use refrain_runner::Head;
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +17,8 @@ use crate::measure::scoring::{Receiver, is_verifiable};
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
-    /// copy, induction, repetition, ioi, greater-than, or a file with one pair of prompts a line (docs/guide.md)
-    #[arg(long, value_name = "NAME|FILE.jsonl", default_value = "copy", help_heading = "Task")]
+    /// What the pairs of prompts are: one of these, or a file FILE.jsonl with a pair a line (docs/guide.md)
+    #[arg(long, value_name = "NAME|FILE.jsonl", value_parser = TaskOrFile, default_value = TaskKind::Copy.name(), help_heading = "Task")]
     pub task: String,
     /// Number of prompt pairs [default: 64; all pairs of a file]
     #[arg(long, value_name = "N", help_heading = "Task")]
@@ -84,6 +86,23 @@ pub struct Settings {
     #[arg(long, value_name = "SHARE", help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<Share>,
+}
+
+/// Any text; help lists the tasks, each with what it is.
+#[derive(Debug, Clone, Copy)]
+struct TaskOrFile;
+
+impl TypedValueParser for TaskOrFile {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |kind: &TaskKind| PossibleValue::new(kind.name()).help(kind.info().doc);
+        Some(Box::new(TaskKind::ALL.iter().map(value)))
+    }
 }
 
 /// A head as the command line and files write it: `L0H1`.
@@ -177,7 +196,8 @@ impl Settings {
         }
         ensure!(
             self.corruption.is_none() || self.named_task()?.is_some_and(Task::is_of_tokens),
-            "--corruption is for the tasks of random tokens: copy, induction and repetition"
+            "--corruption is for the tasks of random tokens: {}",
+            TaskKind::of_tokens()
         );
         match self.named_task()? {
             Some(task) if !task.is_of_tokens() && self.length.is_some() => {
@@ -204,15 +224,15 @@ impl Settings {
         if self.task.contains(['/', '.']) || PathBuf::from(&self.task).exists() {
             return Ok(None);
         }
-        let near = Task::NAMES.into_iter().max_by(|a, b| {
+        let near = TaskKind::NAMES.iter().max_by(|a, b| {
             let like = |name: &str| strsim::jaro_winkler(&self.task, name);
             like(a).total_cmp(&like(b))
         });
         bail!(
             "--task: there is no `{}`; is `{}` meant?\nhint: choose one of {}, or a file FILE.jsonl",
             self.task,
-            near.unwrap_or("copy"),
-            Task::NAMES.join(", ")
+            near.unwrap_or(&"copy"),
+            TaskKind::NAMES.join(", ")
         )
     }
 }

@@ -92,7 +92,7 @@ pub fn loss(model: &Model, ids: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// When the model cannot be run, or a score is not a number.
 pub fn prefix_matching(model: &Model, language: &Language, seed: u64) -> Result<Vec<(Head, f64)>> {
-    let candidates: Vec<i64> = language.plain().map(i64::from).collect();
+    let candidates: Vec<i64> = language.non_special().map(i64::from).collect();
     let bos = Some(i64::from(language.bos()));
     let probe = RepeatedSequence { block: BLOCK, copies: COPIES, candidates: &candidates, bos };
     let settings = detect::Settings {

@@ -93,6 +93,32 @@ fn the_highest_ranked_are_confirmed_exactly() -> Result {
     Ok(())
 }
 
+/// What is confirmed is confirmed under the interventions that the estimates were made under.
+#[test]
+fn interventions_hold_in_what_is_confirmed() -> Result {
+    let without = r#"{"interventions":[{"hook":"blocks.0.attn.hook_z","heads":[0,1],"action":"zero"}]}"#;
+    let place = place()?;
+    std::fs::write(place.path("without.json"), without)?;
+    let under = ["--intervene", "without.json", "--pairs", "3", "--method"];
+    let verified = ["activation-patching-bf16", "--verify", "1"];
+    run(&place, &[&under[..], &verified].concat())?.succeeded();
+    let confirmed = rows(&place)?;
+    let whole = crate::place()?;
+    std::fs::write(whole.path("without.json"), without)?;
+    run(&whole, &[&under[..], &["activation-patching"]].concat())?.succeeded();
+    let whole = rows(&whole)?;
+    let (exact, wanted) =
+        (means(&confirmed, "activation-patching", "z"), means(&whole, "activation-patching", "z"));
+    assert_eq!((exact.len(), wanted.len()), (8, 8));
+    for (place, row) in wanted {
+        for of in [|row: &HeadScoreRow| row.value, |row: &HeadScoreRow| row.clean_value] {
+            let (a, b) = (of(exact[&place]).ok_or("no value")?, of(row).ok_or("no value")?);
+            assert!((a - b).abs() < 1e-5, "{place:?}: {a} and {b}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn paths_go_where_they_are_asked_to() -> Result {
     let place = place()?;

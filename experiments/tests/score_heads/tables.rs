@@ -1,6 +1,7 @@
 //! The table against the slow way, its columns, and what is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use refrain_experiments::lab::disk::read_provenance;
 use refrain_patching::table::HeadScoreRow;
@@ -202,5 +203,30 @@ fn what_is_printed_fits_80_columns_and_names_the_figures() -> Result {
     let again = Ran::of(&mut command)?.succeeded();
     assert!(again.stderr.contains("holds this run already"), "{again:?}");
     assert_eq!(again.stdout, ran.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_figure_can_be_drawn_alone() -> Result {
+    let place = place()?;
+    run(&place, &["--pairs", "2"])?.succeeded();
+    let front = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_refrain"));
+        Ran::of(command.arg("figures").arg(place.out()).args(arguments))
+    };
+    let drawn = || -> Result<Vec<String>> {
+        let files = std::fs::read_dir(place.out().join("figures"))?;
+        let names = files.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+        names.filter(|name: &Result<String>| name.as_ref().is_ok_and(|name| name.ends_with("png"))).collect()
+    };
+    front(&["--only", "head_effects"])?.succeeded();
+    let alone = drawn()?;
+    assert!(!alone.is_empty() && alone.iter().all(|name| name.starts_with("head_effects")), "{alone:?}");
+    let without = front(&["--only", "circuit"])?;
+    assert!(without.code == Some(2) && without.stderr.contains("no table `circuit_scores`"), "{without:?}");
+    let wrong = front(&["--only", "head_effect"])?;
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("head_effects"), "{wrong:?}");
+    front(&[])?.succeeded();
+    assert!(drawn()?.len() > alone.len());
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The QK fix against patched runs' own patterns, GradDrop against graphs that are really cut.
 
 use refrain_patching::Change;
-use refrain_patching::attribution::{atp_qk, atp_star};
+use refrain_patching::attribution::atp_star;
 use refrain_patching::sweep::Settings;
 use refrain_patching::{Component, Metric, Targets};
 use refrain_runner::{
@@ -48,7 +48,7 @@ fn the_softmax_is_that_of_the_patched_run() -> Result {
         let base = recorded(&model, &corrupted, &nothing)?;
         for by_position in [false, true] {
             let all = settings(&[Component::Q, Component::K], &[Metric::LogitDiff], Change::Denoise);
-            let scores = atp_qk(&model, &pairs, &Settings { by_position, ..all })?.remove(0);
+            let scores = atp_star(&model, &pairs, &Settings { by_position, ..all })?.remove(0).fixed;
             for (site, values) in scores.iter().filter(|(site, _)| site.position.is_none_or(|at| at > 2)) {
                 let hook = Hook::block(site.layer, HookPoint::Pattern);
                 let slope = gradient(&base, &targets, hook)?;
@@ -154,8 +154,8 @@ fn gradient_or_zero(output: &Output, targets: &Targets, hook: Hook) -> Result<Te
 fn it_is_of_patching_only() -> Result {
     let model = model("gpt2-untied")?;
     let settings = settings(&[Component::Q], &[Metric::LogitDiff], Change::Zero);
-    assert!(atp_qk(&model, &pairs(&model), &settings).is_err());
+    assert!(atp_star(&model, &pairs(&model), &settings).is_err());
     let rank = crate::common::settings(&[Component::Q], &[Metric::Rank], Change::Noise);
-    assert!(atp_qk(&model, &pairs(&model), &rank).unwrap_err().to_string().contains("no gradient"));
+    assert!(atp_star(&model, &pairs(&model), &rank).unwrap_err().to_string().contains("no gradient"));
     Ok(())
 }

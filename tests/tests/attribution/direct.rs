@@ -33,12 +33,16 @@ fn the_parts_sum_to_the_logit() -> Result {
         let logits = no_grad(|| model.logits(&model.ids(&prompts)?))?;
         for foils in [None, Some(&foils[..])] {
             let direct = direct_logits(&model, &prompts, &answers, foils)?;
-            let residue = direct.residue();
-            check.holds(format!("{name}: residue {residue:?}"), apart(&residue, &[0.0; 3]) < 1e-10);
+            let sum = |row: usize| direct.parts.iter().map(|(_, values)| values[row]).sum::<f64>();
+            let sums: Vec<f64> = (0..3).map(sum).collect();
+            check.holds(
+                format!("{name}: {sums:?} is not {:?}", direct.total),
+                apart(&sums, &direct.total) < 1e-10,
+            );
             let heads =
                 direct.parts.iter().filter(|(writer, _)| matches!(writer, Contribution::Head(_))).count();
             check.holds(format!("{name}: every head is a part"), heads == model.heads().len());
-            let cap = model.architecture().logit_softcap;
+            let cap = model.architecture().caps.logits;
             check.holds(format!("{name}: capped"), direct.capped == cap.is_some());
             if foils.is_none() {
                 let own: Vec<f64> =

@@ -18,7 +18,7 @@ use crate::common::{apart, at, furthest, model, pairs, settings};
 /// divide: everything is linear.
 fn linear() -> Result<Model> {
     let mut architecture = model("gpt2-untied")?.architecture().clone();
-    architecture.norm = Norm::Layer { eps: 1e12 };
+    architecture.norms.form = Norm::Layer { eps: 1e12 };
     tch::manual_seed(7);
     let mut tensors = family::fresh(&architecture, 0.3)?;
     for (name, tensor) in &mut tensors {

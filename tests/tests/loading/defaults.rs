@@ -76,7 +76,7 @@ fn defaults_are_those_of_transformers() -> Result {
         assert_eq!(summary(&arch), wanted, "{family} {more}");
     }
     let arch = read(&config("gemma2", json!({})))?;
-    assert_eq!((arch.attention_softcap, arch.logit_softcap), (Some(50.0), Some(30.0)));
+    assert_eq!((arch.caps.scores, arch.caps.logits), (Some(50.0), Some(30.0)));
     let arch = read(&config("gptj", json!({})))?;
     assert_eq!(arch.layers[0].rotary.as_ref().map(|rotary| rotary.dims), Some(64));
     Ok(())
@@ -91,7 +91,7 @@ fn null_is_no_default() -> Result {
     assert_eq!(summary(&read(&config("mistral", stated))?), (2, 6, [Some(16), Some(16)]));
     let caps = json!({"attn_logit_softcapping": null, "final_logit_softcapping": null});
     let arch = read(&config("gemma2", caps))?;
-    assert_eq!((arch.attention_softcap, arch.logit_softcap), (None, None));
+    assert_eq!((arch.caps.scores, arch.caps.logits), (None, None));
     let error = read(&config("gemma2", json!({"sliding_window": null}))).unwrap_err().to_string();
     assert!(error.contains("`sliding_window` is missing"), "{error}");
     // Sizes are nobody's default.

@@ -59,7 +59,7 @@ fn what_is_inside_in_f64() -> Result {
             }
         }
         let architecture = golden.model.architecture();
-        let last = match architecture.final_norm {
+        let last = match architecture.norms.last {
             true => cache.get("ln_final.hook_normalized".parse()?)?,
             false => cache.block(architecture.n_layers - 1, HookPoint::ResidPost)?,
         };

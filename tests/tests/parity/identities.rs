@@ -158,13 +158,13 @@ fn every_rotary(arch: &mut Architecture, change: impl Fn(&mut Rotary)) {
 
 #[test]
 fn a_run_of_another_norm_is_noticed() -> Result {
-    let eps = |arch: &mut Architecture| arch.norm = Norm::Rms { eps: 1e-3 };
+    let eps = |arch: &mut Architecture| arch.norms.form = Norm::Rms { eps: 1e-3 };
     notices(
         "llama-gqa",
         eps,
         &["ln1.scale = rms(attn_in)", "ln2.scale = rms(mlp_in)", "ln_final.scale = rms(resid_post)"],
     )?;
-    notices("gemma4-ple", |arch| arch.v_norm = false, &["v = W_V x"])?;
+    notices("gemma4-ple", |arch| arch.norms.v = false, &["v = W_V x"])?;
     notices(
         "olmo2-mha",
         eps,
@@ -188,12 +188,12 @@ fn a_run_of_another_attention_is_noticed() -> Result {
     notices("mistral-window", narrower, &[scores, "pattern = 0 where masked"])?;
     notices(
         "gemma2-caps",
-        |arch| arch.attention_softcap = Some(51.0),
+        |arch| arch.caps.scores = Some(51.0),
         &["attn_scores = softcap(factor q k), masked"],
     )?;
     notices(
         "olmo-clip",
-        |arch| arch.qkv_clip = arch.qkv_clip.map(|most| most * 1.1),
+        |arch| arch.caps.qkv = arch.caps.qkv.map(|most| most * 1.1),
         &["rot_k = R clip(k)", "rot_q = R clip(q)", "v = clip(W_V x)"],
     )
 }
@@ -243,8 +243,8 @@ fn a_run_of_another_mlp_is_noticed() -> Result {
 
 #[test]
 fn a_run_of_another_stream_is_noticed() -> Result {
-    notices("gemma-mha", |arch| arch.embed_scale = Some(4.0), &["embed = scale W_E[token]"])?;
-    notices("gemma3-types", |arch| arch.logit_softcap = None, &["logits = W_U ln_final.normalized"])?;
+    notices("gemma-mha", |arch| arch.embedding.scale = Some(4.0), &["embed = scale W_E[token]"])?;
+    notices("gemma3-types", |arch| arch.caps.logits = None, &["logits = W_U ln_final.normalized"])?;
     Ok(())
 }
 

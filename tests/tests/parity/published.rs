@@ -45,13 +45,13 @@ fn what_a_file_does_not_say_is_what_its_family_takes() -> Result {
     };
     for (name, eps) in [("Llama-2-7b", 1e-6), ("Mixtral-8x7B", 1e-5), ("OLMoE-1B-7B", 1e-5), ("Phi-4", 1e-5)]
     {
-        assert_eq!(without(name, "rms_norm_eps")?.norm.eps(), eps, "{name}");
+        assert_eq!(without(name, "rms_norm_eps")?.norms.form.eps(), eps, "{name}");
     }
     let base = |arch: &Architecture| arch.layers[0].rotary.as_ref().map(|rotary| rotary.base);
     assert_eq!(base(&without("Mixtral-8x7B", "rope_theta")?), Some(1e6));
     assert_eq!(base(&without("Llama-3.1-8B", "rope_theta")?), Some(1e4));
     let capped = without("gemma-2-2b", "attn_logit_softcapping")?;
-    assert_eq!((capped.attention_softcap, capped.logit_softcap), (Some(50.0), Some(30.0)));
+    assert_eq!((capped.caps.scores, capped.caps.logits), (Some(50.0), Some(30.0)));
     // As transformers' configurations have it.
     assert_eq!(without("Mistral-7B-v0.1", "sliding_window")?.layers[0].window, Some(4096));
     assert_eq!(without("Qwen3-0.6B", "head_dim")?.layers[0].d_head, 128);

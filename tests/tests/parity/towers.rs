@@ -81,7 +81,7 @@ fn a_key_about_images_is_passed_over_and_no_other() -> Result {
 fn the_outer_object_wins() -> Result {
     let [older, newer, four] = ALL.map(|(name, ..)| model(name, Kind::Float));
     let (older, newer, four) = (older?, newer?, four?);
-    assert_eq!([older.architecture(), newer.architecture()].map(|arch| arch.tied), [true, false]);
+    assert_eq!([older.architecture(), newer.architecture()].map(|arch| arch.embedding.tied), [true, false]);
     assert_eq!(older.architecture().family, "gemma3");
     assert_eq!(four.architecture().family, "gemma4");
     assert_eq!(older.architecture().eos, [2, 5]);
@@ -110,6 +110,6 @@ fn a_stored_head_of_a_tied_model() -> Result {
         config["tie_word_embeddings"] = json!(false);
         add(weights, 2.0);
     })??;
-    assert!(!untied.architecture().tied);
+    assert!(!untied.architecture().embedding.tied);
     Ok(())
 }

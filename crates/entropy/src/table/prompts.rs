@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{DecodingLabel, End, PromptKind};
+use super::counts::End;
+use super::labels::{DecodingLabel, PromptKind};
 use crate::schema::Table;
 
 /// A prompt.

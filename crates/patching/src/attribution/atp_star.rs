@@ -14,7 +14,7 @@ use refrain_runner::architecture::Keys;
 use refrain_runner::{Hook, HookPoint, KnownActivations, Model, NameFilter, Run};
 use tch::{Kind, Tensor, with_grad};
 
-use crate::attribution::atp::{at_terms, each_batch};
+use crate::attribution::atp::each_batch;
 use crate::attribution::qk;
 use crate::attribution::runs::{Batch, PairRuns, backward, gradients};
 use crate::attribution::terms::{self, Gradients, Places, Term, estimates};
@@ -36,36 +36,20 @@ pub struct AtpStar {
     pub dropped: Scores,
 }
 
-/// The QK fix alone: two forward passes and one backward pass a metric, with patterns computed in full. Under grouped
-/// queries a key's change is the sum over the query heads that read it.
-///
-/// # Errors
-/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), and for queries or
-/// keys of a model that normalises them over all heads together.
-pub fn atp_qk(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<Scores>> {
-    let prepared = Prepared::new(model, settings)?;
-    each_batch(model, pairs, settings, 0, |batch, _| {
-        let (ends, terms) = prepared.terms(model, batch, settings)?;
-        let mut changes = Vec::new();
-        for metric in &settings.metrics {
-            let gradients = at_terms(*metric, &ends, &terms)?;
-            changes.push(all_changes(&terms, &gradients, settings)?);
-        }
-        estimates(model, settings, batch, &ends, &terms, &changes)
-    })
-}
-
 /// AtP* with both corrections. With a single layer there is nothing to drop: the magnitude is that of `fixed`.
+/// Patterns are computed in full. Under grouped queries a key's change is the sum over the query heads that read
+/// it.
 ///
 /// # Errors
-/// As [`atp_qk`]; [`Error::Input`] for a model whose layers share keys: a gradient that passes by a layer through its
-/// keys is on no skip path.
+/// As [`crate::attribution::atp()`]; [`Error::Input`] for anything but patching (denoise, noise), for queries or
+/// keys of a model that normalises them over all heads together, and for a model whose layers share keys: a
+/// gradient that passes by a layer through its keys is on no skip path.
 pub fn atp_star(model: &Model, pairs: &[Pair], settings: &Settings) -> Result<Vec<AtpStar>> {
     let arch = model.architecture();
     if arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_))) {
         return Err(Error::Input(format!(
             "GradDrop: layers of this {} model share keys, so that gradients pass a layer on other ways than the \
-             skip path\nhint: the QK fix alone can be used",
+             skip path\nhint: attribution patching can be used",
             arch.family
         )));
     }

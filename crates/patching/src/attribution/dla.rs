@@ -76,16 +76,8 @@ pub struct Direct {
     pub capped: bool,
 }
 
-impl Direct {
-    /// By prompt: what the parts leave of the total. Rounding, and nothing else.
-    pub fn residue(&self) -> Vec<f64> {
-        let sum = |prompt: usize| self.parts.iter().map(|(_, values)| values[prompt]).sum::<f64>();
-        self.total.iter().enumerate().map(|(prompt, total)| total - sum(prompt)).collect()
-    }
-}
-
-/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts
-/// have one length. Not centred over the vocabulary: a difference needs no centring.
+/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts have
+/// one length. Not centred over the vocabulary: a difference needs no centring.
 ///
 /// # Errors
 /// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens
@@ -156,7 +148,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
     if let Some(constant) = &constant {
         biases.push((Contribution::UnembedBias, numbers(constant)?));
     }
-    let total = match arch.logit_softcap {
+    let total = match arch.caps.logits {
         None => {
             let logits = wide(&output.logits()?.f_squeeze_dim(1)?)?.f_transpose(0, 1)?.f_contiguous()?;
             numbers(&read(&logits)?.f_diagonal(0, 0, 1)?)?
@@ -178,7 +170,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         }
     };
     if let Some(norm) = &weights.final_norm {
-        reader = frozen(arch.norm, norm, &kept(Hook::top(HookPoint::FinalScale))?, &reader)?;
+        reader = frozen(arch.norms.form, norm, &kept(Hook::top(HookPoint::FinalScale))?, &reader)?;
     }
 
     let mut parts = Vec::new();
@@ -189,7 +181,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         Ok(())
     };
     write(Contribution::Embed, &kept(Hook::top(HookPoint::Embed))?, 0)?;
-    if arch.learned_positions {
+    if arch.embedding.learned_positions {
         write(Contribution::PosEmbed, &kept(Hook::top(HookPoint::PosEmbed))?, 0)?;
     }
     for layer in 0..arch.n_layers {
@@ -206,7 +198,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
         }
     }
     parts.extend(biases);
-    Ok(Direct { parts, total, capped: arch.logit_softcap.is_some() })
+    Ok(Direct { parts, total, capped: arch.caps.logits.is_some() })
 }
 
 fn has_per_layer(arch: &Architecture, layer: usize) -> bool {
@@ -221,7 +213,7 @@ fn attention(
     kept: &dyn Fn(Hook) -> Result<Tensor>,
 ) -> Result<(Tensor, Option<Tensor>)> {
     let block = &model.weights().blocks[layer];
-    let norm = model.architecture().norm;
+    let norm = model.architecture().norms.form;
     let z = kept(Hook::block(layer, HookPoint::Z))?;
     let mut heads = z.f_unsqueeze(2)?.f_matmul(&out_by_head(model, layer)?)?.f_squeeze_dim(2)?;
     let mut bias = block.attention.out.bias.as_ref().map(wide).transpose()?;

@@ -71,9 +71,9 @@ fn check(model: &Model) -> Result<()> {
     let shares = arch.layers.iter().any(|layer| matches!(layer.keys, Keys::OfLayer(_)));
     let wrong = [
         (shares, "its layers share keys"),
-        (arch.per_layer_width.is_some(), "its layers read tokens beside the stream"),
+        (arch.embedding.per_layer_width.is_some(), "its layers read tokens beside the stream"),
         (arch.layer_scale, "its blocks scale the stream"),
-        (arch.v_norm, "its values are normalised"),
+        (arch.norms.v, "its values are normalised"),
     ];
     match wrong.iter().find(|(wrong, _)| *wrong) {
         Some((_, why)) => {
@@ -129,7 +129,7 @@ fn at_stream(
     for (point, projection, heads) in all {
         let hook = Hook::block(layer, point);
         let mut gradient = gradient(hook)?;
-        if let (Some(most), HookPoint::V) = (arch.qkv_clip, point) {
+        if let (Some(most), HookPoint::V) = (arch.caps.qkv, point) {
             // Values are kept after they are cut: what was cut passes nothing on.
             let free = run.cache.get(hook)?.f_detach()?.f_abs()?.f_lt(most)?;
             gradient = gradient.f_mul(&free)?;
@@ -139,7 +139,7 @@ fn at_stream(
     let read = Tensor::f_cat(&parts, 1)?;
     match &block.ln1 {
         Some(norm) => {
-            NormAt::new(arch.norm, norm, run.cache.block(layer, HookPoint::AttnIn)?)?.backward(&read)
+            NormAt::new(arch.norms.form, norm, run.cache.block(layer, HookPoint::AttnIn)?)?.backward(&read)
         }
         None => Ok(read),
     }
@@ -210,7 +210,7 @@ fn heads(model: &Model, ends: &PairRuns, layer: usize, z: &Tensor) -> Result<Ten
     if let Some(bias) = &block.attention.out.bias {
         sum = sum.f_add(&wide(bias)?)?;
     }
-    NormAt::new(model.architecture().norm, post, &sum)?.forward(&change)
+    NormAt::new(model.architecture().norms.form, post, &sum)?.forward(&change)
 }
 
 /// Writes the products with `readers` from `column` on, and gives the next column.

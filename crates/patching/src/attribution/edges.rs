@@ -5,12 +5,11 @@ use std::fmt;
 use ndarray::{Array2, Array3};
 use refrain_runner::{Head, Model};
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::change::Change;
 use crate::component::{Component, Site};
-use crate::error::Error;
 use crate::metric::Metric;
+use crate::named::named;
 use crate::scores::{ByMetric, Scores};
 
 /// A component that writes into the stream or reads it.
@@ -37,45 +36,17 @@ impl fmt::Display for Node {
     }
 }
 
-/// What of a node reads the stream.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Input {
-    /// A head's queries.
-    Q,
-    /// A key/value head's keys.
-    K,
-    /// A key/value head's values.
-    V,
-    /// All of an MLP or of the logits.
-    Whole,
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("input", name, <Input as VariantNames>::VARIANTS)
-}
-
-impl Input {
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        self.into()
+named! {
+    /// What of a node reads the stream.
+    pub enum Input("input", "snake_case") {
+        /// A head's queries.
+        Q,
+        /// A key/value head's keys.
+        K,
+        /// A key/value head's values.
+        V,
+        /// All of an MLP or of the logits.
+        Whole,
     }
 }
 

@@ -84,7 +84,7 @@ pub(crate) fn check(model: &Model, change: Change, steps: IgSteps) -> Result<()>
         return Err(Error::Input("gradients are integrated over at least one step".into()));
     }
     let arch = model.architecture();
-    match arch.per_layer_width {
+    match arch.embedding.per_layer_width {
         Some(_) => Err(Error::Input(format!(
             "every layer of this {} model looks tokens up, and there is nothing between two tokens",
             arch.family

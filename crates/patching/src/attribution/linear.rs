@@ -105,7 +105,7 @@ pub(crate) fn scale_between(model: &Model, from: usize, to: usize) -> Result<f64
 /// Refuses models in which nothing goes through a block unchanged.
 pub(crate) fn check_additive(model: &Model, what: &str) -> Result<()> {
     let arch = model.architecture();
-    match arch.norm_place {
+    match arch.norms.place {
         NormPlace::Post => Err(Error::Input(format!(
             "{what}: this {} model normalises the stream in every block, so that no component adds to it for good",
             arch.family

@@ -20,7 +20,7 @@ pub(crate) mod runs;
 pub(crate) mod terms;
 
 pub use atp::atp;
-pub use atp_star::{AtpStar, atp_qk, atp_star};
+pub use atp_star::{AtpStar, atp_star};
 pub use dla::{Contribution, Direct, direct_logits};
 pub use eap::eap;
 pub use edges::{Edges, Input, Node, receivers, senders};

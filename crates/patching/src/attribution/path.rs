@@ -141,7 +141,7 @@ impl Scorer<'_> {
                 if let Some(bias) = &block.attention.out.bias {
                     sum = sum.f_add(&wide(bias)?)?;
                 }
-                let norm = self.model.architecture().norm;
+                let norm = self.model.architecture().norms.form;
                 Ok(normed(norm, post, &sum.f_add(&own)?)?.f_sub(&normed(norm, post, &sum)?)?)
             }
         }

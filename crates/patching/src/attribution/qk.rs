@@ -26,12 +26,12 @@ fn factors(arch: &Architecture, layer: usize) -> Result<(Hook, Hook)> {
             arch.family
         )))
     };
-    if arch.qk_norm == Some(QkNorm::AllHeads) {
+    if arch.norms.qk == Some(QkNorm::AllHeads) {
         return refuse("its queries and keys are normalised over all heads together");
     }
     match of.rotary {
         Some(_) => Ok((Hook::block(layer, HookPoint::RotQ), Hook::block(keys, HookPoint::RotK))),
-        None if arch.qk_norm.is_some() || arch.qkv_clip.is_some() => {
+        None if arch.norms.qk.is_some() || arch.caps.qkv.is_some() => {
             refuse("what is multiplied is not kept at a hook")
         }
         None => Ok((Hook::block(layer, HookPoint::Q), Hook::block(keys, HookPoint::K))),
@@ -111,7 +111,7 @@ fn products(arch: &Architecture, layer: usize, q: &Tensor, k: &Tensor, like: &Te
     let q = wide(&q.f_detach()?)?.f_transpose(1, 2)?;
     let k = wide(&k.f_detach()?)?.f_transpose(1, 2)?.f_repeat_interleave_self_int(times, 1, None::<i64>)?;
     let mut scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(of.score_factor)?;
-    if let Some(cap) = arch.attention_softcap {
+    if let Some(cap) = arch.caps.scores {
         scores = scores.f_div_scalar(cap)?.f_tanh()?.f_mul_scalar(cap)?;
     }
     Ok(scores.f_masked_fill(&like.f_eq(f64::NEG_INFINITY)?, f64::NEG_INFINITY)?)

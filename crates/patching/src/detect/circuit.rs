@@ -92,7 +92,7 @@ impl Rows<'_> {
 
 /// Why there is no straight way from a head to the logits or to another head, if there is none.
 pub(super) fn obstacle(model: &Model) -> Option<String> {
-    (model.architecture().norm_place == NormPlace::Post).then(|| {
+    (model.architecture().norms.place == NormPlace::Post).then(|| {
         format!(
             "this {} model normalises the stream in every block: nothing goes through it unchanged",
             model.architecture().family
@@ -114,7 +114,7 @@ fn folded(model: &Model, map: Tensor, norm: Option<&NormWeights>) -> Result<Tens
         Some(weight) => map.f_mul(&weight.f_to_device(map.device())?)?,
         None => map,
     };
-    match model.architecture().norm.centres() {
+    match model.architecture().norms.form.centres() {
         true => Ok(map.f_sub(&map.f_mean_dim(-1, true, wider(map.kind()))?)?),
         false => Ok(map),
     }
@@ -123,10 +123,10 @@ fn folded(model: &Model, map: Tensor, norm: Option<&NormWeights>) -> Result<Tens
 /// Queries or keys, `[head, d_head, d_model]`, through the norm that they have of their own.
 fn qk_normalised(model: &Model, map: Tensor, norm: Option<&NormWeights>) -> Result<Tensor> {
     let arch = model.architecture();
-    let (Some(kind), Some(norm)) = (arch.qk_norm, norm) else { return Ok(map) };
+    let (Some(kind), Some(norm)) = (arch.norms.qk, norm) else { return Ok(map) };
     let (heads, width) = (map.size()[0], map.size()[1]);
     let mut map = map;
-    if arch.norm.centres() {
+    if arch.norms.form.centres() {
         let over: &[i64] = if kind == QkNorm::AllHeads { &[0, 1] } else { &[1] };
         map = map.f_sub(&map.f_mean_dim(over, true, wider(map.kind()))?)?;
     }

@@ -7,55 +7,23 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use refrain_entropy::stats::rng;
 use refrain_runner::{Head, Model};
-use serde::{Deserialize, Serialize};
-use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 use tch::Tensor;
 
 use super::circuit;
 use super::summary::{mean, p_value};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::named::named;
 use crate::tensors::{numbers, wider};
 
-/// Through which input of the receiver.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    Hash,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    IntoStaticStr,
-    VariantArray,
-    VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Through {
-    /// Queries: |W_QK^T W_OV| / (|W_QK| |W_OV|).
-    Q,
-    /// Keys: |W_QK W_OV| / (|W_QK| |W_OV|).
-    K,
-    /// Values: |W_OV' W_OV| / (|W_OV'| |W_OV|), the receiver's W_OV' first.
-    V,
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("composition", name, <Through as VariantNames>::VARIANTS)
-}
-
-impl Through {
-    /// All three.
-    pub const ALL: &'static [Through] = <Through as VariantArray>::VARIANTS;
-
-    /// Its name in tables.
-    pub fn name(self) -> &'static str {
-        self.into()
+named! {
+    /// Through which input of the receiver.
+    pub enum Through("composition", "snake_case") {
+        /// Queries: |W_QK^T W_OV| / (|W_QK| |W_OV|).
+        Q,
+        /// Keys: |W_QK W_OV| / (|W_QK| |W_OV|).
+        K,
+        /// Values: |W_OV' W_OV| / (|W_OV'| |W_OV|), the receiver's W_OV' first.
+        V,
     }
 }
 

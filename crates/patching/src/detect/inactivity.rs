@@ -1,16 +1,14 @@
-//! Inactive heads: the twelve functions on any inputs, and the heads below a quantile.
+//! Inactive heads: the twelve functions on any inputs.
 
+use refrain_entropy::distribution;
 use refrain_runner::{ActivationCache, Head, HookPoint, Model};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::circuit;
 use super::detector::{Inactivity, Measure};
 use super::passes::{each_layer, rows_at_once};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::tensors::{numbers, wide, wider};
-
-/// The shares of the scores' distribution at which heads are cut off in the paper.
-pub const SHARES: [f64; 7] = [0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30];
 
 /// The scores of every head on every input.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,58 +20,11 @@ pub struct InactivityScores {
     pub scores: Vec<Vec<Vec<f64>>>,
 }
 
-/// The heads that one function finds inactive at one share.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Flagged {
-    /// The function.
-    pub function: Inactivity,
-    /// The share p of the distribution that is cut off, if no scores are equal.
-    pub share: f64,
-    /// Where: the p quantile of the scores of all heads on all inputs, the 1 - p quantile where high scores are
-    /// inactive, interpolated linearly. None if there is no score.
-    pub threshold: Option<f64>,
-    /// By input: the heads whose score is beyond the threshold, not on it, so that p = 0 flags none.
-    pub heads: Vec<Vec<Head>>,
-}
-
-impl InactivityScores {
-    /// The heads found inactive at `share`, in [0, 1].
-    ///
-    /// # Errors
-    /// [`Error::Input`] for a share outside.
-    pub fn flagged(&self, function: Inactivity, share: f64) -> Result<Flagged> {
-        if !(0.0..=1.0).contains(&share) {
-            return Err(Error::Input(format!("the share of inactive heads must be in [0, 1], not {share}")));
-        }
-        let index = Inactivity::all().iter().position(|other| *other == function);
-        let scores = index.and_then(|index| self.scores.get(index)).map(Vec::as_slice).unwrap_or_default();
-        let high = function.high_is_inactive();
-        let mut all: Vec<f64> = scores.iter().flatten().copied().filter(|score| !score.is_nan()).collect();
-        all.sort_by(f64::total_cmp);
-        let threshold = quantile(&all, if high { 1.0 - share } else { share });
-        let beyond = |score: f64| threshold.is_some_and(|cut| if high { score > cut } else { score < cut });
-        let heads = scores
-            .iter()
-            .map(|input| self.heads.iter().zip(input).filter(|(_, s)| beyond(**s)).map(|(h, _)| *h).collect())
-            .collect();
-        Ok(Flagged { function, share, threshold, heads })
-    }
-
-    /// Every function at every one of `shares`.
-    ///
-    /// # Errors
-    /// As [`InactivityScores::flagged`].
-    pub fn all_flagged(&self, shares: &[f64]) -> Result<Vec<Flagged>> {
-        let each = |function| shares.iter().map(move |share| self.flagged(function, *share));
-        Inactivity::all().into_iter().flat_map(each).collect()
-    }
-}
-
 /// The twelve functions of every head on every one of `inputs`, token ids of whatever lengths, each run without
 /// padding; inputs of one length run together, as many as fit about `memory_bytes`.
 ///
 /// # Errors
-/// [`Error::Runner`], for an input longer than the window or empty.
+/// [`crate::Error::Runner`], for an input longer than the window or empty.
 pub fn inactivity(model: &Model, inputs: &[Vec<i64>], memory_bytes: usize) -> Result<InactivityScores> {
     let heads = model.heads();
     let functions = Inactivity::all();
@@ -159,15 +110,7 @@ fn measure(model: &Model, layer: usize, cache: &ActivationCache, measure: Measur
     let kind = wider(seen.kind());
     let found = match measure {
         Measure::FirstTokenWeight => seen.f_select(3, 0)?.f_mean_dim(2, false, kind)?,
-        Measure::QueryEntropy => {
-            let smallest =
-                if kind == Kind::Double { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
-            // What is 0 counts for 0: its logarithm is kept finite.
-            let logarithm = seen.f_clamp_min(smallest)?.f_log_()?;
-            let sums = logarithm.f_mul(&seen)?.f_sum_dim_intlist(3, false, kind)?;
-            // Less, not negated: no entropy is 0, not -0.
-            sums.f_mean_dim(2, false, kind)?.f_rsub_scalar(0.0)?
-        }
+        Measure::QueryEntropy => distribution::entropy(&seen, &seen.f_log()?)?.f_mean_dim(2, false, kind)?,
         Measure::FirstValueNorm => norms(&seen)?.f_select(1, 0)?,
         Measure::LastOutputNorm => norms(&seen)?.f_select(1, -1)?,
         Measure::ValueNorm | Measure::OutputNorm => norms(&seen)?.f_mean_dim(1, false, kind)?,
@@ -182,11 +125,4 @@ fn measure(model: &Model, layer: usize, cache: &ActivationCache, measure: Measur
 /// Euclidean norms over the last axis: `[row, pos, head]`.
 fn norms(vectors: &Tensor) -> Result<Tensor> {
     Ok(vectors.f_square()?.f_sum_dim_intlist(-1, false, wider(vectors.kind()))?.f_sqrt()?)
-}
-
-/// The `q` quantile of sorted values, linear between neighbours.
-fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
-    let place = q * (sorted.len().checked_sub(1)?) as f64;
-    let (below, above) = (place.floor() as usize, place.ceil() as usize);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (place - place.floor()))
 }

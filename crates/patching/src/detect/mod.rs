@@ -41,7 +41,7 @@ use tally::Accumulator;
 
 pub use composition::{Composition, Through, composition};
 pub use detector::{Detector, Inactivity, Measure};
-pub use inactivity::{Flagged, InactivityScores, SHARES, inactivity};
+pub use inactivity::{InactivityScores, inactivity};
 pub use repeated_sequence::RepeatedSequence;
 pub use settings::Settings;
 pub use summary::DetectorScore;

@@ -29,7 +29,7 @@ pub struct NormShare {
 /// [`crate::Error::Runner`] if the cache lacks them.
 pub fn norm_share(model: &Model, cache: &ActivationCache, induction: &[Head]) -> Result<Option<NormShare>> {
     let arch = model.architecture();
-    if arch.norm_place == NormPlace::Post || arch.n_layers == 0 {
+    if arch.norms.place == NormPlace::Post || arch.n_layers == 0 {
         return Ok(None);
     }
     let chosen: HashSet<&Head> = induction.iter().collect();

@@ -128,7 +128,7 @@ impl Memory {
             }),
             vocab: arch.n_vocab as u64,
             readouts: if settings.metrics.iter().all(|metric| metric.is_of_logits()) { 1 } else { 4 },
-            scores: arch.attention_softcap.is_some() || settings.components.contains(&Component::Pattern),
+            scores: arch.caps.scores.is_some() || settings.components.contains(&Component::Pattern),
             neurons: settings.components.contains(&Component::Neuron),
         }
     }

@@ -61,8 +61,8 @@ pub(crate) fn is_within(arch: &Architecture, component: Component, layer: usize)
         return false;
     }
     match component {
-        Component::Q | Component::K => arch.qk_norm != Some(QkNorm::AllHeads),
-        Component::Neuron => !arch.norm_place.has_post() && arch.layers[layer].experts.is_none(),
+        Component::Q | Component::K => arch.norms.qk != Some(QkNorm::AllHeads),
+        Component::Neuron => !arch.norms.place.has_post() && arch.layers[layer].experts.is_none(),
         // One projection serves keys and values, but the hooks are apart: a change at one is none at the other.
         _ => true,
     }

@@ -4,8 +4,16 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::kind::{Task, TaskInfo};
 use crate::error::{Error, Result};
 use crate::pair::Pair;
+
+/// What there is to know about the task.
+pub(super) const INFO: TaskInfo = TaskInfo {
+    doc: "random tokens, the last of which stood before: what followed it then? (Wang et al. 2025)",
+    length: Some(40),
+    with: |length, _| Task::Copy { length },
+};
 
 /// The copy task of Wang et al. 2025 (arXiv 2505.13514): `x0..xn, x_prefix, x_copy, x_{n+1}..x_M, x_prefix`, all
 /// distinct random tokens, answer `x_copy`; corrupted: x_copy replaced by another random token.

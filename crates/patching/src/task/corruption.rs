@@ -2,42 +2,23 @@
 
 use rand::seq::IndexedRandom;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::named::named;
 use crate::pair::Pair;
 
-/// What the corrupted prompt of a copying task has other tokens for. It decides which heads can be seen.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    strum::Display,
-    strum::EnumMessage,
-    strum::EnumString,
-    strum::IntoStaticStr,
-    strum::VariantArray,
-    strum::VariantNames,
-)]
-#[serde(rename_all = "snake_case")]
-#[strum(serialize_all = "snake_case", parse_err_ty = Error, parse_err_fn = unknown)]
-pub enum Corruption {
-    /// The token to be copied, wherever it stands: shows the heads that copy it, and no previous-token head
-    #[default]
-    Value,
-    /// The earlier tokens that the last one matches: shows previous-token heads too
-    Match,
-    /// All earlier copies: shows everything that repetition makes possible
-    Copies,
-}
-
-fn unknown(name: &str) -> Error {
-    Error::unknown("corruption", name, <Corruption as strum::VariantNames>::VARIANTS)
+named! {
+    /// What the corrupted prompt of a copying task has other tokens for. It decides which heads can be seen.
+    #[derive(Default)]
+    pub enum Corruption("corruption", "snake_case") {
+        /// The token to be copied, wherever it stands: shows the heads that copy it, and no previous-token head
+        #[default]
+        Value,
+        /// The earlier tokens that the last one matches: shows previous-token heads too
+        Match,
+        /// All earlier copies: shows everything that repetition makes possible
+        Copies,
+    }
 }
 
 impl Corruption {

@@ -6,13 +6,21 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use refrain_runner::Tokenizer;
 
+use super::kind::{Task, TaskInfo};
 use super::text::Text;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
 
-/// Greater-than (Hanna et al. 2023, arXiv 2305.00586): "The war lasted from the year 1732 to the year 17" -> 33 or
-/// later; corrupted: the first year ends in 01. The paper's nouns and centuries (11 to 17), as far as the tokenizer
-/// writes a noun and the end of a year as one token each.
+/// What there is to know about the task.
+pub(super) const INFO: TaskInfo = TaskInfo {
+    doc: "\"The war lasted from the year 1732 to the year 17\": a later year (Hanna et al. 2023)",
+    length: None,
+    with: |_, _| Task::GreaterThan,
+};
+
+/// Greater-than (Hanna et al. 2023, arXiv 2305.00586): "The war lasted from the year 1732 to the year 17" -> 33 or later;
+/// corrupted: the first year ends in 01. The paper's nouns and centuries (11 to 17), as far as the tokenizer writes
+/// a noun and the end of a year as one token each.
 ///
 /// **Choice**: the paper sums probabilities over all years; a pair has one answer and one incorrect answer. The
 /// answer is the first year that is greater (33), the incorrect answer its mirror image, the last that is not (31).

@@ -4,13 +4,21 @@ use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use refrain_runner::Tokenizer;
 
+use super::kind::{Task, TaskInfo};
 use super::text::Text;
 use crate::error::{Error, Result};
 use crate::pair::Pair;
 
-/// Indirect object identification (Wang et al. 2022, arXiv 2211.00593): "When Mary and John went to the store, John
-/// gave a drink to" -> Mary. The paper's templates, in both orders of the first two names (ABBA, BABA), and its
-/// names, places and objects, as far as they are one token each.
+/// What there is to know about the task.
+pub(super) const INFO: TaskInfo = TaskInfo {
+    doc: "\"When Mary and John went to the store, John gave a drink to\": to whom? (Wang et al. 2022)",
+    length: None,
+    with: |_, _| Task::Ioi,
+};
+
+/// Indirect object identification (Wang et al. 2022, arXiv 2211.00593): "When Mary and John went to the store, John gave a
+/// drink to" -> Mary. The paper's templates, in both orders of the first two names (ABBA, BABA), and its names,
+/// places and objects, as far as they are one token each.
 ///
 /// **Choice**: the corrupted prompt has the other name in the second subject's place ("..., Mary gave a drink to"),
 /// which flips the answer, as in TransformerLens's demonstration; the paper's ABC variant takes the answer away

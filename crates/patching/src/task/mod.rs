@@ -5,6 +5,7 @@ mod corruption;
 mod greater_than;
 mod ioi;
 pub mod jsonl;
+mod kind;
 mod repeated;
 mod text;
 
@@ -14,8 +15,6 @@ mod faults;
 mod made_up;
 #[cfg(test)]
 mod of_text;
-
-use std::fmt;
 
 use rand_chacha::ChaCha8Rng;
 use refrain_entropy::stats::rng;
@@ -28,6 +27,7 @@ pub use copy::CopyTask;
 pub use corruption::Corruption;
 pub use greater_than::GreaterThan;
 pub use ioi::Ioi;
+pub use kind::{Task, TaskInfo, TaskKind};
 pub use repeated::{Repeated, induction_pair};
 
 /// What prompts are made of.
@@ -46,63 +46,40 @@ pub struct Language<'a> {
 /// Draws a pair.
 type Draw<'a> = Box<dyn Fn(&mut ChaCha8Rng) -> Result<Pair> + 'a>;
 
-/// A task that pairs are drawn from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// [`CopyTask`] with `length` as its M.
-    Copy {
-        /// M.
-        length: usize,
-    },
-    /// [`Repeated`] once.
-    Induction {
-        /// Tokens of the block.
-        length: usize,
-    },
-    /// [`Repeated`] often.
-    Repetition {
-        /// Tokens of the phrase.
-        length: usize,
-        /// Whole copies of it.
-        depth: usize,
-    },
-    /// [`Ioi`].
-    Ioi,
-    /// [`GreaterThan`].
-    GreaterThan,
-}
-
-impl Task {
-    /// The names of all tasks.
-    pub const NAMES: [&str; 5] = ["copy", "induction", "repetition", "ioi", "greater-than"];
-
-    /// The task `name`, if there is one: of random tokens `length` (none: the usual ones) and, where it has a depth,
-    /// `depth`.
-    pub fn named(name: &str, length: Option<usize>, depth: usize) -> Option<Self> {
-        match name {
-            "copy" => Some(Task::Copy { length: length.unwrap_or(40) }),
-            "induction" => Some(Task::Induction { length: length.unwrap_or(20) }),
-            "repetition" => Some(Task::Repetition { length: length.unwrap_or(6), depth }),
-            "ioi" => Some(Task::Ioi),
-            "greater-than" => Some(Task::GreaterThan),
-            _ => None,
+impl TaskKind {
+    /// What there is to know about it.
+    pub fn info(self) -> TaskInfo {
+        match self {
+            TaskKind::Copy => copy::INFO,
+            TaskKind::Induction => repeated::INDUCTION,
+            TaskKind::Repetition => repeated::REPETITION,
+            TaskKind::Ioi => ioi::INFO,
+            TaskKind::GreaterThan => greater_than::INFO,
         }
     }
 
-    /// Its name on command lines and in provenance.
-    pub fn name(self) -> &'static str {
-        match self {
-            Task::Copy { .. } => "copy",
-            Task::Induction { .. } => "induction",
-            Task::Repetition { .. } => "repetition",
-            Task::Ioi => "ioi",
-            Task::GreaterThan => "greater-than",
+    /// The names of the tasks of random tokens, as in a sentence.
+    pub fn of_tokens() -> String {
+        let of_tokens = |kind: &&TaskKind| kind.info().length.is_some();
+        let names: Vec<&str> = TaskKind::ALL.iter().filter(of_tokens).map(|kind| kind.name()).collect();
+        match names.split_last() {
+            Some((last, others)) => format!("{} and {last}", others.join(", ")),
+            None => String::new(),
         }
+    }
+}
+
+impl Task {
+    /// The task `name`, if there is one: of random tokens `length` (none: the usual ones) and, where it has a depth,
+    /// `depth`.
+    pub fn named(name: &str, length: Option<usize>, depth: usize) -> Option<Self> {
+        let info = name.parse::<TaskKind>().ok()?.info();
+        Some((info.with)(length.or(info.length).unwrap_or(0), depth))
     }
 
     /// Whether it is made of random tokens and so takes a length and no tokenizer.
     pub fn is_of_tokens(self) -> bool {
-        !matches!(self, Task::Ioi | Task::GreaterThan)
+        self.kind().info().length.is_some()
     }
 
     /// Draws `count` pairs. Pair i depends on the seed, the task and i only.
@@ -192,17 +169,12 @@ impl Task {
     fn tokenizer<'a>(self, language: &Language<'a>) -> Result<&'a Tokenizer> {
         language.tokenizer.ok_or_else(|| {
             Error::Input(format!(
-                "the task `{self}` is text, and the model has no tokenizer.json\nhint: tasks of random tokens are copy, \
-                 induction and repetition; AutoTokenizer.from_pretrained(\"DIR\").save_pretrained(\"DIR\") in transformers \
-                 writes a tokenizer.json"
+                "the task `{self}` is text, and the model has no tokenizer.json\nhint: tasks of random tokens are {}; \
+                 AutoTokenizer.from_pretrained(\"DIR\").save_pretrained(\"DIR\") in transformers \
+                 writes a tokenizer.json",
+                TaskKind::of_tokens()
             ))
         })
-    }
-}
-
-impl fmt::Display for Task {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -228,6 +200,17 @@ mod tests {
             }
         }
         assert_eq!(Task::named("copie", None, 1), None);
+    }
+
+    #[test]
+    fn every_task_says_what_it_is() {
+        for kind in TaskKind::ALL {
+            assert!(!kind.info().doc.is_empty(), "{kind}");
+            assert_eq!(Task::named(kind.name(), None, 1).unwrap().kind(), *kind);
+        }
+        assert_eq!(TaskKind::of_tokens(), "copy, induction and repetition");
+        assert_eq!(Task::named("copy", None, 1), Some(Task::Copy { length: 40 }));
+        assert_eq!(Task::named("repetition", Some(3), 5), Some(Task::Repetition { length: 3, depth: 5 }));
     }
 
     #[test]

@@ -4,8 +4,23 @@ use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use super::kind::{Task, TaskInfo};
 use crate::error::{Error, Result};
 use crate::pair::Pair;
+
+/// What there is to know about the induction task.
+pub(super) const INDUCTION: TaskInfo = TaskInfo {
+    doc: "a block of random tokens, then its first half again: which token comes next?",
+    length: Some(20),
+    with: |length, _| Task::Induction { length },
+};
+
+/// What there is to know about repetition.
+pub(super) const REPETITION: TaskInfo = TaskInfo {
+    doc: "a phrase of random tokens several times (--depth), then its first half: which token comes next?",
+    length: Some(6),
+    with: |length, depth| Task::Repetition { length, depth },
+};
 
 /// A phrase of distinct random tokens, written `copies` times and then begun once more: `A B C D  A B C D  A B` -> C.
 /// In the corrupted prompt the answer is another token, which the phrase does not hold, at each of its occurrences;

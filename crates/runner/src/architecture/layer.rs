@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::Rotary;
+use super::rotary::Rotary;
 use crate::error::{Error, Result};
 
 /// What may differ from block to block.

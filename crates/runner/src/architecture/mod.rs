@@ -3,6 +3,7 @@
 //! The forward pass reads nothing else, so a new family adds choices or none, never a second forward pass.
 
 mod layer;
+mod parts;
 mod rotary;
 mod validate;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::hook::{Axes, Hook, HookPoint};
 
 pub use layer::{Activation, BesideDense, Experts, Keys, Layer, Mlp, Norm, NormPlace, QkNorm};
+pub use parts::{Biases, Caps, Embedding, Norms};
 pub use rotary::{Pairing, Rotary, Scaling};
 
 /// The shape and the choices of one decoder.
@@ -30,50 +32,20 @@ pub struct Architecture {
     pub n_ctx: usize,
     /// What may differ from block to block, from the input up.
     pub layers: Vec<Layer>,
-    /// The form of every norm of the residual stream.
-    pub norm: Norm,
-    /// Where in a block the norms stand.
-    pub norm_place: NormPlace,
     /// Attention and MLP read the same stream, and both are added to it at once.
     pub parallel: bool,
-    /// A norm stands before the unembedding.
-    pub final_norm: bool,
-    /// A learned vector for each position is added to the embedding.
-    pub learned_positions: bool,
-    /// Rows of that table before the one of position 0 (OPT has two, which nothing uses).
-    pub position_offset: usize,
-    /// Queries and keys are normalised before rotation.
-    pub qk_norm: Option<QkNorm>,
-    /// Values are divided by their root mean square, head by head.
-    pub v_norm: bool,
-    /// Queries, keys and values are cut to this magnitude.
-    pub qkv_clip: Option<f64>,
-    /// Scores are squashed to c tanh(score / c) before the mask.
-    pub attention_softcap: Option<f64>,
-    /// Logits are squashed to c tanh(logit / c).
-    pub logit_softcap: Option<f64>,
-    /// The token embedding is multiplied by this, rounded to the model's dtype.
-    pub embed_scale: Option<f64>,
-    /// Width of the token embedding where a projection leads from it to the stream and back.
-    pub embed_width: Option<usize>,
-    /// Width of the vectors that every layer looks up for each token beside the stream (Gemma 4).
-    pub per_layer_width: Option<usize>,
     /// The stream is multiplied by a learned number at the end of every block.
     pub layer_scale: bool,
+    /// How tokens become vectors.
+    pub embedding: Embedding,
+    /// What is normalised, and how.
+    pub norms: Norms,
+    /// Where biases are added.
+    pub biases: Biases,
+    /// What is kept from growing.
+    pub caps: Caps,
     /// The form of every MLP and expert.
     pub mlp: Mlp,
-    /// Biases on q, k, v.
-    pub qkv_bias: bool,
-    /// Bias on the attention output.
-    pub attention_out_bias: bool,
-    /// Biases in the MLP.
-    pub mlp_bias: bool,
-    /// Norms have learned weights (and biases, if they centre).
-    pub norm_affine: bool,
-    /// The unembedding has a bias.
-    pub unembed_bias: bool,
-    /// The unembedding is the embedding's transpose.
-    pub tied: bool,
     /// First token of every text, if the model has one.
     pub bos: Option<i64>,
     /// Tokens that end a text.
@@ -85,8 +57,8 @@ impl Architecture {
     pub fn has(&self, hook: Hook) -> bool {
         let Some(index) = hook.layer() else {
             return match hook.point() {
-                HookPoint::PosEmbed => self.learned_positions,
-                HookPoint::FinalScale | HookPoint::FinalNormalized => self.final_norm,
+                HookPoint::PosEmbed => self.embedding.learned_positions,
+                HookPoint::FinalScale | HookPoint::FinalNormalized => self.norms.last,
                 _ => true,
             };
         };
@@ -96,15 +68,15 @@ impl Architecture {
             HookPoint::K | HookPoint::V => own_keys,
             HookPoint::RotQ => layer.rotary.is_some(),
             HookPoint::RotK => layer.rotary.is_some() && own_keys,
-            HookPoint::Ln1Scale | HookPoint::Ln1Normalized => self.norm_place.has_first(),
-            HookPoint::Ln2Scale | HookPoint::Ln2Normalized => self.norm_place.has_first(),
-            HookPoint::Ln1PostScale | HookPoint::Ln1PostNormalized => self.norm_place.has_post(),
-            HookPoint::Ln2PostScale | HookPoint::Ln2PostNormalized => self.norm_place.has_post(),
+            HookPoint::Ln1Scale | HookPoint::Ln1Normalized => self.norms.place.has_first(),
+            HookPoint::Ln2Scale | HookPoint::Ln2Normalized => self.norms.place.has_first(),
+            HookPoint::Ln1PostScale | HookPoint::Ln1PostNormalized => self.norms.place.has_post(),
+            HookPoint::Ln2PostScale | HookPoint::Ln2PostNormalized => self.norms.place.has_post(),
             HookPoint::ResidMid => !self.parallel,
             HookPoint::MlpPre | HookPoint::MlpPost => layer.d_mlp.is_some(),
             HookPoint::MlpPreLinear => layer.d_mlp.is_some() && matches!(self.mlp, Mlp::Gated { .. }),
             HookPoint::Router | HookPoint::ExpertWeights => layer.experts.is_some(),
-            HookPoint::PerLayerInput | HookPoint::PerLayerOut => self.per_layer_width.is_some(),
+            HookPoint::PerLayerInput | HookPoint::PerLayerOut => self.embedding.per_layer_width.is_some(),
             _ => true,
         }
     }
@@ -127,7 +99,7 @@ impl Architecture {
                 layer.and_then(|layer| layer.d_mlp)
             }
             HookPoint::Router | HookPoint::ExpertWeights => Some(layer?.experts.as_ref()?.count),
-            HookPoint::PerLayerInput => self.per_layer_width,
+            HookPoint::PerLayerInput => self.embedding.per_layer_width,
             HookPoint::Logits => Some(self.n_vocab),
             _ => Some(self.d_model),
         }

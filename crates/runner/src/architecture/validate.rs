@@ -16,8 +16,9 @@ impl Architecture {
             ("vocabulary", self.n_vocab, 100_000_000),
             ("context window", self.n_ctx, 1_000_000_000),
         ];
-        sizes.extend(self.embed_width.map(|width| ("embedding width", width, 10_000_000)));
-        sizes.extend(self.per_layer_width.map(|width| ("per-layer input width", width, 10_000_000)));
+        sizes.extend(self.embedding.width.map(|width| ("embedding width", width, 10_000_000)));
+        sizes
+            .extend(self.embedding.per_layer_width.map(|width| ("per-layer input width", width, 10_000_000)));
         for layer in &self.layers {
             sizes.push(("key/value heads", layer.n_kv_heads, 100_000));
             sizes.push(("head width", layer.d_head, 1_000_000));
@@ -34,11 +35,11 @@ impl Architecture {
                 return Err(Error::Config(format!("{what}: {size} is not between 1 and {most}")));
             }
         }
-        let eps = self.norm.eps();
+        let eps = self.norms.form.eps();
         if !(eps > 0.0 && eps < 1.0) {
             return Err(Error::Config(format!("the norm's epsilon {eps} is not between 0 and 1")));
         }
-        let caps = [self.attention_softcap, self.logit_softcap, self.qkv_clip, self.embed_scale];
+        let caps = [self.caps.scores, self.caps.logits, self.caps.qkv, self.embedding.scale];
         if let Some(cap) = caps.into_iter().flatten().find(|cap| !(*cap > 0.0 && cap.is_finite())) {
             return Err(Error::Config(format!("a cap, clip or scale of {cap} is not positive")));
         }

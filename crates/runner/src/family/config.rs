@@ -6,8 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::inert::{FIXED, INERT};
-use crate::error::{Error, Result};
-use crate::load::DEQUANTISE;
+use crate::error::{DEQUANTISE, Error, Result};
 use crate::text::without_bom;
 
 /// The object in `config.json`, which remembers the keys that were read.

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::architecture::Architecture;
 use crate::error::Result;
 use crate::weights::TensorSource;
 
 /// A [`TensorSource`] that answers every request with fresh random weights and keeps them under their names.
-struct Fresh {
-    std: f64,
-    made: BTreeMap<String, Tensor>,
+pub(super) struct Fresh {
+    /// Standard deviation of matrices.
+    pub(super) std: f64,
+    /// What was asked for.
+    pub(super) made: BTreeMap<String, Tensor>,
 }
 
 impl TensorSource for Fresh {
@@ -30,15 +31,4 @@ impl TensorSource for Fresh {
         self.made.insert(name.to_owned(), tensor.shallow_clone());
         Ok(tensor)
     }
-}
-
-/// Fresh weights for `architecture` under the family's tensor names: matrices normal with standard deviation
-/// `std` (from libtorch's global generator: seed it with [`tch::manual_seed`]), norms one, biases zero.
-///
-/// # Errors
-/// [`crate::Error::Config`] for an unknown family, [`crate::Error::Torch`] when memory does not suffice.
-pub fn fresh(architecture: &Architecture, std: f64) -> Result<BTreeMap<String, Tensor>> {
-    let mut source = Fresh { std, made: BTreeMap::new() };
-    super::weights(architecture, &mut source)?;
-    Ok(source.made)
 }

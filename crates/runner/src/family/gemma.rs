@@ -35,9 +35,9 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
     let activation = newer.or(older).unwrap_or(Activation::GeluTanh);
     let mut arch = shape::default_shape(config, sizes, norm, Mlp::Gated { activation })?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.embed_scale = Some((arch.d_model as f64).sqrt());
-    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.embedding.scale = Some((arch.d_model as f64).sqrt());
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", true)?;
     // "vision" is about the tokens of an image, which no text has.
     if config.get("use_bidirectional_attention").is_none_or(|which| which != "vision") {
         config.refuse_flag("use_bidirectional_attention", "only causal attention is supported")?;

@@ -9,8 +9,8 @@ use crate::weights::{Block, TensorSource, Weights};
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
     // Null switches a cap off; where nothing is said, it is on.
-    arch.attention_softcap = config.number_if("attn_logit_softcapping")?;
-    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
+    arch.caps.scores = config.number_if("attn_logit_softcapping")?;
+    arch.caps.logits = config.number_if("final_logit_softcapping")?;
     super::rope::everywhere(config, &mut arch, 10_000.0)?;
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| layer % 2 == 0)?;
     shape::window_where(config, &mut arch, &slides)?;
@@ -20,7 +20,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
 /// What Gemma 2 and 3 have in common.
 pub(super) fn common(config: &Config) -> Result<Architecture> {
     let mut arch = gemma::common(config)?;
-    arch.norm_place = NormPlace::Sandwich;
+    arch.norms.place = NormPlace::Sandwich;
     let scalar = config.number_or("query_pre_attn_scalar", 256.0)?;
     arch.layers.iter_mut().for_each(|layer| layer.score_factor = 1.0 / scalar.sqrt());
     // Which cache `transformers` is to make.

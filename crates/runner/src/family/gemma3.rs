@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = gemma2::common(config)?;
-    arch.qk_norm = Some(QkNorm::Head);
-    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
+    arch.norms.qk = Some(QkNorm::Head);
+    arch.caps.logits = config.number_if("final_logit_softcapping")?;
     if config.number_if("attn_logit_softcapping")?.is_some() {
         return Err(Error::Config(
             "`attn_logit_softcapping`: Gemma 3 has no cap on scores, and transformers does not apply it"

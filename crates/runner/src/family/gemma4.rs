@@ -12,16 +12,16 @@ use crate::weights::{
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = gemma::common(config)?;
-    arch.norm_place = NormPlace::Sandwich;
-    arch.qk_norm = Some(QkNorm::Head);
-    arch.v_norm = true;
+    arch.norms.place = NormPlace::Sandwich;
+    arch.norms.qk = Some(QkNorm::Head);
+    arch.norms.v = true;
     arch.layer_scale = true;
-    arch.logit_softcap = config.number_if("final_logit_softcapping")?;
+    arch.caps.logits = config.number_if("final_logit_softcapping")?;
     // Unlike other keys these have defaults that switch something on.
     let beside = config.size_if("hidden_size_per_layer_input")?.unwrap_or(256);
-    arch.per_layer_width = (beside > 0).then_some(beside);
+    arch.embedding.per_layer_width = (beside > 0).then_some(beside);
     if let Some(vocab) = config.size_if("vocab_size_per_layer_input")?
-        && arch.per_layer_width.is_some()
+        && arch.embedding.per_layer_width.is_some()
         && vocab != arch.n_vocab
     {
         return Err(Error::Config(format!(
@@ -131,7 +131,7 @@ fn keys(config: &Config, arch: &mut Architecture, slides: &[bool]) -> Result<()>
 
 pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let weights = parts::llama_weights(arch, source, block)?;
-    let Some(width) = arch.per_layer_width else { return Ok(weights) };
+    let Some(width) = arch.embedding.per_layer_width else { return Ok(weights) };
     let all = arch.n_layers * width;
     source.enter(crate::weights::Part::Embed);
     let name = "model.embed_tokens_per_layer.weight";
@@ -161,7 +161,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
         Some(form) => Some(experts(arch, source, &at, form)?),
         None => None,
     };
-    let per_layer = match arch.per_layer_width {
+    let per_layer = match arch.embedding.per_layer_width {
         Some(width) => Some(PerLayerWeights {
             gate: parts::linear(source, &format!("{at}.per_layer_input_gate"), [width, d], false)?,
             output: parts::linear(source, &format!("{at}.per_layer_projection"), [d, width], false)?,

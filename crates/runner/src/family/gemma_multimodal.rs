@@ -58,7 +58,7 @@ const TOWERS: [&str; 5] =
 
 pub(super) fn gemma3(config: &Config) -> Result<Architecture> {
     let arch = of_text(config, &gemma3_defaults(), gemma3::architecture)?;
-    if arch.logit_softcap.is_some() {
+    if arch.caps.logits.is_some() {
         return Err(Error::Config(
             "`final_logit_softcapping` in `text_config`: versions of transformers disagree on whether it holds beside images".into(),
         ));
@@ -87,7 +87,7 @@ fn of_text(
     text.refuse_unread()?;
     arch.family = config.string("model_type")?;
     // Here `transformers` asks the outer object alone, whatever `text_config` says.
-    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", true)?;
     arch.bos = config.tokens("bos_token_id")?.first().copied().or(arch.bos);
     let eos = config.tokens("eos_token_id")?;
     if !eos.is_empty() {
@@ -170,7 +170,10 @@ mod tests {
             "rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}, "torch_dtype": "bfloat16",
             "transformers_version": "4.50.0.dev0", "vision_config": {"hidden_size": 1152, "vision_use_head": false}}"#;
         let arch = architecture(&Config::parse(text, &[]).unwrap()).unwrap();
-        assert_eq!((arch.n_heads, arch.n_vocab, arch.n_ctx, arch.tied), (8, 262_208, 131_072, true));
+        assert_eq!(
+            (arch.n_heads, arch.n_vocab, arch.n_ctx, arch.embedding.tied),
+            (8, 262_208, 131_072, true)
+        );
         assert_eq!((arch.layers[0].n_kv_heads, arch.layers[0].d_head), (4, 256));
         assert_eq!((arch.layers[4].window, arch.layers[5].window), (Some(1024), None));
         assert_eq!((arch.bos, arch.eos), (Some(2), vec![1, 106]));

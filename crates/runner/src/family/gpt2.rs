@@ -20,9 +20,9 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
             layer.score_factor /= (index + 1) as f64;
         }
     }
-    arch.learned_positions = true;
-    (arch.qkv_bias, arch.attention_out_bias) = (true, true);
-    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    arch.embedding.learned_positions = true;
+    (arch.biases.qkv, arch.biases.attention_out) = (true, true);
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", true)?;
     Ok(arch)
 }
 
@@ -48,7 +48,7 @@ pub(super) fn gpt_shape(config: &Config) -> Result<Architecture> {
     let norm = Norm::Layer { eps: config.number_or("layer_norm_epsilon", 1e-5)? };
     let activation = Activation::from_name(&config.string_or("activation_function", "gelu_new")?)?;
     let mut arch = shape::default_shape(config, sizes, norm, Mlp::Ungated { activation })?;
-    arch.mlp_bias = true;
+    arch.biases.mlp = true;
     Ok(arch)
 }
 

@@ -28,10 +28,10 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
         layer.score_factor = 1.0;
         layer.window = local.then_some(window);
     }
-    arch.learned_positions = true;
-    arch.attention_out_bias = true;
-    arch.mlp_bias = true;
-    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    arch.embedding.learned_positions = true;
+    arch.biases.attention_out = true;
+    arch.biases.mlp = true;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", true)?;
     Ok(arch)
 }
 

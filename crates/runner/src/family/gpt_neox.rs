@@ -13,10 +13,10 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::default_shape(config, sizes, norm, Mlp::Ungated { activation })?;
     rope::partly(config, &mut arch, 0.25)?;
     let bias = config.flag_or("attention_bias", true)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.mlp_bias = true;
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.biases.mlp = true;
     arch.parallel = config.flag_or("use_parallel_residual", true)?;
-    arch.tied = config.flag_or("tie_word_embeddings", false)?;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", false)?;
     Ok(arch)
 }
 
@@ -35,7 +35,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
     let (at, d, n_heads) = (format!("gpt_neox.layers.{layer}"), arch.d_model, arch.n_heads);
     let d_head = arch.layers[layer].d_head;
     let name = format!("{at}.attention.query_key_value");
-    let fused = parts::linear(source, &name, [3 * d, d], arch.qkv_bias)?;
+    let fused = parts::linear(source, &name, [3 * d, d], arch.biases.qkv)?;
     // Rows stand as [head, q/k/v, d_head].
     let part = |index: i64| -> Result<Linear> {
         let cut = |t: &tch::Tensor| -> Result<tch::Tensor> {
@@ -51,7 +51,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
         v: Some(part(2)?),
         q_norm: None,
         k_norm: None,
-        out: parts::linear(source, &format!("{at}.attention.dense"), [d, d], arch.attention_out_bias)?,
+        out: parts::linear(source, &format!("{at}.attention.dense"), [d, d], arch.biases.attention_out)?,
     };
     Ok(Block {
         ln1: Some(parts::norm(arch, source, &format!("{at}.input_layernorm"), d)?),

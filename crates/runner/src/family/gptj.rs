@@ -16,8 +16,8 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let rotary = Rotary { dims, base: 10_000.0, pairing: Pairing::Neighbours, scaling: Scaling::None };
     arch.layers.iter_mut().for_each(|layer| layer.rotary = Some(rotary.clone()));
     arch.parallel = true;
-    arch.unembed_bias = true;
-    arch.tied = config.flag_or("tie_word_embeddings", false)?;
+    arch.biases.unembed = true;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", false)?;
     // Both occur in published files: no effect, and the scaling that GPT-J always has.
     config.flag_or("rotary", true)?;
     if !config.flag_or("scale_attn_weights", true)? {

@@ -8,8 +8,8 @@ use crate::weights::{TensorSource, Weights};
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.mlp_bias = config.flag_or("mlp_bias", false)?;
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.biases.mlp = config.flag_or("mlp_bias", false)?;
     Ok(arch)
 }
 

@@ -31,9 +31,11 @@ mod shape;
 mod stablelm;
 
 pub use config::Config;
-pub use fresh::fresh;
+
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use tch::Tensor;
 
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
@@ -131,4 +133,15 @@ pub fn architecture(config: &Config) -> Result<Architecture> {
 /// [`Error::Weight`] for a tensor that is missing or does not fit, and whatever `source` finds wrong.
 pub fn weights(architecture: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     (family(&architecture.family)?.weights)(architecture, source)
+}
+
+/// Fresh weights for `architecture` under the family's tensor names: matrices normal with standard deviation
+/// `std` (from libtorch's global generator: seed it with [`tch::manual_seed`]), norms one, biases zero.
+///
+/// # Errors
+/// [`Error::Config`] for an unknown family, [`Error::Torch`] when memory does not suffice.
+pub fn fresh(architecture: &Architecture, std: f64) -> Result<BTreeMap<String, Tensor>> {
+    let mut source = fresh::Fresh { std, made: BTreeMap::new() };
+    weights(architecture, &mut source)?;
+    Ok(source.made)
 }

@@ -10,10 +10,10 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     // The epsilon is in the code, not in the file.
     let mut arch = shape::default_shape(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Gated { activation })?;
     rope::everywhere(config, &mut arch, 10_000.0)?;
-    arch.tied = config.flag_or("tie_word_embeddings", false)?;
-    arch.norm_affine = false;
-    arch.qkv_clip = config.number_if("clip_qkv")?;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", false)?;
+    arch.norms.affine = false;
+    arch.caps.qkv = config.number_if("clip_qkv")?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
     Ok(arch)
 }

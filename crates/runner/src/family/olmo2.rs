@@ -10,9 +10,9 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::unrotated(config, 1e-5)?;
     rope::everywhere(config, &mut arch, 10_000.0)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.norm_place = NormPlace::PostSublayer;
-    arch.qk_norm = Some(QkNorm::AllHeads);
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.norms.place = NormPlace::PostSublayer;
+    arch.norms.qk = Some(QkNorm::AllHeads);
     Ok(arch)
 }
 

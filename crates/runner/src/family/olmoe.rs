@@ -9,9 +9,9 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::unrotated(config, 1e-5)?;
     rope::everywhere(config, &mut arch, 10_000.0)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.qk_norm = Some(QkNorm::AllHeads);
-    arch.qkv_clip = config.number_if("clip_qkv")?;
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.norms.qk = Some(QkNorm::AllHeads);
+    arch.caps.qkv = config.number_if("clip_qkv")?;
     let experts = Experts {
         count: config.size("num_experts")?,
         per_token: config.size("num_experts_per_tok")?,

@@ -17,29 +17,30 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
         shape::default_shape(config, sizes, Norm::Layer { eps: 1e-5 }, Mlp::Ungated { activation })?;
     let before = config.flag_or("do_layer_norm_before", true)?;
     let removed = config.flag_or("_remove_final_layer_norm", false)?;
-    arch.norm_place = if before { NormPlace::Pre } else { NormPlace::Post };
-    arch.final_norm = before && !removed;
-    arch.norm_affine = config.flag_or("layer_norm_elementwise_affine", true)?;
+    arch.norms.place = if before { NormPlace::Pre } else { NormPlace::Post };
+    arch.norms.last = before && !removed;
+    arch.norms.affine = config.flag_or("layer_norm_elementwise_affine", true)?;
     let bias = config.flag_or("enable_bias", true)?;
-    (arch.qkv_bias, arch.attention_out_bias, arch.mlp_bias) = (bias, bias, bias);
-    arch.learned_positions = true;
-    arch.position_offset = OFFSET;
-    arch.embed_width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != arch.d_model);
-    arch.tied = config.flag_or("tie_word_embeddings", true)?;
+    (arch.biases.qkv, arch.biases.attention_out, arch.biases.mlp) = (bias, bias, bias);
+    arch.embedding.learned_positions = true;
+    arch.embedding.position_offset = OFFSET;
+    arch.embedding.width = config.size_if("word_embed_proj_dim")?.filter(|width| *width != arch.d_model);
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", true)?;
     Ok(arch)
 }
 
 pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
     let d = arch.d_model;
-    let width = arch.embed_width.unwrap_or(d);
+    let width = arch.embedding.width.unwrap_or(d);
     // Checkpoints of the bare OPTModel lack the prefix.
     let prefix = if source.has("decoder.embed_tokens.weight") { "decoder" } else { "model.decoder" };
     source.enter(Part::Embed);
     let embed =
         source.take(&format!("{prefix}.embed_tokens.weight"), &[arch.n_vocab as i64, width as i64])?;
-    let table = [(arch.n_ctx + arch.position_offset) as i64, d as i64];
+    let table = [(arch.n_ctx + arch.embedding.position_offset) as i64, d as i64];
     let positions = source.take(&format!("{prefix}.embed_positions.weight"), &table)?;
-    let projection = |source: &mut dyn TensorSource, name: &str, shape: [usize; 2]| match arch.embed_width {
+    let projection = |source: &mut dyn TensorSource, name: &str, shape: [usize; 2]| match arch.embedding.width
+    {
         Some(_) => parts::linear(source, &format!("{prefix}.{name}"), shape, false).map(Some),
         None => Ok(None),
     };
@@ -48,7 +49,7 @@ pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Res
         block(arch, source, layer, &format!("{prefix}.layers.{layer}"))
     })?;
     source.enter(Part::Head);
-    let final_norm = match arch.final_norm {
+    let final_norm = match arch.norms.last {
         true => Some(parts::norm(arch, source, &format!("{prefix}.final_layer_norm"), d)?),
         false => None,
     };

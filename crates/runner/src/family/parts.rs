@@ -32,11 +32,11 @@ pub(super) fn norm(
     name: &str,
     width: usize,
 ) -> Result<NormWeights> {
-    if !arch.norm_affine {
+    if !arch.norms.affine {
         return Ok(NormWeights::default());
     }
     let weight = Some(source.take(&format!("{name}.weight"), &[width as i64])?);
-    let bias = match arch.norm.centres() {
+    let bias = match arch.norms.form.centres() {
         true => Some(source.take(&format!("{name}.bias"), &[width as i64])?),
         false => None,
     };
@@ -55,12 +55,12 @@ pub(super) fn attention(
     let (heads, groups) = (arch.n_heads * shape.d_head, shape.n_kv_heads * shape.d_head);
     let own = !matches!(shape.keys, Keys::OfLayer(_));
     let mut project =
-        |name: &str, width: usize| linear(source, &format!("{at}.{name}"), [width, d], arch.qkv_bias);
+        |name: &str, width: usize| linear(source, &format!("{at}.{name}"), [width, d], arch.biases.qkv);
     let q = project("q_proj", heads)?;
     let k = if own { Some(project("k_proj", groups)?) } else { None };
     let v = if shape.keys == Keys::Own { Some(project("v_proj", groups)?) } else { None };
     let qk_norm = |source: &mut dyn TensorSource, name: &str, all: usize| -> Result<Option<NormWeights>> {
-        let width = match arch.qk_norm {
+        let width = match arch.norms.qk {
             Some(QkNorm::Head) => shape.d_head,
             Some(QkNorm::AllHeads) => all,
             // StableLM stores these in a way of its own.
@@ -74,7 +74,7 @@ pub(super) fn attention(
         v,
         q_norm: qk_norm(source, "q_norm", heads)?,
         k_norm: if own { qk_norm(source, "k_norm", groups)? } else { None },
-        out: linear(source, &format!("{at}.{out}"), [d, heads], arch.attention_out_bias)?,
+        out: linear(source, &format!("{at}.{out}"), [d, heads], arch.biases.attention_out)?,
     })
 }
 
@@ -86,7 +86,7 @@ pub(super) fn gated_mlp(
     [gate, input, output]: [&str; 3],
     width: usize,
 ) -> Result<MlpWeights> {
-    let (d, bias) = (arch.d_model, arch.mlp_bias);
+    let (d, bias) = (arch.d_model, arch.biases.mlp);
     Ok(MlpWeights {
         gate: Some(linear(source, &format!("{at}.{gate}"), [width, d], bias)?),
         input: linear(source, &format!("{at}.{input}"), [width, d], bias)?,
@@ -102,7 +102,7 @@ pub(super) fn ungated_mlp(
     at: &str,
     [input, output]: [&str; 2],
 ) -> Result<Option<MlpWeights>> {
-    let (d, bias) = (arch.d_model, arch.mlp_bias);
+    let (d, bias) = (arch.d_model, arch.biases.mlp);
     let Some(width) = arch.layers[layer].d_mlp else { return Ok(None) };
     Ok(Some(MlpWeights {
         gate: None,
@@ -201,10 +201,10 @@ pub(super) fn unembedding(
     embed: &tch::Tensor,
     width: usize,
 ) -> Result<Linear> {
-    if !arch.tied {
-        return linear(source, name, [arch.n_vocab, width], arch.unembed_bias);
+    if !arch.embedding.tied {
+        return linear(source, name, [arch.n_vocab, width], arch.biases.unembed);
     }
-    let bias = match arch.unembed_bias {
+    let bias = match arch.biases.unembed {
         true => Some(source.take(&format!("{name}.bias"), &[arch.n_vocab as i64])?),
         false => None,
     };

@@ -13,7 +13,7 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     config.size_if("original_max_position_embeddings")?;
     shape::window_everywhere(config, &mut arch)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
     Ok(arch)
 }
 
@@ -25,14 +25,14 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
     let (at, shape, d) = (format!("model.layers.{layer}"), &arch.layers[layer], arch.d_model);
     let (heads, groups) = (arch.n_heads * shape.d_head, shape.n_kv_heads * shape.d_head);
     let fused =
-        parts::linear(source, &format!("{at}.self_attn.qkv_proj"), [heads + 2 * groups, d], arch.qkv_bias)?;
+        parts::linear(source, &format!("{at}.self_attn.qkv_proj"), [heads + 2 * groups, d], arch.biases.qkv)?;
     let attention = Attention {
         q: parts::rows(&fused, 0, heads)?,
         k: Some(parts::rows(&fused, heads, groups)?),
         v: Some(parts::rows(&fused, heads + groups, groups)?),
         q_norm: None,
         k_norm: None,
-        out: parts::linear(source, &format!("{at}.self_attn.o_proj"), [d, heads], arch.attention_out_bias)?,
+        out: parts::linear(source, &format!("{at}.self_attn.o_proj"), [d, heads], arch.biases.attention_out)?,
     };
     let mlp = match shape.d_mlp {
         Some(width) => {

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
-    arch.qkv_bias = true;
+    arch.biases.qkv = true;
     windows(config, &mut arch, |layer, limit| layer >= limit)?;
     Ok(arch)
 }

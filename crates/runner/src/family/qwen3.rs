@@ -9,8 +9,8 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     config.size("head_dim")?;
     let mut arch = shape::llama_like(config)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.qk_norm = Some(QkNorm::Head);
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.norms.qk = Some(QkNorm::Head);
     qwen2::windows(config, &mut arch, |layer, limit| layer >= limit)?;
     Ok(arch)
 }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 pub(super) fn qwen2(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
-    arch.qkv_bias = config.flag_or("qkv_bias", true)?;
+    arch.biases.qkv = config.flag_or("qkv_bias", true)?;
     // Every other layer below `max_window_layers`, where the dense Qwen 2 has those above it.
     qwen2::windows(config, &mut arch, |layer, limit| layer % 2 == 0 && layer < limit)?;
     let shared = config.size("shared_expert_intermediate_size")?;
@@ -18,8 +18,8 @@ pub(super) fn qwen2(config: &Config) -> Result<Architecture> {
 pub(super) fn qwen3(config: &Config) -> Result<Architecture> {
     let mut arch = shape::llama_like(config)?;
     let bias = config.flag_or("attention_bias", false)?;
-    (arch.qkv_bias, arch.attention_out_bias) = (bias, bias);
-    arch.qk_norm = Some(QkNorm::Head);
+    (arch.biases.qkv, arch.biases.attention_out) = (bias, bias);
+    arch.norms.qk = Some(QkNorm::Head);
     // Unlike in the dense Qwen 3 a window holds in every layer: `transformers` does not read `max_window_layers` here.
     config.size_if("max_window_layers")?;
     let on = config.flag_or("use_sliding_window", false)?;

@@ -1,6 +1,8 @@
 //! From keys of `config.json` that nearly all families use to an [`Architecture`].
 
-use crate::architecture::{Activation, Architecture, Keys, Layer, Mlp, Norm, NormPlace};
+use crate::architecture::{
+    Activation, Architecture, Biases, Caps, Embedding, Keys, Layer, Mlp, Norm, NormPlace, Norms,
+};
 use crate::error::{Error, Result};
 
 use super::{Config, rope};
@@ -44,28 +46,13 @@ pub(super) fn default_shape(config: &Config, sizes: Sizes, norm: Norm, mlp: Mlp)
         n_vocab: sizes.n_vocab,
         n_ctx: sizes.n_ctx,
         layers: vec![layer; sizes.n_layers],
-        norm,
-        norm_place: NormPlace::Pre,
         parallel: false,
-        final_norm: true,
-        learned_positions: false,
-        position_offset: 0,
-        qk_norm: None,
-        v_norm: false,
-        qkv_clip: None,
-        attention_softcap: None,
-        logit_softcap: None,
-        embed_scale: None,
-        embed_width: None,
-        per_layer_width: None,
         layer_scale: false,
+        embedding: Embedding::default(),
+        norms: Norms { form: norm, place: NormPlace::Pre, last: true, affine: true, qk: None, v: false },
+        biases: Biases::default(),
+        caps: Caps::default(),
         mlp,
-        qkv_bias: false,
-        attention_out_bias: false,
-        mlp_bias: false,
-        norm_affine: true,
-        unembed_bias: false,
-        tied: false,
         bos: config.tokens("bos_token_id")?.first().copied(),
         eos: config.tokens("eos_token_id")?,
     })
@@ -131,7 +118,7 @@ pub(super) fn unrotated(config: &Config, eps: f64) -> Result<Architecture> {
     let norm = Norm::Rms { eps: config.number_or("rms_norm_eps", eps)? };
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
     let mut arch = default_shape(config, sizes, norm, Mlp::Gated { activation })?;
-    arch.tied = config.flag_or("tie_word_embeddings", false)?;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", false)?;
     Ok(arch)
 }
 

@@ -14,10 +14,10 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let activation = Activation::from_name(&config.string_or("hidden_act", "silu")?)?;
     let mut arch = shape::default_shape(config, sizes, norm, Mlp::Gated { activation })?;
     rope::partly(config, &mut arch, 0.25)?;
-    arch.tied = config.flag_or("tie_word_embeddings", false)?;
-    arch.qkv_bias = config.flag_or("use_qkv_bias", false)?;
+    arch.embedding.tied = config.flag_or("tie_word_embeddings", false)?;
+    arch.biases.qkv = config.flag_or("use_qkv_bias", false)?;
     arch.parallel = config.flag_or("use_parallel_residual", false)?;
-    arch.qk_norm = config.flag_or("qk_layernorm", false)?.then_some(QkNorm::EachHead);
+    arch.norms.qk = config.flag_or("qk_layernorm", false)?.then_some(QkNorm::EachHead);
     Ok(arch)
 }
 
@@ -34,7 +34,7 @@ fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Re
         false => parts::norm(arch, source, &format!("{at}.post_attention_layernorm"), arch.d_model)?,
     };
     let mut attention = parts::attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;
-    if arch.qk_norm.is_some() {
+    if arch.norms.qk.is_some() {
         let shape = &arch.layers[layer];
         let mut by_head = |name: &str, heads: usize| -> Result<Option<NormWeights>> {
             let name = |head| format!("{at}.self_attn.{name}.norms.{head}.weight");

@@ -5,10 +5,10 @@ use tch::{Kind, Tensor};
 
 use crate::architecture::{Architecture, Keys, Norm, QkNorm};
 use crate::error::{Error, Result};
-use crate::forward::KnownActivations;
 use crate::forward::context::Mask;
 use crate::forward::norm::without_hooks;
 use crate::forward::rotation::Rotation;
+use crate::forward::run::KnownActivations;
 use crate::hook::{Hook, HookPoint};
 use crate::kv_cache::KvCache;
 use crate::kv_prefix::KvPrefix;
@@ -90,8 +90,8 @@ pub(crate) fn forward(
                 k = tap.observe(at(HookPoint::RotK), rotation.apply(&k)?)?;
             }
             let mut v = clipped(arch, split(v, n_kv)?)?;
-            if arch.v_norm {
-                v = without_hooks(Norm::Rms { eps: arch.norm.eps() }, &NormWeights::default(), &v)?;
+            if arch.norms.v {
+                v = without_hooks(Norm::Rms { eps: arch.norms.form.eps() }, &NormWeights::default(), &v)?;
             }
             let v = tap.observe(at(HookPoint::V), v)?;
             let (k, v) = (k.f_transpose(1, 2)?, v.f_transpose(1, 2)?);
@@ -140,13 +140,13 @@ fn mix(
     let times = (arch.n_heads / shape.n_kv_heads) as i64;
     let (k, v) = (spread(&k, times)?, spread(&v, times)?);
     let factor = shape.score_factor;
-    if !looked_at && arch.attention_softcap.is_none() {
+    if !looked_at && arch.caps.scores.is_none() {
         let causal = purely_causal && q.size()[2] > 1;
         let mask = if purely_causal { None } else { mask };
         return Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, mask, 0.0, causal, factor, false)?);
     }
     let scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_mul_scalar(factor)?;
-    let scores = capped(arch.attention_softcap, scores)?;
+    let scores = capped(arch.caps.scores, scores)?;
     let scores = match mask {
         Some(mask) => scores.f_masked_fill(&mask.f_logical_not()?, f64::NEG_INFINITY)?,
         None => scores,
@@ -175,18 +175,20 @@ fn by_head(out: &Linear, z: &Tensor, hook: Hook, tap: &mut Tap<'_>) -> Result<Te
 
 /// Queries or keys, `[batch, pos, head, d_head]`, normalised and clipped as the architecture says.
 fn conditioned(arch: &Architecture, weights: Option<&NormWeights>, x: Tensor) -> Result<Tensor> {
-    let normalised = match (arch.qk_norm, weights) {
+    let normalised = match (arch.norms.qk, weights) {
         (Some(QkNorm::AllHeads), Some(weights)) => {
-            without_hooks(arch.norm, weights, &x.f_flatten(2, 3)?)?.f_reshape(x.size())?
+            without_hooks(arch.norms.form, weights, &x.f_flatten(2, 3)?)?.f_reshape(x.size())?
         }
-        (Some(QkNorm::Head | QkNorm::EachHead), Some(weights)) => without_hooks(arch.norm, weights, &x)?,
+        (Some(QkNorm::Head | QkNorm::EachHead), Some(weights)) => {
+            without_hooks(arch.norms.form, weights, &x)?
+        }
         _ => x,
     };
     clipped(arch, normalised)
 }
 
 fn clipped(arch: &Architecture, x: Tensor) -> Result<Tensor> {
-    Ok(match arch.qkv_clip {
+    Ok(match arch.caps.qkv {
         Some(most) => x.f_clamp(-most, most)?,
         None => x,
     })

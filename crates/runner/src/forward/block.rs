@@ -26,12 +26,12 @@ pub(crate) fn forward(
 ) -> Result<(Tensor, Option<KeysValues>)> {
     let block = &weights.blocks[layer];
     let at = |point| Hook::block(layer, point);
-    let before = arch.norm_place != NormPlace::Post;
+    let before = arch.norms.place != NormPlace::Post;
     let normed =
         |weights: &Option<NormWeights>, x: Tensor, hooks: [HookPoint; 2], tap: &mut Tap<'_>| match weights {
             Some(weights) => {
                 let hooks = NormHooks::block(layer, hooks[0], hooks[1]);
-                norm::forward(arch.norm, weights, &x, hooks, tap)
+                norm::forward(arch.norms.form, weights, &x, hooks, tap)
             }
             None => Ok(x),
         };
@@ -107,7 +107,7 @@ pub(crate) fn forward(
     }
     if let (Some(weights), Some(input)) = (&block.per_layer, input) {
         let input = tap.observe(at(HookPoint::PerLayerInput), read(input)?.f_to_device(resid.device())?)?;
-        let out = mlp::per_layer(arch.mlp, arch.norm, weights, &resid, &input)?;
+        let out = mlp::per_layer(arch.mlp, arch.norms.form, weights, &resid, &input)?;
         resid = resid.f_add(&tap.observe(at(HookPoint::PerLayerOut), out)?)?;
     }
     if let Some(scale) = &block.layer_scale {

@@ -23,7 +23,7 @@ pub(crate) fn embed(
         return Err(Error::Input(format!("token id {id} is outside the vocabulary of {}", arch.n_vocab)));
     }
     let mut embedded = Tensor::f_embedding(&weights.embed, &ids, -1, false, false)?;
-    if let Some(scale) = arch.embed_scale {
+    if let Some(scale) = arch.embedding.scale {
         embedded = embedded.f_mul(&rounded(scale, &embedded)?)?;
     }
     if let Some(projection) = &weights.embed_in {
@@ -41,7 +41,7 @@ pub(crate) fn positioned(
     tap: &mut Tap<'_>,
 ) -> Result<Tensor> {
     let Some(table) = &weights.positions else { return Ok(embedded) };
-    let rows = positions.f_add_scalar(arch.position_offset as i64)?;
+    let rows = positions.f_add_scalar(arch.embedding.position_offset as i64)?;
     let at = Tensor::f_embedding(table, &rows, -1, false, false)?;
     let at = tap.observe(Hook::top(HookPoint::PosEmbed), at.f_expand_as(&embedded)?)?;
     Ok(embedded.f_add(&at)?)
@@ -63,7 +63,7 @@ pub(crate) fn per_layer_inputs(
     let width = own.size()[3] as f64;
     let own = own.f_mul(&rounded(width.sqrt(), &own)?)?;
     let projected = weights.projection.forward(embedded)?.f_mul_scalar(1.0 / (arch.d_model as f64).sqrt())?;
-    let projected = norm::without_hooks(arch.norm, &weights.norm, &projected.f_reshape(&size)?)?;
+    let projected = norm::without_hooks(arch.norms.form, &weights.norm, &projected.f_reshape(&size)?)?;
     Ok(projected.f_add(&own)?.f_mul_scalar(0.5f64.sqrt())?)
 }
 

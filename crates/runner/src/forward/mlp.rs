@@ -35,12 +35,12 @@ pub(crate) fn forward(
             (None, _) => Ok(mixed),
         };
     };
-    let routed = without_hooks(arch.norm, &norms.router, resid)?;
-    let input = without_hooks(arch.norm, &norms.input, resid)?;
+    let routed = without_hooks(arch.norms.form, &norms.router, resid)?;
+    let input = without_hooks(arch.norms.form, &norms.input, resid)?;
     let mixed = mixture(arch.mlp, form, experts, &input, &routed, layer, tap)?;
-    let mixed = without_hooks(arch.norm, &norms.output, &mixed)?;
+    let mixed = without_hooks(arch.norms.form, &norms.output, &mixed)?;
     match dense {
-        Some(dense) => Ok(without_hooks(arch.norm, &norms.dense_output, &dense)?.f_add(&mixed)?),
+        Some(dense) => Ok(without_hooks(arch.norms.form, &norms.dense_output, &dense)?.f_add(&mixed)?),
         None => Ok(mixed),
     }
 }

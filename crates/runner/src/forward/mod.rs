@@ -196,12 +196,12 @@ pub(crate) fn logits_of(
         Some(bias) => logits.f_add(&bias.f_take(tokens)?)?,
         None => logits,
     };
-    attention::capped(arch.logit_softcap, logits)
+    attention::capped(arch.caps.logits, logits)
 }
 
 fn finish(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Tap<'_>) -> Result<Tensor> {
     let x = read_out(arch, weights, resid, tap)?;
-    let logits = attention::capped(arch.logit_softcap, weights.unembed.forward(&x)?)?;
+    let logits = attention::capped(arch.caps.logits, weights.unembed.forward(&x)?)?;
     tap.observe(Hook::top(HookPoint::Logits), logits)
 }
 
@@ -214,7 +214,7 @@ fn read_out(arch: &Architecture, weights: &Weights, resid: &Tensor, tap: &mut Ta
                 scale: Hook::top(HookPoint::FinalScale),
                 normalized: Hook::top(HookPoint::FinalNormalized),
             };
-            norm::forward(arch.norm, final_norm, &resid, hooks, tap)?
+            norm::forward(arch.norms.form, final_norm, &resid, hooks, tap)?
         }
         None => resid,
     };

@@ -1,27 +1,20 @@
 //! Choosing the next token: what is done to the logits first, and how one token is taken from what is left.
 
-use std::fmt;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::error::{Error, Result};
 use crate::generate::process;
 
-/// How [`Decoding::GREEDY`] is written.
-const GREEDY: &str = "greedy";
-
-/// How the next token is chosen. Written as data, `"greedy"`, or a table with `choice` and those of the processors that
-/// are to differ from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
+/// How the next token is chosen. Written as data, a table with `choice` and those of the processors that are to
+/// differ from doing nothing: `{"choice": "sample", "temperature": 0.7, "top_p": 0.9}`.
 ///
 /// The processors apply in the order of the fields, that of `transformers`' `generate`, and each gives the same scores.
 /// Unlike there, temperature and the filters hold for greedy choice too; they cannot change it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(remote = "Self", default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Decoding {
     /// Divides the positive logits of tokens that the row has already, prompt included, and multiplies the negative
     /// ones; 1: no penalty. Padding does not count.
@@ -70,43 +63,6 @@ fn is_zero(value: &f64) -> bool {
 
 fn is_none(value: &usize) -> bool {
     *value == 0
-}
-
-impl Serialize for Decoding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match *self {
-            Decoding::GREEDY => serializer.serialize_str(GREEDY),
-            _ => Decoding::serialize(self, serializer),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Decoding {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(NameOrTable)
-    }
-}
-
-/// Reads `"greedy"` or a table; unlike an untagged enum it says which key of the table is wrong.
-struct NameOrTable;
-
-impl<'de> Visitor<'de> for NameOrTable {
-    type Value = Decoding;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{GREEDY}\" or a table with `choice`")
-    }
-
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Decoding, E> {
-        match name {
-            GREEDY => Ok(Decoding::GREEDY),
-            other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-        }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Decoding, A::Error> {
-        Decoding::deserialize(MapAccessDeserializer::new(map))
-    }
 }
 
 impl Default for Decoding {
@@ -238,7 +194,7 @@ mod tests {
     #[test]
     fn decodings_are_readable_data() {
         let read = |text: &str| serde_json::from_str::<Decoding>(text);
-        assert_eq!(read("\"greedy\"").unwrap(), Decoding::GREEDY);
+        assert_eq!(read(r#"{"choice":"greedy"}"#).unwrap(), Decoding::GREEDY);
         let filtered = Decoding { temperature: 0.5, top_k: 3, top_p: 0.9, ..Decoding::SAMPLE };
         let text = serde_json::to_string(&filtered).unwrap();
         assert_eq!(text, r#"{"temperature":0.5,"top_k":3,"top_p":0.9,"choice":"sample"}"#);
@@ -250,8 +206,9 @@ mod tests {
         }
         let wrong = read(r#"{"choice":"sample","topk":3}"#).unwrap_err().to_string();
         assert!(wrong.contains("unknown field `topk`"), "{wrong}");
-        let wrong = read("\"greeedy\"").unwrap_err().to_string();
-        assert!(wrong.contains("\"greedy\" or a table"), "{wrong}");
+        let wrong = read(r#"{"choice":"greeedy"}"#).unwrap_err().to_string();
+        assert!(wrong.contains("expected `greedy` or `sample`"), "{wrong}");
+        assert!(read("\"greedy\"").is_err());
         assert!(read(r#"{"sample":{"temperature":0.5,"top_k":3,"top_p":0.9}}"#).is_err());
     }
 

@@ -58,12 +58,12 @@ impl Recomputed<'_> {
             Some(map) => (self.by_head(layer, &linear(map, x)?)?, with_bias("W_V x", " + b_V", map)),
             None => (projected, "W_K x".to_owned()),
         };
-        if let Some(most) = self.arch.qkv_clip {
+        if let Some(most) = self.arch.caps.qkv {
             v = v.f_clamp(-most, most)?;
             name = format!("clip({name})");
         }
-        if self.arch.v_norm {
-            let norm = Norm::Rms { eps: self.arch.norm.eps() };
+        if self.arch.norms.v {
+            let norm = Norm::Rms { eps: self.arch.norms.form.eps() };
             v = v.f_div(&scale(norm, &v)?)?;
             name = format!("norm({name})");
         }
@@ -93,11 +93,11 @@ impl Recomputed<'_> {
             let group = (head / (self.arch.n_heads / form.n_kv_heads)) as i64;
             let head = head as i64;
             let products = q.f_select(2, head)?.f_matmul(&k.f_select(2, group)?.f_transpose(1, 2)?)?;
-            let squashed = capped(self.arch.attention_softcap, products.f_mul_scalar(form.score_factor)?)?;
+            let squashed = capped(self.arch.caps.scores, products.f_mul_scalar(form.score_factor)?)?;
             scores.push(squashed.f_masked_fill(&allowed.f_logical_not()?, f64::NEG_INFINITY)?);
             mixed.push(pattern.f_select(1, head)?.f_matmul(&v.f_select(2, group)?)?);
         }
-        let name = match self.arch.attention_softcap {
+        let name = match self.arch.caps.scores {
             Some(_) => "attn_scores = softcap(factor q k), masked",
             None => "attn_scores = factor q k, masked",
         };
@@ -137,13 +137,13 @@ impl Recomputed<'_> {
         let mut x = self.at(layer, point)?;
         let weights = &self.weights.blocks[layer].attention;
         let norm = if point == HookPoint::Q { &weights.q_norm } else { &weights.k_norm };
-        match (self.arch.qk_norm, norm) {
+        match (self.arch.norms.qk, norm) {
             (None, None) => {}
             (Some(QkNorm::AllHeads), Some(norm)) => {
                 let flat = x.f_flatten(2, 3)?;
-                x = normalised(self.arch.norm, norm, &flat)?.f_reshape(x.size())?;
+                x = normalised(self.arch.norms.form, norm, &flat)?.f_reshape(x.size())?;
             }
-            (Some(QkNorm::Head), Some(norm)) => x = normalised(self.arch.norm, norm, &x)?,
+            (Some(QkNorm::Head), Some(norm)) => x = normalised(self.arch.norms.form, norm, &x)?,
             (Some(QkNorm::EachHead), Some(norm)) => {
                 let mut heads = Vec::new();
                 for head in 0..x.size()[2] {
@@ -153,13 +153,13 @@ impl Recomputed<'_> {
                         bias: norm.bias.as_ref().map(of_head).transpose()?,
                     };
                     let x = x.f_select(2, head)?;
-                    heads.push(divided(self.arch.norm, &own, &x, &scale(self.arch.norm, &x)?)?);
+                    heads.push(divided(self.arch.norms.form, &own, &x, &scale(self.arch.norms.form, &x)?)?);
                 }
                 x = Tensor::f_stack(&heads, 2)?;
             }
             _ => return Err(Error::weight(format!("blocks.{layer}.attn"), "has norms that do not fit")),
         }
-        match self.arch.qkv_clip {
+        match self.arch.caps.qkv {
             Some(most) => Ok(x.f_clamp(-most, most)?),
             None => Ok(x),
         }
@@ -168,10 +168,10 @@ impl Recomputed<'_> {
     /// The name of the identity of rotated queries or keys.
     fn conditioning(&self, rotated: &str, point: HookPoint) -> String {
         let mut inside = if point == HookPoint::Q { "q" } else { "k" }.to_owned();
-        if self.arch.qk_norm.is_some() {
+        if self.arch.norms.qk.is_some() {
             inside = format!("norm({inside})");
         }
-        if self.arch.qkv_clip.is_some() {
+        if self.arch.caps.qkv.is_some() {
             inside = format!("clip({inside})");
         }
         format!("{rotated} {inside}")

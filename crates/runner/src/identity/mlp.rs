@@ -34,7 +34,7 @@ impl Recomputed<'_> {
                 }
             });
         };
-        let norm = self.arch.norm;
+        let norm = self.arch.norms.form;
         let routed = normalised(norm, &norms.router, resid)?;
         let input = normalised(norm, &norms.input, resid)?;
         let mixed = normalised(norm, &norms.output, &self.experts(layer, form, weights, &input, &routed)?)?;

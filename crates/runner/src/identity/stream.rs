@@ -21,10 +21,10 @@ impl Recomputed<'_> {
     /// What enters the first block.
     pub(super) fn embedding(&mut self) -> Result<()> {
         let mut embed = self.looked_up(&self.weights.embed)?;
-        if let Some(scale) = self.arch.embed_scale {
+        if let Some(scale) = self.arch.embedding.scale {
             embed = embed.f_mul_scalar(self.rounded(scale)?)?;
         }
-        let name = match (&self.weights.embed_in, self.arch.embed_scale) {
+        let name = match (&self.weights.embed_in, self.arch.embedding.scale) {
             (Some(_), _) => "embed = W_in W_E[token]",
             (None, Some(_)) => "embed = scale W_E[token]",
             (None, None) => "embed = W_E[token]",
@@ -34,7 +34,7 @@ impl Recomputed<'_> {
         }
         self.equal(name, Hook::top(HookPoint::Embed), &embed)?;
         if let Some(table) = &self.weights.positions {
-            let offset = self.arch.position_offset as i64;
+            let offset = self.arch.embedding.position_offset as i64;
             let rows: Vec<i64> = self.positions.concat().iter().map(|position| position + offset).collect();
             let flat = Tensor::f_from_slice(&rows)?.f_to_device(table.device())?;
             let size = self.cache.get(Hook::top(HookPoint::Embed))?.size();
@@ -47,8 +47,8 @@ impl Recomputed<'_> {
     /// One block.
     pub(super) fn block(&mut self, layer: usize) -> Result<()> {
         let block = &self.weights.blocks[layer];
-        let on_stream = self.arch.norm_place == NormPlace::Post;
-        let (below, name) = match (layer, self.arch.learned_positions) {
+        let on_stream = self.arch.norms.place == NormPlace::Post;
+        let (below, name) = match (layer, self.arch.embedding.learned_positions) {
             (0, true) => (self.entering()?, "resid_pre = embed + pos_embed"),
             (0, false) => (self.entering()?, "resid_pre = embed"),
             _ => (self.at(layer - 1, HookPoint::ResidPost)?, "resid_pre = resid_post of the layer below"),
@@ -129,11 +129,11 @@ impl Recomputed<'_> {
         let read = if self.weights.unembed_in.is_some() { format!("W_out {read}") } else { read.to_owned() };
         let unembed = &self.weights.unembed;
         let bias = if unembed.bias.is_some() { " + b_U" } else { "" };
-        let name = match self.arch.logit_softcap {
+        let name = match self.arch.caps.logits {
             Some(_) => format!("logits = softcap(W_U {read}{bias})"),
             None => format!("logits = W_U {read}{bias}"),
         };
-        let logits = capped(self.arch.logit_softcap, linear(unembed, &x)?)?;
+        let logits = capped(self.arch.caps.logits, linear(unembed, &x)?)?;
         self.equal(&name, Hook::top(HookPoint::Logits), &logits)
     }
 
@@ -148,7 +148,7 @@ impl Recomputed<'_> {
         what: &str,
     ) -> Result<Tensor> {
         let Some(weights) = weights else { return Ok(x) };
-        let norm = self.arch.norm;
+        let norm = self.arch.norms.form;
         let (size, formula) = match (norm, weights.weight.is_some()) {
             (Norm::Layer { .. }, true) => ("std", "w (x - mean) / scale + b"),
             (Norm::Layer { .. }, false) => ("std", "(x - mean) / scale"),
@@ -163,9 +163,11 @@ impl Recomputed<'_> {
 
     /// What a token brings to `layer` beside the stream, and what comes of it where the stream is `resid`.
     fn per_layer(&mut self, layer: usize, resid: &Tensor) -> Result<Tensor> {
-        let (Some(inputs), Some(weights), Some(width)) =
-            (&self.weights.per_layer, &self.weights.blocks[layer].per_layer, self.arch.per_layer_width)
-        else {
+        let (Some(inputs), Some(weights), Some(width)) = (
+            &self.weights.per_layer,
+            &self.weights.blocks[layer].per_layer,
+            self.arch.embedding.per_layer_width,
+        ) else {
             return Ok(resid.f_zeros_like()?);
         };
         let (start, width) = ((layer * width) as i64, width as i64);
@@ -176,7 +178,7 @@ impl Recomputed<'_> {
             bias: inputs.projection.bias.as_ref().map(|bias| bias.f_narrow(0, start, width)).transpose()?,
         };
         let scaled = linear(&rows, &self.entering()?)?.f_div_scalar((self.arch.d_model as f64).sqrt())?;
-        let projected = normalised(self.arch.norm, &inputs.norm, &scaled)?;
+        let projected = normalised(self.arch.norms.form, &inputs.norm, &scaled)?;
         let want = projected.f_add(&own)?.f_div_scalar(2f64.sqrt())?;
         let name = "per_layer_input = (norm(W embed) + W_E'[token]) / sqrt(2)";
         self.equal_at(name, layer, HookPoint::PerLayerInput, &want)?;
@@ -184,7 +186,7 @@ impl Recomputed<'_> {
         let (Mlp::Gated { activation } | Mlp::Ungated { activation }) = self.arch.mlp;
         let gate = activate(activation, &linear(&weights.gate, resid)?)?;
         let gated = gate.f_mul(&self.at(layer, HookPoint::PerLayerInput)?)?;
-        let want = normalised(self.arch.norm, &weights.norm, &linear(&weights.output, &gated)?)?;
+        let want = normalised(self.arch.norms.form, &weights.norm, &linear(&weights.output, &gated)?)?;
         let name = "per_layer_out = norm(W_out (act(W_gate resid) per_layer_input))";
         self.equal_at(name, layer, HookPoint::PerLayerOut, &want)?;
         self.at(layer, HookPoint::PerLayerOut)
@@ -193,7 +195,7 @@ impl Recomputed<'_> {
     /// What enters the first block: embedding and positions.
     fn entering(&self) -> Result<Tensor> {
         let embed = wide(self.cache.get(Hook::top(HookPoint::Embed))?)?;
-        match self.arch.learned_positions {
+        match self.arch.embedding.learned_positions {
             true => Ok(embed.f_add(&wide(self.cache.get(Hook::top(HookPoint::PosEmbed))?)?)?),
             false => Ok(embed),
         }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
-use crate::intervention::{Intervention, Positions, StepIndex};
+use crate::intervention::change::Intervention;
+use crate::intervention::positions::{Positions, StepIndex};
 
 /// What the positions of an activation are.
 #[derive(Debug, Clone, Copy)]

@@ -6,9 +6,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::hook::Axes;
+use crate::intervention::action::{Action, Value};
 use crate::intervention::addressing::{self, Columns};
+use crate::intervention::change::Intervention;
 use crate::intervention::mean::{MeanActivation, token_numbers};
-use crate::intervention::{Action, Intervention, Value};
 
 /// One intervention, and what it works with.
 #[derive(Debug)]

@@ -6,10 +6,12 @@ use crate::architecture::Architecture;
 use crate::cache::ActivationCache;
 use crate::error::{Error, Result};
 use crate::hook::{Axes, Hook};
+use crate::intervention::action::Action;
 use crate::intervention::addressing::{self, Columns};
 use crate::intervention::apply::{Bound, Operand};
+use crate::intervention::change::Intervention;
 use crate::intervention::mean::MeanActivation;
-use crate::intervention::{Action, Intervention, Phase, StepIndex};
+use crate::intervention::positions::{Phase, StepIndex};
 
 /// Runs that `Replace` and `Mean` take values from, by name. The batch of a run to replace from must equal the rows
 /// that it replaces, or be 1; a mean is taken over any number of rows.

@@ -2,12 +2,10 @@
 
 use safetensors::tensor::Dtype;
 
+use crate::error::DEQUANTISE;
+
 /// Heads that a tied model may store although it has the embedding.
 pub(super) const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
-
-/// The way from quantised weights to ones that can be computed with.
-pub(crate) const DEQUANTISE: &str =
-    "take the checkpoint from before quantisation, or dequantise it with transformers and save it in bf16";
 
 /// Of a tensor that `config.json` implies and that is missing among `names`.
 pub(super) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {

@@ -24,7 +24,6 @@ use crate::model::Model;
 use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
 pub use files::ModelFiles;
-pub(crate) use hints::DEQUANTISE;
 pub use hub_settings::Hub;
 pub use options::LoadOptions;
 pub use watch::ProgressCallback;
@@ -54,7 +53,7 @@ impl Model {
         let sizes = || device::part_sizes(&architecture, source.kind);
         source.placement = options.device.place(architecture.n_layers, sizes)?;
         let model = tch::no_grad(|| Model::from_source(architecture, &mut source))?;
-        source.refuse_leftovers(model.architecture().tied.then_some(&model.weights().embed))?;
+        source.refuse_leftovers(model.architecture().embedding.tied.then_some(&model.weights().embed))?;
         Ok(model)
     }
 }

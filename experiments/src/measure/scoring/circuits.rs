@@ -4,8 +4,8 @@ use anyhow::Result;
 use refrain_patching::table::CircuitScoreRow;
 use refrain_patching::{Change, CircuitSettings, Selection, select_circuits};
 
-use super::Scoring;
 use super::rows::{NOT_FINITE, finite};
+use super::settings::Scoring;
 
 /// Sets times pairs that are run at once.
 const ROWS: usize = 64;

@@ -6,7 +6,7 @@ use refrain_patching::Method;
 use refrain_patching::detect::{self, RepeatedSequence};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 
-use super::Scoring;
+use super::settings::Scoring;
 
 /// Random assignments that a p-value counts.
 const NULL_DRAWS: usize = 200;

@@ -5,8 +5,8 @@ use refrain_patching::attribution::{Contribution, direct_logits, logit_lens};
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::{Component, Method, Metric, Pair};
 
-use super::Scoring;
 use super::rows::{Labels, NOT_FINITE, of_scores};
+use super::settings::Scoring;
 
 /// What each component that writes to the residual stream adds to the answer's logit, or to its lead over the
 /// incorrect answer, after the clean prompts: `value`, beside the whole logit as `clean_value`.

@@ -7,8 +7,8 @@ use refrain_patching::attribution::{
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
 use refrain_patching::{FLOOR, Method, Pair, Scores, normalised_effect};
 
-use super::Scoring;
 use super::rows::{Labels, finite, of_scores};
+use super::settings::Scoring;
 
 /// Rows of a batch of path patching.
 const ROWS: usize = 64;

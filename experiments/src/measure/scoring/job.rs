@@ -1,4 +1,4 @@
-//! The work of methods, cut into parts.
+//! The work of a method, cut into parts.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,15 @@ use refrain_patching::table::{CircuitScores, EdgeScores, HeadScoreRow, HeadScore
 use refrain_patching::{Component, Method, Pair, Site, batches};
 use refrain_runner::StepIndex;
 
-use super::rows::{Labels, of_scores, with_means};
-use super::{Scoring, circuits, detectors, direct, edges};
-use crate::lab::{Finish, Found, Part, Run, Stage};
+use super::rows::{Labels, of_scores};
+use super::settings::Scoring;
+use super::{circuits, detectors, direct, edges};
+use crate::lab::{Finish, Found, Part};
 
 /// Pairs of a batch of the methods that are done by batches.
 const BATCH: usize = 16;
 
-const HEADS: &[&str] = &[HeadScores::NAME];
+pub(super) const HEADS: &[&str] = &[HeadScores::NAME];
 const EDGES: &[&str] = &[HeadScores::NAME, EdgeScores::NAME];
 const CIRCUITS: &[&str] = &[CircuitScores::NAME];
 
@@ -79,7 +80,7 @@ impl<'a> Job<'a> {
         Ok(job)
     }
 
-    /// The exact runs of some sites only.
+    /// The exact runs of some sites only, under the same interventions.
     ///
     /// # Errors
     /// As [`Job::new`].
@@ -91,8 +92,8 @@ impl<'a> Job<'a> {
         components.dedup();
         let settings = refrain_patching::sweep::Settings { components, ..scoring.sweep(change) };
         let sweep = Sweep::new(scoring.model, scoring.pairs, settings)?
-            .only(sites)
-            .under(scoring.background.to_vec(), StepIndex::default())?;
+            .under(scoring.background.to_vec(), StepIndex::default())?
+            .only(sites);
         let units = sweep.units().to_vec();
         Ok(Job { method, labels: Labels::new(method, Some(change)), cut: Cut::Sweep(Box::new(sweep), units) })
     }
@@ -106,7 +107,7 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn parts(&self, scoring: &Scoring<'_>) -> Vec<Part> {
+    pub(super) fn parts(&self, scoring: &Scoring<'_>) -> Vec<Part> {
         let params = scoring.model.weights().n_params() as f64;
         let tokens =
             |pairs: &mut dyn Iterator<Item = &Pair>| pairs.map(|pair| pair.clean.len()).sum::<usize>() as f64;
@@ -144,7 +145,7 @@ impl<'a> Job<'a> {
     }
 
     /// Does the parts of these numbers.
-    fn run(&self, scoring: &Scoring<'_>, todo: &[usize], finish: &mut Finish<'_>) -> Result<()> {
+    pub(super) fn run(&self, scoring: &Scoring<'_>, todo: &[usize], finish: &mut Finish<'_>) -> Result<()> {
         match &self.cut {
             Cut::Sweep(sweep, units) => {
                 let wanted: Vec<Unit> = todo.iter().map(|part| units[*part]).collect();
@@ -205,7 +206,7 @@ impl<'a> Job<'a> {
 
     /// The parts whose rows are sorted and averaged together, by their numbers: a layer of a component at a time, so that a table need not
     /// be in memory whole.
-    fn groups(&self) -> Vec<Vec<usize>> {
+    pub(super) fn groups(&self) -> Vec<Vec<usize>> {
         let Cut::Sweep(_, units) = &self.cut else {
             return match &self.cut {
                 Cut::Batches(batches) => vec![(0..batches.len()).collect()],
@@ -221,113 +222,5 @@ impl<'a> Job<'a> {
             }
         }
         groups.into_iter().map(|(_, parts)| parts).collect()
-    }
-}
-
-/// The work of several methods, as one stage.
-pub struct Jobs<'a> {
-    scoring: &'a Scoring<'a>,
-    /// One a method.
-    pub jobs: Vec<Job<'a>>,
-}
-
-impl<'a> Jobs<'a> {
-    /// The work of `methods`, in their order.
-    ///
-    /// # Errors
-    /// As [`Job::new`].
-    pub fn new(scoring: &'a Scoring<'a>, methods: &[Method]) -> Result<Self> {
-        let jobs = methods.iter().map(|method| Job::new(scoring, *method)).collect::<Result<_>>()?;
-        Ok(Jobs { scoring, jobs })
-    }
-
-    /// The exact runs of some sites only.
-    ///
-    /// # Errors
-    /// As [`Job::new`].
-    pub fn confirming(scoring: &'a Scoring<'a>, sites: BTreeSet<Site>) -> Result<Self> {
-        Ok(Jobs { scoring, jobs: vec![Job::confirming(scoring, sites)?] })
-    }
-
-    /// The stage.
-    pub fn stage(&self, name: &'static str) -> Stage<'_> {
-        let by_job: Vec<Vec<Part>> = self.jobs.iter().map(|job| job.parts(self.scoring)).collect();
-        let firsts = self.firsts();
-        let parts = by_job.into_iter().flatten().collect();
-        Stage::together(name, HEADS, parts, move |todo, finish| {
-            for ((job, first), next) in self.jobs.iter().zip(&firsts).zip(firsts.iter().skip(1)) {
-                let own: Vec<usize> = todo
-                    .iter()
-                    .filter(|part| (first..next).contains(part))
-                    .map(|part| part - first)
-                    .collect();
-                job.run(self.scoring, &own, &mut |part, found| finish(first + part, found))
-                    .with_context(|| job.method.name())?;
-            }
-            Ok(())
-        })
-    }
-
-    /// The number of each job's first part, and of all parts.
-    fn firsts(&self) -> Vec<usize> {
-        let mut firsts = vec![0];
-        for job in &self.jobs {
-            firsts.push(firsts[firsts.len() - 1] + job.parts(self.scoring).len());
-        }
-        firsts
-    }
-
-    /// The numbers of the parts with rows of `head_scores` whose rows are sorted and averaged together.
-    pub fn groups(&self) -> Vec<Vec<usize>> {
-        let mut groups = Vec::new();
-        for (job, first) in self.jobs.iter().zip(self.firsts()) {
-            if job.method != Method::Circuit {
-                groups.extend(
-                    job.groups()
-                        .into_iter()
-                        .map(|group| group.into_iter().map(|part| first + part).collect()),
-                );
-            }
-        }
-        groups
-    }
-
-    /// The numbers of the parts with rows of table `T`.
-    pub fn parts_with<T: Table>(&self) -> Vec<usize> {
-        let parts: Vec<Part> = self.jobs.iter().flat_map(|job| job.parts(self.scoring)).collect();
-        (0..parts.len()).filter(|part| parts[*part].tables.contains(&T::NAME)).collect()
-    }
-
-    /// The rows of `head_scores` of a group, with their means over prompts.
-    ///
-    /// # Errors
-    /// If a part cannot be read.
-    pub fn head_scores(
-        &self,
-        run: &Run<'_>,
-        stage: &Stage<'_>,
-        group: &[usize],
-    ) -> Result<Vec<HeadScoreRow>> {
-        let mut by_component: Vec<(String, Vec<HeadScoreRow>)> = Vec::new();
-        for part in group {
-            for row in run.part::<HeadScores>(stage, *part)? {
-                match by_component.iter_mut().find(|(component, _)| *component == row.component) {
-                    Some((_, rows)) => rows.push(row),
-                    None => by_component.push((row.component.clone(), vec![row])),
-                }
-            }
-        }
-        let mut rows = Vec::new();
-        for (_, own) in by_component {
-            // The detectors' own means come with p-values.
-            match own.iter().any(|row| row.prompt.is_none()) {
-                true => rows.extend(own),
-                false => rows.extend(with_means(self.scoring, own)),
-            }
-        }
-        for row in rows.iter_mut().filter(|row| row.method != Method::Detectors.name()) {
-            row.task = Some(self.scoring.task.to_owned());
-        }
-        Ok(rows)
     }
 }

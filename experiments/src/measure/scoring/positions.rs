@@ -1,7 +1,7 @@
 //! Positions of prompts of unequal length: they are counted from the end, where the prompts are aligned.
 
-use refrain_patching::Pair;
-use refrain_patching::table::PositionFrom;
+use refrain_patching::table::{HeadScoreRow, PositionFrom};
+use refrain_patching::{Pair, Site};
 use refrain_runner::Tokenizer;
 
 /// From which end positions of these pairs are counted.
@@ -38,6 +38,18 @@ pub fn token(
         return None;
     }
     tokenizer?.token(first)
+}
+
+/// The site of a row, if it is one that can be patched. Positions as they are counted.
+pub fn site(row: &HeadScoreRow) -> Option<Site> {
+    let number = |value: Option<u32>| value.map(|value| value as usize);
+    Some(Site {
+        component: row.component.parse().ok()?,
+        layer: row.layer as usize,
+        index: number(row.head).or(number(row.neuron)).unwrap_or(0),
+        position: number(row.position),
+        key_position: number(row.key_position),
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use refrain_patching::{
     share,
 };
 
-use super::{Scoring, positions};
+use super::positions;
+use super::settings::Scoring;
 
 /// What holds for all rows of a method.
 #[derive(Debug, Clone, Copy)]
@@ -100,18 +101,6 @@ fn at(
     }
 }
 
-/// The site of a row, if it is one that can be patched. Positions as they are counted.
-pub fn site(row: &HeadScoreRow) -> Option<Site> {
-    let number = |value: Option<u32>| value.map(|value| value as usize);
-    Some(Site {
-        component: row.component.parse().ok()?,
-        layer: row.layer as usize,
-        index: number(row.head).or(number(row.neuron)).unwrap_or(0),
-        position: number(row.position),
-        key_position: number(row.key_position),
-    })
-}
-
 /// A number, or a null in its stead.
 pub(super) fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
@@ -135,18 +124,15 @@ pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadSco
     all
 }
 
-/// The rows as they are, but those of magnitudes: their signs, which are those of another estimate, would cancel in
-/// a mean what the magnitudes are there to show. They are given the sign that most of their size has.
-fn with_one_sign(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
-    let magnitudes = rows.first().is_some_and(|row| {
-        row.method.parse().is_ok_and(|method: Method| method.info().mean == MeanRule::Magnitude)
-    });
-    if !magnitudes {
-        return rows.to_vec();
-    }
+/// The rows as their method's mean counts them: as they are, or those of magnitudes with the sign that most of
+/// their size has.
+fn as_counted(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
+    let rule =
+        rows.first().and_then(|row| row.method.parse::<Method>().ok()).map(|method| method.info().mean);
+    let Some(rule @ MeanRule::Magnitude) = rule else { return rows.to_vec() };
     let sum: f64 = rows.iter().filter_map(|row| row.change).sum();
     let of = |row: &HeadScoreRow| {
-        let change = row.change.map(|change| change.abs().copysign(sum));
+        let change = row.change.map(|change| rule.counted(change, sum));
         let base = row.value.zip(row.change).map(|(value, change)| value - change);
         HeadScoreRow { change, value: base.zip(change).map(|(base, change)| base + change), ..row.clone() }
     };
@@ -156,7 +142,7 @@ fn with_one_sign(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
 /// The mean over prompts. Effects are normalised after averaging: a prompt whose clean and corrupted runs hardly differ
 /// says little, and dividing by that difference first would let it say most.
 fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadScoreRow> {
-    let rows = &with_one_sign(rows)[..];
+    let rows = &as_counted(rows)[..];
     let first = rows.first()?;
     let of = |number: fn(&HeadScoreRow) -> Option<f64>| -> Option<f64> {
         // One prompt without a number and there is no mean over all of them.

@@ -142,17 +142,17 @@ pub(super) fn direct_path(
     last: &Tensor,
 ) -> Tensor {
     let (arch, weights) = (model.architecture(), model.weights());
-    let mut x = weights.embed.i(token) * arch.embed_scale.unwrap_or(1.0);
+    let mut x = weights.embed.i(token) * arch.embedding.scale.unwrap_or(1.0);
     if let Some(projection) = &weights.embed_in {
         x = projection.weight.matmul(&x);
     }
     let source = values_of(model, head.layer);
     if let Some(norm) = &weights.blocks[source].ln1 {
-        if arch.norm.centres() {
+        if arch.norms.form.centres() {
             x = &x - x.mean(Kind::Double);
         }
         if divide {
-            x = &x / ((&x * &x).mean(Kind::Double) + arch.norm.eps()).sqrt();
+            x = &x / ((&x * &x).mean(Kind::Double) + arch.norms.form.eps()).sqrt();
         }
         if let Some(weight) = &norm.weight {
             x *= weight;
@@ -162,8 +162,8 @@ pub(super) fn direct_path(
     let (d_head, kv) = (arch.layers[head.layer].d_head as i64, group(model, head) as i64);
     let values = attention.v.as_ref().or(attention.k.as_ref()).unwrap();
     let mut v = values.weight.narrow(0, kv * d_head, d_head).matmul(&x);
-    if arch.v_norm && divide {
-        v = &v / ((&v * &v).mean(Kind::Double) + arch.norm.eps()).sqrt();
+    if arch.norms.v && divide {
+        v = &v / ((&v * &v).mean(Kind::Double) + arch.norms.form.eps()).sqrt();
     }
     let out = &weights.blocks[head.layer].attention.out.weight;
     let written = out.narrow(1, head.head as i64 * d_head, d_head).matmul(&v);
@@ -248,26 +248,4 @@ fn inactive_heads_on_inputs_of_any_length() {
             }
         }
     }
-}
-
-#[test]
-fn heads_are_flagged_beyond_the_quantile() {
-    let heads: Vec<Head> = (0..5).map(|head| Head { layer: 0, head }).collect();
-    let input = |scores: [f64; 5]| scores.to_vec();
-    let both = vec![input([0.0, 2.0, 4.0, 6.0, 8.0]), input([10.0, 12.0, 14.0, 16.0, 18.0])];
-    let scores = super::super::InactivityScores { heads: heads.clone(), scores: vec![both; 12] };
-    for function in Inactivity::all() {
-        let high = matches!(function.name(), "awft" | "awft_ln");
-        assert_eq!(function.high_is_inactive(), high);
-        // Of 0, 2, ..., 18 the 25 % quantile is 4.5, the 75 % quantile 13.5.
-        let flagged = scores.flagged(function, 0.25).unwrap();
-        let (cut, wanted) = match high {
-            true => (13.5, vec![vec![], heads[2..].to_vec()]),
-            false => (4.5, vec![heads[..3].to_vec(), vec![]]),
-        };
-        assert_eq!((flagged.threshold, flagged.heads), (Some(cut), wanted), "{}", function.name());
-        assert!(scores.flagged(function, 0.0).unwrap().heads.concat().is_empty());
-    }
-    assert_eq!(scores.all_flagged(&super::super::SHARES).unwrap().len(), 12 * 7);
-    assert!(scores.flagged(Inactivity::all()[0], 1.5).is_err());
 }

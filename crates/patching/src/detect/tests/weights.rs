@@ -42,7 +42,7 @@ fn centring(n: i64) -> Tensor {
 /// A norm without its division, as a matrix.
 fn norm_matrix(model: &Model, norm: Option<&NormWeights>, width: i64) -> Tensor {
     let Some(norm) = norm else { return identity(width) };
-    let centred = if model.architecture().norm.centres() { centring(width) } else { identity(width) };
+    let centred = if model.architecture().norms.form.centres() { centring(width) } else { identity(width) };
     match &norm.weight {
         Some(weight) => Tensor::diag(&weight.reshape([-1]), 0).matmul(&centred),
         None => centred,
@@ -56,7 +56,8 @@ fn maps(model: &Model, head: Head) -> [Tensor; 4] {
     let source = values_of(model, head.layer);
     let (own, other) = (&model.weights().blocks[head.layer], &model.weights().blocks[source]);
     let narrow = |t: &Tensor, head: usize| t.narrow(0, head as i64 * d_head, d_head);
-    let conditioned = |weight: &Tensor, norm: Option<&NormWeights>, index: usize| match (arch.qk_norm, norm) {
+    let conditioned = |weight: &Tensor, norm: Option<&NormWeights>, index: usize| match (arch.norms.qk, norm)
+    {
         (Some(QkNorm::AllHeads), Some(_)) => {
             narrow(&norm_matrix(model, norm, weight.size()[0]).matmul(weight), index)
         }
