@@ -12,7 +12,7 @@ use crate::Result;
 use crate::tiny::{Tiny, word};
 
 /// The tables of `repetition-curse`.
-pub const TABLES: [&str; 11] = [
+pub const TABLES: [&str; 12] = [
     "conditions",
     "contrasts",
     "count_summary",
@@ -24,6 +24,7 @@ pub const TABLES: [&str; 11] = [
     "prompts",
     "responses",
     "trace_summary",
+    "trace_windows",
 ];
 
 /// Settings that make a run a matter of a second.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::counts::Counts;
-use super::{Bootstrap, Item};
+use super::shared::{Bootstrap, Item};
 use crate::stats::{FEWEST_TESTED, mean, sign_flip};
 use crate::table::{ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountRow, End, PerplexityRow};
 

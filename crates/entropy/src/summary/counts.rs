@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Item, in_order};
+use super::shared::{Item, in_order};
 use crate::stats::{censored_median, share};
 use crate::table::{CountOutcome, CountQuantity, CountRow, CountSummaryRow, End, Pool};
 

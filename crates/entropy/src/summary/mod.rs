@@ -2,43 +2,16 @@
 
 mod contrasts;
 mod counts;
+mod shared;
 mod traces;
 
-use crate::stats::{Draws, ratio};
-use crate::table::{PerplexityRow, Pool};
+use crate::stats::ratio;
+use crate::table::PerplexityRow;
 
 pub use contrasts::contrasts;
 pub use counts::counts;
+pub use shared::Bootstrap;
 pub use traces::{trace_windows, traces};
-
-/// A phrase: its pool, and its number in it.
-type Item = (Pool, u32);
-
-/// How intervals are made.
-#[derive(Debug, Clone, Copy)]
-pub struct Bootstrap {
-    /// Resamples.
-    pub resamples: usize,
-    /// The run's seed.
-    pub seed: u64,
-}
-
-impl Bootstrap {
-    fn of<'a>(&self, id: &'a str) -> Draws<'a> {
-        Draws { resamples: self.resamples, seed: self.seed, id }
-    }
-}
-
-/// The labels, each once, in the order in which they come.
-fn in_order<'a>(labels: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut order = Vec::new();
-    for label in labels {
-        if !order.contains(&label) {
-            order.push(label);
-        }
-    }
-    order
-}
 
 /// The pool over all texts of one condition, each token counting once; with the interval over texts. None of no texts.
 pub fn perplexity(texts: &[PerplexityRow], bootstrap: Bootstrap) -> Option<PerplexityRow> {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::table::{
     ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountQuantity, CountRow, CountSummaryRow,
-    DecodingLabel, End, TraceKind, TraceQuantity, TraceRow,
+    DecodingLabel, End, Pool, TraceKind, TraceQuantity, TraceRow,
 };
 
 const BOOTSTRAP: Bootstrap = Bootstrap { resamples: 100, seed: 1 };

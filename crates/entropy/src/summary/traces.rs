@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Bootstrap, in_order};
+use super::shared::{Bootstrap, in_order};
 use crate::stats::{Estimate, mean, pearson_estimate};
 use crate::table::{Pool, TraceKind, TraceQuantity, TraceRow, TraceSummaryRow, TraceWindowRow};
 
