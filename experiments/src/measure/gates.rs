@@ -102,3 +102,26 @@ pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_finite_answer_above_all_others_is_solved() {
+        let pair = Pair { clean: vec![1], corrupted: vec![2], answer: 2, foil: None };
+        let solved = |logits: [f32; 4]| {
+            let logits = Tensor::from_slice(&logits).unsqueeze(0);
+            first_alone(&logits, std::slice::from_ref(&pair)).unwrap()
+        };
+        assert_eq!(solved([0.0, 1.0, 2.0, -1.0]), 1);
+        assert_eq!(solved([0.0, 3.0, 2.0, -1.0]), 0);
+        // Level with another: the model does not choose the answer.
+        assert_eq!(solved([0.0, 2.0, 2.0, -1.0]), 0);
+        assert_eq!(solved([1.0; 4]), 0);
+        // Nothing is larger than a number that is none.
+        assert_eq!(solved([f32::NAN; 4]), 0);
+        assert_eq!(solved([0.0, f32::NAN, 2.0, -1.0]), 0);
+        assert_eq!(solved([0.0, 1.0, f32::INFINITY, -1.0]), 0);
+    }
+}

@@ -190,9 +190,7 @@ fn about_conditions(
     if contrasts.is_empty() {
         return;
     }
-    report.line(format_args!(
-        "Does scaling heads down help? Change relative to no intervention, N > {prefill} where N copies fit"
-    ));
+    report.line(format_args!("Does scaling heads down help? Change from no intervention, N > {prefill}"));
     let of = |condition: &str, quantity: ContrastQuantity| {
         contrasts.iter().find(|row| row.condition == condition && row.quantity == quantity)
     };
@@ -228,7 +226,7 @@ fn about_conditions(
     report.table(&columns, changed.iter().map(row));
     let texts = contrasts.iter().find(|row| row.quantity == ContrastQuantity::NllNats);
     report.note(&format!(
-        "  exact, clean stop, endless: percentage points. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
+        "  exact, clean stop, endless: percentage points, over the runs where N copies fit. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
         texts.map_or(0, |row| row.n_items)
     ));
     for condition in changed.iter().filter(|condition| !condition.control) {

@@ -40,15 +40,19 @@ fn values_outside_their_range() -> Result {
 #[test]
 fn a_prompt_longer_than_the_window() -> Result {
     let window = "the model's context window of 64\nhint: shorten the prompt";
-    let long = format!("{} {{phrase}} {{n}}", "word ".repeat(70));
+    let template = |words| format!("{} {{phrase}} {{n}}", "word ".repeat(words));
+    let (long, half) = (template(70), template(40));
     for (arguments, words) in [
         (&["--template", &long][..], &["the prompt for 2 repetitions of", "window"][..]),
         (&["--copy-length", "60"], &["`copy` has 65 tokens"]),
         (
-            &["--prefill", "60", "--counts", "61"],
-            &["the prompt for 61 repetitions of", "choose a smaller --prefill"],
+            &["--template", &half, "--prefill", "31", "--counts", "32"],
+            &["the prompt for 32 repetitions of", "choose a smaller --prefill"],
         ),
-        (&["--prefill", "70", "--trace-count", "71"], &["conditions none.repetition", window]),
+        (
+            &["--template", &half, "--prefill", "31", "--trace-count", "32"],
+            &["conditions none.repetition", window],
+        ),
     ] {
         let place = place()?;
         place.run(arguments)?.refused(words);

@@ -47,7 +47,9 @@ fn a_part_that_does_not_fit() -> Result {
         Ran::of(&mut place.command(&staged, &[&LONG_TRACES[..], &["--stage", stage]].concat()))?.succeeded();
     }
     let late = |path: &Path| {
-        ["entropy_trace", "perplexity"].iter().any(|late| path.display().to_string().contains(late))
+        ["repetition.", "ordinary.", "perplexity"]
+            .iter()
+            .any(|late| path.display().to_string().contains(late))
     };
     let mut early = std::collections::BTreeSet::new();
     let mut most = 0;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use refrain_tests::Result;
 use refrain_tests::program::{Ran, parts, same_tables, tables, unfinished};
+use refrain_tests::tiny::word;
 
 use crate::place;
 
@@ -63,7 +64,7 @@ fn other_settings_or_another_model_do_not_resume() -> Result {
         hint,
     ]);
     let texts = std::fs::read_to_string(place.path("texts.txt"))?;
-    std::fs::write(place.path("texts.txt"), texts.replacen("bab", "fef", 1).replacen(' ', " fef ", 1))?;
+    std::fs::write(place.path("texts.txt"), texts.replacen(' ', &format!(" {} ", word(5)), 1))?;
     place.run(&[])?.refused(&[held, "contents of the prompts:", hint]);
     std::fs::write(place.path("texts.txt"), texts)?;
     let norm = &place.tiny.weights["model.norm.weight"] * 1.5;
@@ -117,7 +118,8 @@ fn a_broken_manifest_or_table() -> Result {
 fn a_broken_part() -> Result {
     let place = place()?;
     // Stops after the heads are scored: the traces' prompts do not fit.
-    let long = ["--prefill", "70", "--trace-count", "71"];
+    let template = format!("{} {{phrase}} {{n}}", "word ".repeat(40));
+    let long = ["--template", &template, "--prefill", "31", "--trace-count", "32"];
     place.run(&long)?.refused(&["context window"]);
     let part = place.path("out/parts/heads.detectors.all.head_scores.parquet");
     let bytes = std::fs::read(&part)?;

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use refrain_experiments::lab::disk::read_provenance;
+use refrain_entropy::schema::Table;
+use refrain_entropy::table::{GateName, Gates};
+use refrain_experiments::lab::disk::{read_provenance, read_table};
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::task::Language;
 use refrain_patching::{FLOOR, Pair, Task};
@@ -228,5 +230,22 @@ fn a_figure_can_be_drawn_alone() -> Result {
     assert!(wrong.code == Some(2) && wrong.stderr.contains("head_effects"), "{wrong:?}");
     front(&[])?.succeeded();
     assert!(drawn()?.len() > alone.len());
+    Ok(())
+}
+
+/// The built-in model solves induction and not copy, and both are measured even by a method that compares nothing.
+#[test]
+fn gates_are_measured_whatever_the_method() -> Result {
+    let place = place()?;
+    for (task, passed) in [("induction", true), ("copy", false)] {
+        let out = place.path(task);
+        let mut command =
+            place.bare(&["--no-figures", "--quiet", "--method", "dla", "--pairs", "5", "--task", task]);
+        Ran::of(command.arg("--out").arg(&out))?.succeeded();
+        let gates = Gates::rows(&read_table(&out.join("gates.parquet"))?)?;
+        let found: Vec<(GateName, bool)> = gates.iter().map(|gate| (gate.gate, gate.passed)).collect();
+        assert_eq!(found, [(GateName::Solved, passed), (GateName::Gap, passed)], "{task}");
+        assert!(gates.iter().all(|gate| gate.value.is_some() && gate.n == 5), "{gates:?}");
+    }
     Ok(())
 }

@@ -68,10 +68,14 @@ fn check(run: &Finished, row: &CountRow) -> Result {
     assert_eq!(found, (phrase.len(), given, prompt.len(), response.len()), "{label}");
     close(&label, Some(row.overshoot), copies as f64 / f64::from(row.n), 1e-12);
 
-    // The five outcomes, by what comes after the copies.
-    let rest = &response[copies * phrase.len()..];
+    // The five outcomes, by what comes after the copies that the model made itself.
+    let mut own = 0;
+    while tokens[own * phrase.len()..].starts_with(&phrase) {
+        own += 1;
+    }
+    let rest = &tokens[own * phrase.len()..];
     let cut_short = outcome != End::Stopped && phrase.starts_with(rest);
-    let wanted = match (copies >= 2, rest.is_empty() || cut_short, outcome == End::Stopped) {
+    let wanted = match (own >= 2, rest.is_empty() || cut_short, outcome == End::Stopped) {
         (false, ..) => CountOutcome::NoAttempt,
         (true, true, true) => CountOutcome::CleanStop,
         (true, true, false) => CountOutcome::PhraseLoop,

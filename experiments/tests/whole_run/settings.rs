@@ -29,6 +29,7 @@ top-k = 40
 max-new-tokens = 20
 template = "repeat {phrase} in {n} :"
 trials = 3
+selection-tasks = ["induction"]
 copy-length = 9
 induction-share = 0.25
 min-induction-heads = 2
@@ -132,13 +133,13 @@ fn the_command_line_wins_over_the_file() -> Result {
         place.path("every.toml"),
         EVERY_KEY.replace("quiet = true", "").replace("out = ", "# out = "),
     )?;
-    let arguments = ["--config", "every.toml", "--out", "chosen", "--seed", "8", "--counts", "3", "--quiet"];
+    let arguments = ["--config", "every.toml", "--out", "chosen", "--seed", "8", "--counts", "4", "--quiet"];
     let ran = Ran::of(&mut place.bare(&arguments))?.succeeded();
     assert_eq!((&ran.stdout[..], &ran.stderr[..]), ("", ""), "quiet on the command line");
     let manifest: toml::Table = toml::from_str(&std::fs::read_to_string(place.path("chosen/run.toml"))?)?;
     let settings = &manifest["settings"];
     assert_eq!(settings["seed"].as_integer(), Some(8));
-    assert_eq!(settings["counts"].to_string(), "[3]");
+    assert_eq!(settings["counts"].to_string(), "[4]");
     assert_eq!(settings["trials"].as_integer(), Some(3), "what the line does not say is the file's");
     assert_eq!(manifest["facts"]["cores"].as_integer(), Some(1));
     Ok(())
