@@ -12,11 +12,12 @@ pub fn leading_copies(sequence: &[i64], phrase: &[i64]) -> usize {
     sequence.chunks_exact(phrase.len()).take_while(|chunk| *chunk == phrase).count()
 }
 
-/// What became of a response to "repeat this N times": the `generated` tokens, without copies that the prompt held, why they
-/// ended, and how many copies were `missing`. What the prompt held is no work of the model's: a run that adds nothing to it is no
-/// attempt.
+/// What became of a response to "repeat this N times": the `generated` tokens, without copies that the prompt held,
+/// why they ended, and how many copies were `missing`. What the prompt held is no work of the model's: a run that
+/// adds nothing to it is no attempt.
 ///
-/// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else where it stopped.
+/// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else
+/// where it stopped.
 pub fn outcome(generated: &[i64], phrase: &[i64], end: End, missing: usize) -> CountOutcome {
     let copies = leading_copies(generated, phrase);
     let rest = &generated[copies * phrase.len()..];

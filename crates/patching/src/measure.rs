@@ -113,8 +113,8 @@ fn of_detector(detector: Detector) -> MeasureInfo {
         Detector::PreviousToken => weight("previous token"),
         Detector::DuplicateToken => weight("duplicate token"),
         Detector::FirstToken => weight("first token"),
-        // -1 is no share at all, and a head that copies by chance has hardly more: no value between says "nothing of the kind". A
-        // share of more than a half gives more than 1, up to 3: rare, and shown as 1 or above.
+        // No share at all is -1, and a head that copies by chance has hardly more: no value between says "nothing of
+        // the kind". A share of more than a half gives more than 1, up to 3: rare, and shown as 1 or above.
         Detector::Copying => info("copying", "score", [Some(-1.0), Some(1.0)], None, true),
         Detector::CopyingEigenvalues => {
             info("copying, eigenvalues", "score", [Some(-1.0), Some(1.0)], Some(0.0), false)

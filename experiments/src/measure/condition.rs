@@ -208,7 +208,8 @@ pub struct Controls {
 }
 
 /// `count` sets of as many heads as there are in `induction`, none of them in it: of each layer as many. Where a layer has too few other
-/// heads, they come from the nearest layers, as many layers as hold twice the heads that are missing, so that sets can differ.
+/// heads, they come from the nearest layers, as many layers as hold twice the heads that are missing, so that sets
+/// can differ.
 ///
 /// # Errors
 /// If there are fewer other heads.
@@ -312,7 +313,8 @@ mod tests {
         for (_, set) in &found.sets {
             assert_eq!(layers(set), [0, 1, 1]);
         }
-        // A whole layer at the end: the two before it hold twice as many heads, and all eight of them are drawn at some time.
+        // A whole layer at the end: the two before it hold twice as many heads, and all eight of them are drawn at
+        // some time.
         let found = controls(&heads, &heads[12..], 20, 3).unwrap();
         assert_eq!(found.neighbours_for, [3]);
         let drawn: std::collections::BTreeSet<Head> =

@@ -137,8 +137,9 @@ impl Selection {
             .collect()
     }
 
-    /// Scores every head on the first task and by its pattern, finds the first task that the model solves, and selects on that
-    /// one. If it solves none, the heads are selected on the first, and `failed_gate` says that nothing should be concluded.
+    /// Scores every head on the first task and by its pattern, finds the first task that the model solves, and
+    /// selects on that one. If it solves none, the heads are selected on the first, and `failed_gate` says that
+    /// nothing should be concluded.
     ///
     /// # Errors
     /// If the model cannot be run, or no head can be scored.

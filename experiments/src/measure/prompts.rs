@@ -20,7 +20,8 @@ pub struct Written {
 /// The tokens of `text`, with those that the tokenizer puts before it.
 ///
 /// # Errors
-/// Naming the words that the vocabulary has no token for: a model that reads an unknown token in their place answers another question.
+/// Naming the words that the vocabulary has no token for: a model that reads an unknown token in their place
+/// answers another question.
 pub fn known(tokenizer: &Tokenizer, text: &str) -> Result<Vec<i64>> {
     tokenizer.check_known(text)?;
     Ok(tokenizer.encode_with_specials(text)?)

@@ -117,8 +117,8 @@ impl Tracing<'_> {
     /// The tables that [`Tracing::run`] has rows of.
     pub const TABLES: &'static [&'static str] = &[EntropyTrace::NAME, Responses::NAME];
 
-    /// Follows the continuations of `traced`, all of one kind, under `condition`. Toxicity is measured where `induction` says which
-    /// heads count.
+    /// Follows the continuations of `traced`, all of one kind, under `condition`. Toxicity is measured where
+    /// `induction` says which heads count.
     ///
     /// # Errors
     /// If a prompt does not fit the window or the model cannot be run.

@@ -27,7 +27,8 @@ pub struct PhraseArgs {
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', help_heading = "Counting")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub phrase_words: Vec<Count>,
-    /// Share of the words, by frequency in a corpus, in the pools `top` and `rare`; at least 5 words, and as many as the phrases take
+    /// Share of the words, by frequency in a corpus, in the pools `top` and `rare`; at least 5 words, and as many
+    /// as the phrases take
     #[arg(long, value_name = "SHARE", default_value_t = Share::percent(1), help_heading = "Counting")]
     pub pool_share: Share,
 }
@@ -92,8 +93,8 @@ impl Words {
         Ok(Words { words, source, lead: if marker == Some("\u{120}") { " " } else { "" }, microworld })
     }
 
-    /// The phrases of every pool. No word is in two phrases, of one pool or of different ones: items that share words are not
-    /// independent, and the statistics take them to be.
+    /// The phrases of every pool. No word is in two phrases, of one pool or of different ones: items that share
+    /// words are not independent, and the statistics take them to be.
     ///
     /// # Errors
     /// If the vocabulary has too few words, or the tokenizer does not know one.
@@ -150,8 +151,8 @@ impl Words {
     }
 }
 
-/// What a pool's random streams are named after. That of the rare words has the name that the pool had first, so that a seed draws what
-/// it drew.
+/// What a pool's random streams are named after. That of the rare words has the name that the pool had first, so
+/// that a seed draws what it drew.
 pub fn stream(pool: Pool) -> &'static str {
     match pool {
         Pool::Top => "top",

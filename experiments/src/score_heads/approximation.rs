@@ -99,7 +99,8 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
         let reason = Some("no place was scored by both".to_owned());
         return vec![ApproximationRow { reason, ..row }];
     };
-    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it missed.
+    // What was confirmed is what the estimate itself put first: an agreement among those says nothing of what it
+    // missed.
     let selected =
         (found.sites < estimated.len()).then(|| "of the places that the estimate put first".to_owned());
     let flat = found.spearman.is_none().then(|| "fewer than three places, or all of them equal".to_owned());

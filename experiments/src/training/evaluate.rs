@@ -58,8 +58,7 @@ pub fn evaluate(folder: &Path, settings: &Settings, quiet: bool) -> Result<Strin
     for (head, score) in prefix_matching(&subject.model, &language, settings.seed)? {
         writeln!(text, "| {head} | {score:.3} |")?;
     }
-    text +=
-        "\n| N | exact | never ends | median of those that stop | by words, by pool: exact, never ends |\n";
+    text += "\n| N | exact | endless | median of those that stop | by words, by pool: exact, endless |\n";
     text += "|---|---|---|---|---|\n";
     for (n, answers) in count(&subject, &COUNTS, Count::of::<24>(), settings.seed)? {
         writeln!(text, "{}", count_row(n, &answers))?;

@@ -19,8 +19,8 @@ pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
     (xx > 0.0 && yy > 0.0).then(|| xy / (xx * yy).sqrt())
 }
 
-/// Pearson's correlation with its 95 % interval by Fisher's z over independent pairs. No interval below [`FEWEST_ITEMS`] pairs or
-/// where the pairs lie on a line.
+/// Pearson's correlation with its 95 % interval by Fisher's z over independent pairs. No interval below
+/// [`FEWEST_ITEMS`] pairs or where the pairs lie on a line.
 pub fn pearson_estimate(pairs: &[(f64, f64)]) -> Estimate {
     let n = pairs.len();
     let Some(value) = pearson(pairs) else {

@@ -1,8 +1,9 @@
 //! Means over items with their intervals, and a test of whether a mean is 0.
 //!
-//! The unit is the item: a phrase, a text, a pair of prompts. Of a few items the percentile bootstrap's intervals are too narrow
-//! (over nine skewed items a nominal 5 % test rejects 9 to 11 % of true nulls), so below [`BCA_ITEMS`] the interval is Student's and
-//! the p-value that of a sign-flip test; from there on the interval is the bias-corrected and accelerated bootstrap's (Efron 1987).
+//! The unit is the item: a phrase, a text, a pair of prompts. Of a few items the percentile bootstrap's intervals
+//! are too narrow (over nine skewed items a nominal 5 % test rejects 9 to 11 % of true nulls), so below
+//! [`BCA_ITEMS`] the interval is Student's and the p-value that of a sign-flip test; from there on the interval is
+//! the bias-corrected and accelerated bootstrap's (Efron 1987).
 
 use rand::RngExt;
 use rayon::prelude::*;
@@ -64,8 +65,9 @@ pub fn mean(items: &[f64], draws: Draws<'_>) -> Estimate {
     ratio(&pairs, draws)
 }
 
-/// The ratio of sums, sum(part) / sum(whole) over (part, whole) items, with its 95 % interval: a mean in which each item counts by its
-/// size. The interval is withheld where the whole's own interval holds 0: a quotient by what may have either sign has none.
+/// The ratio of sums, sum(part) / sum(whole) over (part, whole) items, with its 95 % interval: a mean in which each
+/// item counts by its size. The interval is withheld where the whole's own interval holds 0: a quotient by what may
+/// have either sign has none.
 pub fn ratio(items: &[(f64, f64)], draws: Draws<'_>) -> Estimate {
     let n = items.len();
     let Some(value) = quotient(items.iter()) else {
@@ -89,8 +91,9 @@ pub fn ratio(items: &[(f64, f64)], draws: Draws<'_>) -> Estimate {
     }
 }
 
-/// The share of runs over (runs that have it, runs) items, with Wilson's 95 % interval (1927) over items: it stays within 0 and 1 and
-/// has a width where all items agree. It is conservative where the runs of an item differ: their share varies less than a yes or no.
+/// The share of runs over (runs that have it, runs) items, with Wilson's 95 % interval (1927) over items: it stays
+/// within 0 and 1 and has a width where all items agree. It is conservative where the runs of an item differ: their
+/// share varies less than a yes or no.
 pub fn share(items: &[(f64, f64)]) -> Estimate {
     let n = items.len();
     let Some(value) = quotient(items.iter()) else {
@@ -131,7 +134,8 @@ fn student(items: &[(f64, f64)], value: f64) -> (f64, f64) {
     (value - reach, value + reach)
 }
 
-/// The 97.5 % quantile of Student's t (tables, e.g. Fisher & Yates 1963; from 30 degrees on the expansion of Cornish and Fisher).
+/// The 97.5 % quantile of Student's t (tables, e.g. Fisher & Yates 1963; from 30 degrees on the expansion of
+/// Cornish and Fisher).
 pub fn t_quantile(degrees: usize) -> f64 {
     const TABLE: [f64; 30] = [
         12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788,
@@ -210,8 +214,9 @@ fn normal_quantile(share: f64) -> f64 {
     (low + high) / 2.0
 }
 
-/// The two-sided p-value of the sign-flip test that the mean of `items` is 0: the share of assignments of signs whose mean is as far
-/// from 0. Exact up to 14 items, else over 9,999 random assignments and the observed one. None of no items.
+/// The two-sided p-value of the sign-flip test that the mean of `items` is 0: the share of assignments of signs
+/// whose mean is as far from 0. Exact up to 14 items, else over 9,999 random assignments and the observed one. None
+/// of no items.
 pub fn sign_flip(items: &[f64], seed: u64, id: &str) -> Option<f64> {
     if items.is_empty() {
         return None;
@@ -231,8 +236,8 @@ pub fn sign_flip(items: &[f64], seed: u64, id: &str) -> Option<f64> {
     Some((1 + far) as f64 / (1 + FLIPS) as f64)
 }
 
-/// The median of `values`, of which those marked `true` were cut off and would have been larger; and whether it is a lower bound for
-/// that. None of no values.
+/// The median of `values`, of which those marked `true` were cut off and would have been larger; and whether it is
+/// a lower bound for that. None of no values.
 pub fn censored_median(values: &[(f64, bool)]) -> Option<(f64, bool)> {
     let mut sorted = values.to_vec();
     // One that was cut off at a value lies behind one that ended there.
@@ -312,8 +317,8 @@ mod tests {
         assert!(p <= 2e-4, "{p}");
     }
 
-    /// Over nine skewed items whose mean is 0, how often a test at 5 % rejects: the percentile bootstrap too often, the sign-flip test
-    /// and Student's interval not.
+    /// Over nine skewed items whose mean is 0, how often a test at 5 % rejects: the percentile bootstrap too often,
+    /// the sign-flip test and Student's interval not.
     #[test]
     fn nine_skewed_items_are_not_overrated() {
         let (mut percentile, mut flips, mut student) = (0, 0, 0);

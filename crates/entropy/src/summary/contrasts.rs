@@ -7,9 +7,10 @@ use super::shared::{Bootstrap, Item};
 use crate::stats::{FEWEST_TESTED, mean, sign_flip};
 use crate::table::{ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountRow, End, PerplexityRow};
 
-/// What every condition changed relative to no intervention, item by item: counts where N > `prefill` and N copies fit, and texts. With
-/// the verdict on the induction heads beside the random sets under the same intervention. Where the heads could not be selected
-/// properly, `failed_gate` says which gate failed, and every verdict on them is "undecided".
+/// What every condition changed relative to no intervention, item by item: counts where N > `prefill` and N copies
+/// fit, and texts. With the verdict on the induction heads beside the random sets under the same intervention.
+/// Where the heads could not be selected properly, `failed_gate` says which gate failed, and every verdict on them
+/// is "undecided".
 pub fn contrasts(
     conditions: &[ConditionRow],
     counts: &[CountRow],
@@ -107,8 +108,9 @@ fn contrast(
     }
 }
 
-/// Says whether something rose or fell with the induction heads turned down, and how many random sets changed it as much, the same way
-/// or the other. A few sets make no distribution: they are counted. That random sets did more is a finding, too.
+/// Says whether something rose or fell with the induction heads turned down, and how many random sets changed it as
+/// much, the same way or the other. A few sets make no distribution: they are counted. That random sets did more is
+/// a finding, too.
 pub(super) fn verdict(
     row: &mut ContrastRow,
     conditions: &[ConditionRow],

@@ -71,8 +71,9 @@ fn bounded(quantity: TraceQuantity, estimate: Estimate) -> Estimate {
     }
 }
 
-/// The mean over items of each item's mean in every window, for every condition and quantity; and within each kind of text the
-/// correlation over items of the two toxicities. Pooled over kinds of text, the difference between these would pass for a correlation.
+/// The mean over items of each item's mean in every window, for every condition and quantity; and within each kind
+/// of text the correlation over items of the two toxicities. Pooled over kinds of text, the difference between
+/// these would pass for a correlation.
 pub fn trace_windows(rows: &[TraceRow], bootstrap: Bootstrap) -> Vec<TraceWindowRow> {
     let order = in_order(rows.iter().map(|row| row.condition.as_str()));
     let mut groups =

@@ -76,8 +76,8 @@ pub struct Direct {
     pub capped: bool,
 }
 
-/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts have
-/// one length. Not centred over the vocabulary: a difference needs no centring.
+/// Attributes the logit of `answers[i]` after `prompts[i]`, minus that of `foils[i]`, at the last position. Prompts
+/// have one length. Not centred over the vocabulary: a difference needs no centring.
 ///
 /// # Errors
 /// [`Error::Input`] for a model that normalises the stream itself, for lists of different lengths and for tokens

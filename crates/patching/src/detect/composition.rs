@@ -62,7 +62,7 @@ pub struct Composition {
 /// p-value is given.
 ///
 /// # Errors
-/// [`Error::Torch`], for one if memory is short: the senders' factors are held for all layers, as much as all
+/// [`crate::Error::Torch`], for one if memory is short: the senders' factors are held for all layers, as much as all
 /// W_O.
 pub fn composition(model: &Model, null_draws: usize, seed: u64) -> Result<Vec<Composition>> {
     tch::no_grad(|| without_grad(model, null_draws, seed))

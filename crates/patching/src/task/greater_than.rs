@@ -18,9 +18,9 @@ pub(super) const INFO: TaskInfo = TaskInfo {
     with: |_, _| Task::GreaterThan,
 };
 
-/// Greater-than (Hanna et al. 2023, arXiv 2305.00586): "The war lasted from the year 1732 to the year 17" -> 33 or later;
-/// corrupted: the first year ends in 01. The paper's nouns and centuries (11 to 17), as far as the tokenizer writes
-/// a noun and the end of a year as one token each.
+/// Greater-than (Hanna et al. 2023, arXiv 2305.00586): "The war lasted from the year 1732 to the year 17" -> 33 or
+/// later; corrupted: the first year ends in 01. The paper's nouns and centuries (11 to 17), as far as the tokenizer
+/// writes a noun and the end of a year as one token each.
 ///
 /// **Choice**: the paper sums probabilities over all years; a pair has one answer and one incorrect answer. The
 /// answer is the first year that is greater (33), the incorrect answer its mirror image, the last that is not (31).

@@ -16,9 +16,9 @@ pub(super) const INFO: TaskInfo = TaskInfo {
     with: |_, _| Task::Ioi,
 };
 
-/// Indirect object identification (Wang et al. 2022, arXiv 2211.00593): "When Mary and John went to the store, John gave a
-/// drink to" -> Mary. The paper's templates, in both orders of the first two names (ABBA, BABA), and its names,
-/// places and objects, as far as they are one token each.
+/// Indirect object identification (Wang et al. 2022, arXiv 2211.00593): "When Mary and John went to the store, John
+/// gave a drink to" -> Mary. The paper's templates, in both orders of the first two names (ABBA, BABA), and its
+/// names, places and objects, as far as they are one token each.
 ///
 /// **Choice**: the corrupted prompt has the other name in the second subject's place ("..., Mary gave a drink to"),
 /// which flips the answer, as in TransformerLens's demonstration; the paper's ABC variant takes the answer away

@@ -204,8 +204,8 @@ impl<'a> Job<'a> {
         }
     }
 
-    /// The parts whose rows are sorted and averaged together, by their numbers: a layer of a component at a time, so that a table need not
-    /// be in memory whole.
+    /// The parts whose rows are sorted and averaged together, by their numbers: a layer of a component at a time,
+    /// so that a table need not be in memory whole.
     pub(super) fn groups(&self) -> Vec<Vec<usize>> {
         let Cut::Sweep(_, units) = &self.cut else {
             return match &self.cut {
