@@ -18,7 +18,7 @@ pub struct Weights {
     /// From the embedding to the stream, where their widths differ, `[d_model, embed_width]`.
     pub embed_in: Option<Linear>,
     /// Learned positions W_pos, `[n_ctx, d_model]` and, before them, the rows of
-    /// [`crate::Architecture::position_offset`].
+    /// [`crate::architecture::Embedding::position_offset`].
     pub positions: Option<Tensor>,
     /// What every token brings to every layer beside the stream.
     pub per_layer: Option<PerLayerInputs>,
