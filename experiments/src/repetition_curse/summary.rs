@@ -212,7 +212,6 @@ fn about_conditions(
             points(of(id, ContrastQuantity::CleanStopShare)),
             points(of(id, ContrastQuantity::EndlessShare)),
             cost.map_or("-".into(), |nats| format!("{nats:+.2}")),
-            of(id, ContrastQuantity::ExactShare).map_or(0, |row| row.n_items).to_string(),
         ]
     };
     let columns = [
@@ -221,12 +220,13 @@ fn about_conditions(
         ("clean stop", Align::Right),
         ("endless", Align::Right),
         ("nats", Align::Right),
-        ("items", Align::Right),
     ];
     report.table(&columns, changed.iter().map(row));
+    let phrases = contrasts.iter().find(|row| row.quantity == ContrastQuantity::ExactShare);
     let texts = contrasts.iter().find(|row| row.quantity == ContrastQuantity::NllNats);
     report.note(&format!(
-        "  exact, clean stop, endless: percentage points, over the runs where N copies fit. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
+        "  exact, clean stop, endless: percentage points, over {} phrases, in runs where N copies fit. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
+        phrases.map_or(0, |row| row.n_items),
         texts.map_or(0, |row| row.n_items)
     ));
     for condition in changed.iter().filter(|condition| !condition.control) {
