@@ -5,7 +5,8 @@
 pub enum Error {
     /// A table that the figure reads is not among those given.
     #[error(
-        "figure `{figure}` needs the table `{table}`, found: {found}\nhint: does the run write it? docs/tables.md says which do"
+        "figure `{figure}` needs the table `{table}`, found: {found}\nhint: does the run write it? docs/tables.md \
+            says which do"
     )]
     MissingTable {
         /// The figure, by its name in the registry.
@@ -71,7 +72,8 @@ pub enum Error {
     },
     /// A label in the column `condition` that the table `conditions` does not explain.
     #[error(
-        "figure `{figure}`: no row of `conditions` explains the condition `{condition}`\nhint: take both tables from one run"
+        "figure `{figure}`: no row of `conditions` explains the condition `{condition}`\nhint: take both tables from \
+            one run"
     )]
     UnknownCondition {
         /// The figure, by its name in the registry.
@@ -81,7 +83,8 @@ pub enum Error {
     },
     /// The schema's metadata holds something that the figure cannot read.
     #[error(
-        "figure `{figure}`: the key `{key}` in the schema's metadata of `{table}` is not what docs/tables.md describes: {why}\n\
+        "figure `{figure}`: the key `{key}` in the schema's metadata of `{table}` is not what docs/tables.md \
+            describes: {why}\n\
          hint: write the table again with this version"
     )]
     Metadata {

@@ -6,18 +6,21 @@
 //! measure's label, unit and scale stand in their schema's metadata. Text is set in an embedded font: nothing of
 //! the system is needed.
 //!
-//! ```no_run
-//! # fn table() -> arrow::array::RecordBatch { unimplemented!() }
+//! ```
+//! use arrow::array::RecordBatch;
 //! use refrain_figures::{About, FIGURES, Tables};
 //!
-//! let tables = Tables::new().with("training_loss", table());
-//! for figure in FIGURES.iter().filter(|figure| figure.has_tables(&tables)) {
-//!     for drawing in (figure.draw)(&tables, &About::of(&table()))? {
-//!         std::fs::write(format!("{}.svg", drawing.name()), drawing.svg()?)?;
-//!         std::fs::write(format!("{}.png", drawing.name()), drawing.png()?)?;
+//! fn draw(training_loss: RecordBatch) -> Result<(), Box<dyn std::error::Error>> {
+//!     let about = About::of(&training_loss);
+//!     let tables = Tables::new().with("training_loss", training_loss);
+//!     for figure in FIGURES.iter().filter(|figure| figure.has_tables(&tables)) {
+//!         for drawing in (figure.draw)(&tables, &about)? {
+//!             std::fs::write(format!("{}.svg", drawing.name()), drawing.svg()?)?;
+//!             std::fs::write(format!("{}.png", drawing.name()), drawing.png()?)?;
+//!         }
 //!     }
+//!     Ok(())
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![deny(missing_docs)]

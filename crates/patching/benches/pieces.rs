@@ -10,7 +10,8 @@ use refrain_runner::Model;
 use refrain_runner::family::{self, Config, architecture};
 use tch::{Device, Kind, Tensor};
 
-const CONFIG: &str = r#"{"model_type": "gpt2", "n_embd": 256, "n_head": 8, "n_layer": 4, "n_positions": 256, "vocab_size": 8192,
+const CONFIG: &str = r#"{"model_type": "gpt2", "n_embd": 256, "n_head": 8, "n_layer": 4, "n_positions": 256,
+"vocab_size": 8192,
     "activation_function": "gelu_new", "layer_norm_epsilon": 1e-5}"#;
 
 fn model() -> Model {

@@ -222,12 +222,14 @@ impl Method {
                 ..edges
             },
             Method::Dla => MethodInfo {
-                doc: "direct logit attribution: what each component writes into the answer's logit, with the final norm's \
+                doc: "direct logit attribution: what each component writes into the answer's logit, with the final \
+                    norm's \
                       scale frozen",
                 ..read_out
             },
             Method::LogitLens => MethodInfo {
-                doc: "the residual stream of each layer through the final norm and the unembedding (nostalgebraist 2020)",
+                doc: "the residual stream of each layer through the final norm and the unembedding (nostalgebraist \
+                    2020)",
                 ..read_out
             },
             Method::Circuit => MethodInfo {
@@ -237,7 +239,8 @@ impl Method {
                 ..read_out
             },
             Method::Detectors => MethodInfo {
-                doc: "what heads do on repeated random tokens: attention patterns, copying, inactivity; composition of pairs \
+                doc: "what heads do on repeated random tokens: attention patterns, copying, inactivity; composition \
+                    of pairs \
                       of heads",
                 writes_edges: true,
                 cost: Cost::OwnSequences,

@@ -70,7 +70,8 @@ pub enum Error {
     NotFinite,
     /// The prompt and what is to follow do not fit the context window.
     #[error(
-        "{tokens} tokens do not fit the model's context window of {window}\nhint: shorten the prompt or ask for fewer tokens"
+        "{tokens} tokens do not fit the model's context window of {window}\nhint: shorten the prompt or ask for fewer \
+            tokens"
     )]
     Window {
         /// Tokens asked for.

@@ -17,7 +17,8 @@ use crate::lab::cli;
 use crate::registry::EXPERIMENTS;
 use crate::training;
 
-const ABOUT: &str = "Find out why a language model repeats itself: score its heads, trace its entropy, intervene, publish
+const ABOUT: &str = "Find out why a language model repeats itself: score its heads, trace its entropy, intervene, \
+    publish
 
 Experiments write Parquet tables and figures into the folder of a run. Every experiment is a program of its own, too.";
 

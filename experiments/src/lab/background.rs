@@ -20,7 +20,8 @@ impl Background {
         let loaded = LoadedInterventions::load(path, model, tokenizer)?;
         ensure!(
             loaded.sources().is_empty(),
-            "{}: values from reference runs cannot be used in experiments yet\nhint: `refrain generate` and `refrain cache` take them",
+            "{}: values from reference runs cannot be used in experiments yet\nhint: `refrain generate` and `refrain \
+                cache` take them",
             path.display()
         );
         loaded.bind(model.architecture())?;

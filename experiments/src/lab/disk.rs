@@ -56,7 +56,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
         Ok(())
     };
     write().with_context(|| {
-        format!("cannot write {}\nhint: check free space and permissions there, then run again: finished parts are kept", path.display())
+        format!("cannot write {}\nhint: check free space and permissions there, then run again: finished parts are \
+            kept", path.display())
     })
 }
 

@@ -43,7 +43,8 @@ impl Finished {
         for (table, hash) in &self.manifest.tables {
             ensure!(
                 table_sha256(&self.path, table).is_ok_and(|found| found == *hash),
-                "{} holds a complete run without a whole {table}: {} is gone or not what the run wrote\nhint: delete the folder to run it again, or choose another --out",
+                "{} holds a complete run without a whole {table}: {} is gone or not what the run wrote\nhint: delete \
+                    the folder to run it again, or choose another --out",
                 self.path.display(),
                 table_path(&self.path, table).display()
             );
@@ -63,7 +64,8 @@ impl Finished {
     pub fn batch(&self, table: &str) -> Result<RecordBatch> {
         read_table(&table_path(&self.path, table)).with_context(|| {
             format!(
-                "{} holds a complete run without a whole {table}\nhint: delete the folder to run it again, or choose another --out",
+                "{} holds a complete run without a whole {table}\nhint: delete the folder to run it again, or choose \
+                    another --out",
                 self.path.display()
             )
         })

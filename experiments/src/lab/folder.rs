@@ -11,10 +11,11 @@ use refrain_entropy::schema::Table;
 
 use super::disk::{Provenance, clear_unfinished, sha256_hex, write_batches};
 use super::manifest::{self, Manifest};
-use super::part_files::PARTS;
 
 /// Where the figures are.
 pub const FIGURES: &str = "figures";
+/// The folder of the parts in it.
+pub(super) const PARTS: &str = "parts";
 
 /// An open run folder.
 #[derive(Debug)]
@@ -221,7 +222,8 @@ fn resumed(
     if !known && !found.complete {
         ensure!(
             accept_version,
-            "{} was started by refrain build {}; this is build {}\nhint: --accept-version keeps the finished parts, and the tables name both builds; another --out starts afresh",
+            "{} was started by refrain build {}; this is build {}\nhint: --accept-version keeps the finished parts, \
+                and the tables name both builds; another --out starts afresh",
             path.display(),
             found.versions.join(", "),
             crate::VERSION

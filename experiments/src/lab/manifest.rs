@@ -107,7 +107,8 @@ impl Manifest {
         let layout = table.get("layout").and_then(toml::Value::as_integer);
         if layout != Some(i64::from(LAYOUT)) {
             bail!(
-                "{} was written by {} version of refrain, whose runs this one does not read\nhint: choose another --out, or move the folder away",
+                "{} was written by {} version of refrain, whose runs this one does not read\nhint: choose another \
+                    --out, or move the folder away",
                 folder.display(),
                 if layout.is_some() { "a newer" } else { "an older" },
             );

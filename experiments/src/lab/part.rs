@@ -13,7 +13,6 @@ use refrain_runner::Model;
 use serde::Serialize;
 
 use super::disk::sha256_hex;
-use super::part_files::PartKey;
 use super::progress::Progress;
 use super::threads::Threads;
 
@@ -93,6 +92,17 @@ impl Part {
 fn hash(what: &impl Serialize) -> Result<String> {
     let text = serde_json::to_string(what).context("writing down what a part depends on")?;
     Ok(sha256_hex(text.as_bytes()))
+}
+
+/// What tells a part from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartKey<'a> {
+    /// The stage.
+    pub stage: &'a str,
+    /// The part's id.
+    pub id: &'a str,
+    /// What it depends on beside the run's settings and provenance, as hashes.
+    pub depends: String,
 }
 
 /// Takes what a part found, by the part's number, and writes it.

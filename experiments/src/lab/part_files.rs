@@ -7,22 +7,8 @@ use anyhow::{Context, Result, ensure};
 use refrain_entropy::schema::Table;
 
 use super::disk::{Provenance, read_provenance, read_table, sha256_hex, write_table};
-use super::folder::RunFolder;
-use super::part::Found;
-
-/// The folder of the parts, in that of the run.
-pub(super) const PARTS: &str = "parts";
-
-/// What tells a part from others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PartKey<'a> {
-    /// The stage.
-    pub stage: &'a str,
-    /// The part's id.
-    pub id: &'a str,
-    /// What it depends on beside the run's settings and provenance, as hashes.
-    pub depends: String,
-}
+use super::folder::{PARTS, RunFolder};
+use super::part::{Found, PartKey};
 
 /// What is on the disk of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

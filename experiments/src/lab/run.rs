@@ -8,8 +8,9 @@ use refrain_entropy::schema::Table;
 use refrain_runner::Model;
 
 use super::folder::RunFolder;
+use super::part::PartKey;
 use super::part::Stage;
-use super::part_files::{Kept, PartKey};
+use super::part_files::Kept;
 use super::progress::Progress;
 use super::shard::Shard;
 

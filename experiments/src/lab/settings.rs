@@ -50,7 +50,8 @@ pub struct Common {
     #[serde(skip)]
     pub config: Option<PathBuf>,
     /// Seed of every random draw
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64), help_heading = "Run")]
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64),
+        help_heading = "Run")]
     pub seed: u64,
     /// Resamples of a bootstrap interval
     #[arg(long, value_name = "N", default_value_t = Count::of::<1000>(), help_heading = "Run")]

@@ -46,7 +46,8 @@ impl Subject {
     pub fn tokenizer(&self) -> Result<&Tokenizer> {
         self.tokenizer.as_ref().with_context(|| {
             format!(
-                "{}/tokenizer.json does not exist, and this experiment works with text\nhint: put the model's tokenizer.json beside its weights",
+                "{}/tokenizer.json does not exist, and this experiment works with text\nhint: put the model's \
+                    tokenizer.json beside its weights",
                 self.name
             )
         })

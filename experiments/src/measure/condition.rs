@@ -22,7 +22,8 @@ const REDRAWS: usize = 100;
 #[serde(rename_all = "kebab-case")]
 pub struct ConditionArgs {
     /// How to scale down the heads at generation step t; `none`, on its own, means no intervention
-    #[arg(long, value_name = "WAY,...", value_enum, value_delimiter = ',', default_values_t = [Descaling::Log, Descaling::Linear, Descaling::Constant], help_heading = "Interventions")]
+    #[arg(long, value_name = "WAY,...", value_enum, value_delimiter = ',',
+        default_values_t = [Descaling::Log, Descaling::Linear, Descaling::Constant], help_heading = "Interventions")]
     pub interventions: Vec<Descaling>,
     /// c of the log descaling min(1, 1/ln(t + c))
     #[arg(long, value_name = "C", default_value = "2", help_heading = "Interventions")]
@@ -207,9 +208,9 @@ pub struct Controls {
     pub neighbours_for: Vec<usize>,
 }
 
-/// `count` sets of as many heads as there are in `induction`, none of them in it: of each layer as many. Where a layer has too few other
-/// heads, they come from the nearest layers, as many layers as hold twice the heads that are missing, so that sets
-/// can differ.
+/// Draws `count` control sets: as many heads as `induction` has in each layer, none of them in it. Where a layer has
+/// too few other heads, they come from the nearest layers, as many layers as hold twice the heads that are missing, so
+/// that sets can differ.
 ///
 /// # Errors
 /// If there are fewer other heads.

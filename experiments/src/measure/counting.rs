@@ -95,7 +95,8 @@ impl CountArgs {
     pub fn check_window(&self, window: usize) -> Result<()> {
         match self.counts.iter().max() {
             Some(most) if most.get() >= window => bail!(
-                "--counts {most}: the model's window has {window} positions, too few for as many copies of any phrase\nhint: ask for fewer repetitions"
+                "--counts {most}: the model's window has {window} positions, too few for as many copies of any \
+                    phrase\nhint: ask for fewer repetitions"
             ),
             _ => Ok(()),
         }
@@ -182,7 +183,8 @@ pub fn questions(
             let tokens = args.prompt(tokenizer, template, phrase, n, prefilled)?;
             if tokens.len() >= subject.window() {
                 bail!(
-                    "the prompt for {n} repetitions of {:?} has {} tokens, and the model's window {} positions\nhint: choose a smaller --prefill",
+                    "the prompt for {n} repetitions of {:?} has {} tokens, and the model's window {} positions\nhint: \
+                        choose a smaller --prefill",
                     phrase.text,
                     tokens.len(),
                     subject.window()

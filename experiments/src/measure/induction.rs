@@ -20,7 +20,9 @@ use crate::lab::{Common, Count, CountOrNone, Run, Share, Subject};
 #[serde(rename_all = "kebab-case")]
 pub struct HeadArgs {
     /// Tasks to select the heads on: the first that the model solves; the first one's scores are always reported
-    #[arg(long, value_name = "TASK,...", value_enum, value_delimiter = ',', default_values_t = [SelectionTask::Copy, SelectionTask::Induction, SelectionTask::Repetition], help_heading = "Heads")]
+    #[arg(long, value_name = "TASK,...", value_enum, value_delimiter = ',',
+        default_values_t = [SelectionTask::Copy, SelectionTask::Induction, SelectionTask::Repetition],
+        help_heading = "Heads")]
     pub selection_tasks: Vec<SelectionTask>,
     /// Pairs of prompts of each task
     #[arg(long, value_name = "N", default_value_t = Count::of::<64>(), help_heading = "Heads")]

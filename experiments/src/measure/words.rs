@@ -110,7 +110,8 @@ impl Words {
         let (size, pools) = (share.max(SMALLEST_POOL).max(taken), Pool::iter().count());
         if self.words.len() < pools * taken.max(SMALLEST_POOL) {
             bail!(
-                "the vocabulary has {} words where the phrases of {pools} pools take {}: this experiment needs a tokenizer \
+                "the vocabulary has {} words where the phrases of {pools} pools take {}: this experiment needs a \
+                    tokenizer \
                  with whole words\nhint: choose fewer --phrases",
                 self.words.len(),
                 pools * taken.max(SMALLEST_POOL)

@@ -42,9 +42,11 @@ pub struct RepetitionCurse {
 
 impl Experiment for RepetitionCurse {
     const NAME: &'static str = "repetition-curse";
-    const ABOUT: &'static str = "Find the heads that make a language model repeat itself, and see whether turning them down helps
+    const ABOUT: &'static str = "Find the heads that make a language model repeat itself, and see whether turning \
+        them down helps
 
-Scores every attention head by activation patching on the first of several tasks that the model solves, asks the model to repeat phrases 2 to 512 times, follows \
+Scores every attention head by activation patching on the first of several tasks that the model solves, asks the \
+model to repeat phrases 2 to 512 times, follows \
 entropy and toxicity along the way, does it again with the induction heads (and, as a control, random heads) \
 turned down, and measures what that costs in perplexity. Writes Parquet tables and figures. A killed run \
 continues where it stopped when it is started again.";

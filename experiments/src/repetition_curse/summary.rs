@@ -77,15 +77,16 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], ta
     report.table(&columns, induction.iter().map(row));
     gate_notes(report, gates);
     if gates.iter().any(|gate| gate.subject == task && !gate.passed) {
-        report.note("  The model solves none of these tasks: H_ind may be wrong, and every verdict on it is undecided.");
+        report.note(
+            "  The model solves none of these tasks: H_ind may be wrong, and every verdict on it is \
+            undecided.",
+        );
     } else if let Some(first) = first {
         report.note(&format!(
             "  The model does not solve {first}: H_ind is selected on {task}, which it solves."
         ));
     }
-    report.note(
-        "  Intervals over 64 trials of a skewed task cover less than they say: about 84 % instead of 95 %.",
-    );
+    report.note("  Intervals are over the trials; where a task's effects are skewed, they are too narrow.");
     let others: Vec<String> =
         heads.iter().filter(|head| matching(Some(**head)) > Some(0.6)).map(ToString::to_string).collect();
     let named = if others.is_empty() { "none".to_owned() } else { shortened(&others, 6) };
@@ -123,9 +124,14 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64) {
     let columns =
         ["N", "runs", "exact (of)", "clean stop", "broke, stop", "broke, on", "loop", "none", "median/N"];
     report.table(&columns.map(|name| (name, Align::Right)), counts.iter().map(row));
-    report.note("  exact: over the runs where N copies fit, of so many. clean stop: only copies, then the end. broke: something else after copies; stop: ended, on: did not end. loop: copies to the window or the limit. none: fewer than two copies generated.");
+    report.note("  exact: over the runs where N copies fit, of so many. clean stop: only copies, then the end. broke: \
+        something else after copies; stop: ended, on: did not end. loop: copies to the window or the limit. none: \
+        fewer than two copies generated.");
     if prefill > 0 {
-        report.note(&format!("  Where N > {prefill}, the prompt already holds {prefill} copies. They count towards N, but not as an attempt."));
+        report.note(&format!(
+            "  Where N > {prefill}, the prompt already holds {prefill} copies. They count towards N, \
+            but not as an attempt."
+        ));
     }
     report.gap();
 }
@@ -225,7 +231,9 @@ fn about_conditions(
     let phrases = contrasts.iter().find(|row| row.quantity == ContrastQuantity::ExactShare);
     let texts = contrasts.iter().find(|row| row.quantity == ContrastQuantity::NllNats);
     report.note(&format!(
-        "  exact, clean stop, endless: percentage points, over {} phrases, in runs where N copies fit. nats: loss per token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number of tests.",
+        "  exact, clean stop, endless: percentage points, over {} phrases, in runs where N copies fit. nats: loss per \
+            token of ordinary text, over {} texts. Brackets: 95 % intervals over items; no correction for the number \
+            of tests.",
         phrases.map_or(0, |row| row.n_items),
         texts.map_or(0, |row| row.n_items)
     ));
@@ -264,7 +272,8 @@ fn about_controls(report: &mut Report, conditions: &[ConditionRow], neighbours: 
     if !neighbours.is_empty() {
         let layers: Vec<&str> = neighbours.iter().filter_map(toml::Value::as_str).collect();
         report.note(&format!(
-            "  {} has too few other heads, so heads of the nearest layers stand in: what the sets do differently may be due to the layer and not to induction.",
+            "  {} has too few other heads, so heads of the nearest layers stand in: what the sets do differently may \
+                be due to the layer and not to induction.",
             layers.join(", ")
         ));
     }

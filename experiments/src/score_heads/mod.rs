@@ -39,14 +39,18 @@ pub struct ScoreHeads {
 
 impl Experiment for ScoreHeads {
     const NAME: &'static str = "score-heads";
-    const ABOUT: &'static str = "Score the heads, layers or neurons of a language model by what they do on pairs of prompts
+    const ABOUT: &'static str = "Score the heads, layers or neurons of a language model by what they do on pairs of \
+        prompts
 
 Every method gives the same table: the metric of the changed run beside those of the clean and the corrupted one, \
-by site and prompt, and the mean over prompts with an interval. An effect of 0 is no effect and 1 the whole effect, whichever \
-run is changed. Writes Parquet tables and heat maps, and prints the strongest sites. A killed run continues where it stopped \
+by site and prompt, and the mean over prompts with an interval. An effect of 0 is no effect and 1 the whole effect, \
+whichever \
+run is changed. Writes Parquet tables and heat maps, and prints the strongest sites. A killed run continues where it \
+stopped \
 when it is started again.
 
-By default, random-token tasks corrupt the token to be copied. This reveals the heads that copy it, but not previous-token \
+By default, random-token tasks corrupt the token to be copied. This reveals the heads that copy it, but not \
+previous-token \
 heads; `--corruption match` and `copies` reveal those, too.";
     const EXAMPLES: &'static str =
         "  score-heads --task induction --method activation-patching,atp-star,detectors
@@ -216,7 +220,8 @@ fn metrics(settings: &Settings, task: &str, pairs: &[Pair]) -> Result<Vec<Metric
         let others = Metric::ALL.iter().filter(|metric| **metric != Metric::LogitDiff);
         let others: Vec<&str> = others.map(|metric| metric.name()).collect();
         bail!(
-            "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have none\nhint: without one, \
+            "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have \
+                none\nhint: without one, \
              choose from {}",
             pairs.len(),
             others.join(", ")

@@ -18,7 +18,8 @@ use crate::measure::scoring::{Receiver, is_verifiable};
 #[serde(rename_all = "kebab-case")]
 pub struct Settings {
     /// What the pairs of prompts are: one of these, or a file FILE.jsonl with a pair a line (docs/guide.md)
-    #[arg(long, value_name = "NAME|FILE.jsonl", value_parser = TaskOrFile, default_value = TaskKind::Copy.name(), help_heading = "Task")]
+    #[arg(long, value_name = "NAME|FILE.jsonl", value_parser = TaskOrFile, default_value = TaskKind::Copy.name(),
+        help_heading = "Task")]
     pub task: String,
     /// Number of prompt pairs [default: 64; all pairs of a file]
     #[arg(long, value_name = "N", help_heading = "Task")]
@@ -40,13 +41,17 @@ pub struct Settings {
     pub corruption: Option<Corruption>,
 
     /// How to score
-    #[arg(long, value_name = "METHOD,...", value_delimiter = ',', value_parser = choice(|method: Method| method.info().doc), default_values_t = [Method::ActivationPatching], help_heading = "Scores")]
+    #[arg(long, value_name = "METHOD,...", value_delimiter = ',',
+        value_parser = choice(|method: Method| method.info().doc), default_values_t = [Method::ActivationPatching],
+        help_heading = "Scores")]
     pub method: Vec<Method>,
     /// What to patch or ablate
-    #[arg(long, value_name = "COMPONENT,...", value_delimiter = ',', value_parser = choice(documented::<Component>), default_values_t = [Component::Z], help_heading = "Scores")]
+    #[arg(long, value_name = "COMPONENT,...", value_delimiter = ',', value_parser = choice(documented::<Component>),
+        default_values_t = [Component::Z], help_heading = "Scores")]
     pub component: Vec<Component>,
     /// What to measure after the last token [default: logit_diff if every pair has an incorrect answer, else logit]
-    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', value_parser = choice(documented::<Metric>), help_heading = "Scores")]
+    #[arg(long, value_name = "METRIC,...", value_delimiter = ',', value_parser = choice(documented::<Metric>),
+        help_heading = "Scores")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metric: Vec<Metric>,
     /// Direction of patching [default: denoise]
@@ -150,7 +155,8 @@ impl Settings {
         let of_paths = |method| matches!(method, Method::PathPatching | Method::PathAttribution);
         ensure!(
             !has(&of_paths) || !self.sender.is_empty(),
-            "path-patching needs a sender\nhint: --sender L0H1 names head 1 of layer 0; --receiver names the receiver (default: logits)"
+            "path-patching needs a sender\nhint: --sender L0H1 names head 1 of layer 0; --receiver names the receiver \
+                (default: logits)"
         );
         for (flag, given) in [("sender", !self.sender.is_empty()), ("receiver", !self.receiver.is_empty())] {
             ensure!(!given || has(&of_paths), "--{flag} is for --method path-patching and path-attribution");

@@ -8,8 +8,10 @@ use clap::Parser;
 use refrain_entropy::schema::Table;
 use refrain_figures::{About, Tables};
 
+use super::evaluate::evaluate;
 use super::run::{Progress, default_path, train};
-use super::{Settings, TrainingLoss, evaluate};
+use super::settings::Settings;
+use super::table::TrainingLoss;
 use crate::lab::disk::read_table;
 use crate::lab::{Count, Threads, draw, folder, progress};
 

@@ -57,7 +57,8 @@ fn main() -> Result {
         let passed = (heads * prompts * layers * (layers + 1) / 2) as f64;
         let (each, rate) = (seconds / passed * 1e6, operations / seconds / 1e9);
         println!(
-            "{layers:6} {heads:5} {tokens:6} {prompts:7} {seconds:9.3} {each:13.1} {:7.1} {rate:8.1} {share:8.2} {:8.0}",
+            "{layers:6} {heads:5} {tokens:6} {prompts:7} {seconds:9.3} {each:13.1} {:7.1} {rate:8.1} {share:8.2} \
+                {:8.0}",
             operations / 1e9,
             peak / 1e6,
         );

@@ -92,7 +92,8 @@ fn bytes_know_everything() -> Result {
     let mut tiny = Tiny::new(dir.path())?;
     tiny.tokenizer["pre_tokenizer"] = json!({"type": "Whitespace"});
     tiny.tokenizer["model"] = json!({"type": "BPE", "vocab": vocab, "merges": [], "unk_token": "<unk>",
-        "fuse_unk": true, "byte_fallback": true, "dropout": null, "continuing_subword_prefix": null, "end_of_word_suffix": null});
+        "fuse_unk": true, "byte_fallback": true, "dropout": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null});
     tiny.write()?;
     let fallback = Tokenizer::load(&ModelFiles::folder(dir.path())?, 300)?;
 

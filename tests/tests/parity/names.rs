@@ -18,7 +18,8 @@ fn names_and_shapes(config: &str) -> Result<Vec<String>> {
 #[test]
 fn gpt2_with_one_layer() -> Result {
     let names = names_and_shapes(
-        r#"{"model_type": "gpt2", "n_layer": 1, "n_head": 3, "n_embd": 12, "n_inner": 20, "vocab_size": 11, "n_positions": 8}"#,
+        r#"{"model_type": "gpt2", "n_layer": 1, "n_head": 3, "n_embd": 12, "n_inner": 20, "vocab_size": 11,
+        "n_positions": 8}"#,
     )?;
     assert_eq!(
         names,
@@ -57,7 +58,8 @@ fn gpt2_with_one_layer() -> Result {
 #[test]
 fn llama_with_one_layer() -> Result {
     let names = names_and_shapes(
-        r#"{"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+        r#"{"model_type": "llama", "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "head_dim": 6,
             "hidden_size": 12, "intermediate_size": 20, "vocab_size": 11, "max_position_embeddings": 8}"#,
     )?;
     assert_eq!(

@@ -29,7 +29,8 @@ fn tokenizer(contents: &Value) -> Result<Tokenizer> {
 }
 
 fn special(id: usize, content: &str) -> Value {
-    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true})
+    json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+    "normalized": false, "special": true})
 }
 
 /// One token for each byte, as in GPT-2 and Llama 3, and BOS before a text.
@@ -37,7 +38,8 @@ fn byte_level() -> Result<Tokenizer> {
     let mut vocabulary: BTreeMap<String, usize> = letters().iter().map(char::to_string).zip(0..).collect();
     vocabulary.insert("<s>".into(), 256);
     tokenizer(&json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special(256, "<s>")], "normalizer": null,
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [special(256, "<s>")],
+        "normalizer": null,
         "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
         "post_processor": {
             "type": "TemplateProcessing",

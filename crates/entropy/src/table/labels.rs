@@ -7,7 +7,8 @@ macro_rules! label {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
         $(#[$doc])*
         #[derive(
-            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display, EnumIter, IntoStaticStr,
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display, EnumIter,
+            IntoStaticStr,
         )]
         #[serde(rename_all = "snake_case")]
         #[strum(serialize_all = "snake_case")]
@@ -21,7 +22,7 @@ label! {
     Pool {
         /// The most frequent ones.
         Top,
-        /// All of them.
+        /// Any that the phrases of the other pools do not use.
         Random,
         /// The least frequent ones.
         Rare,

@@ -185,7 +185,8 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         n => format!(" The {n} p-values shown are not corrected for their number."),
     };
     let note = format!(
-        "Mean change over {}items with its 95 % interval; p: two-sided{tests}.{tested}{compared}{opposed} Positive: more than without.",
+        "Mean change over {}items with its 95 % interval; p: two-sided{tests}.{tested}{compared}{opposed} Positive: \
+            more than without.",
         if alike { "" } else { "n " }
     );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])

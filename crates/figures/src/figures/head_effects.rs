@@ -19,7 +19,8 @@ const NAME: &str = "head_effects";
 
 pub(crate) const FIGURE: Figure = Figure {
     name: NAME,
-    doc: "What changing or reading each head does, by layer and head: one drawing for each method, direction, metric and task",
+    doc: "What changing or reading each head does, by layer and head: one drawing for each method, direction, metric \
+        and task",
     tables: &["head_scores"],
     draw,
 };

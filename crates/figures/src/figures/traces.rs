@@ -97,7 +97,8 @@ fn toxicity(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     }
     let title = "Toxicity: how much of the output comes from the induction heads";
     let predicted = if lines.iter().any(|t| t.quantity == "toxicity_predicted") {
-        "Toxicity predicted: what log descaling should make of the causal toxicity τ at step t, τ / ((1 − τ) max(1, ln(t + c)) + τ); no head \
+        "Toxicity predicted: what log descaling should make of the causal toxicity τ at step t, τ / ((1 − τ) max(1, \
+            ln(t + c)) + τ); no head \
          was descaled here."
     } else {
         ""
@@ -147,7 +148,8 @@ fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Er
         legend.push((Key::Line(CONTROL, false), format!("the same on control sets ({controls})")));
     }
     let title = "Entropy of the next token in repetition, under intervention";
-    let own_text = "Each line is on the text that the model generated under that condition: differences mix the intervention's effect \
+    let own_text = "Each line is on the text that the model generated under that condition: differences mix the \
+        intervention's effect \
                     with that of the different text.";
     Ok(vec![page(NAME, title, &panels, |t| t.condition.style, &legend, own_text, about)])
 }
@@ -235,8 +237,10 @@ fn page(
         ""
     };
     let note = format!(
-        "Line: mean over the items that have a value; below, the share of items that still generate.{in_part}{band} Thin and pale \
-         where fewer than a quarter, or fewer than three, have a value: there a change may only mean that others have stopped.{thinned}"
+        "Line: mean over the items that have a value; below, the share of items that still generate.{in_part}{band} \
+            Thin and pale \
+         where fewer than a quarter, or fewer than three, have a value: there a change may only mean that others have \
+         stopped.{thinned}"
     );
     page.finish(&[name], bottom, &[meaning.to_owned(), note])
 }

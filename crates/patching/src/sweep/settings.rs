@@ -45,7 +45,8 @@ impl Settings {
             && let Some(pair) = pairs.iter().position(|pair| pair.foil.is_none())
         {
             return Err(Error::Input(format!(
-                "pair {pair} has no incorrect answer, which the metric logit_diff needs\nhint: give one, or choose the metric logit"
+                "pair {pair} has no incorrect answer, which the metric logit_diff needs\nhint: give one, or choose \
+                    the metric logit"
             )));
         }
         if self.by_key_position && !(self.by_position && self.components == [Component::Pattern]) {

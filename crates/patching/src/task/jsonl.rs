@@ -107,7 +107,10 @@ impl Reader<'_> {
             return Err(format!("lacks the key `{missing}`"));
         }
         let pair = if of_text {
-            let text = text.ok_or("is text, and the model has no tokenizer.json; give token ids, or have transformers write one")?;
+            let text = text.ok_or(
+                "is text, and the model has no tokenizer.json; give token ids, or have transformers \
+                write one",
+            )?;
             of_strings(&object, text)?
         } else {
             self.of_ids(&object)?

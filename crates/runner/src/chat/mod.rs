@@ -188,7 +188,8 @@ fn told(place: String, error: &minijinja::Error) -> Error {
     let place = line.map_or_else(|| place.clone(), |line| format!("{place}, line {line}"));
     let what = match (innermost.kind(), innermost.detail()) {
         (minijinja::ErrorKind::OutOfFuel, _) => {
-            "the template goes on for too long\nhint: it may hold an endless loop, or the conversation is very long".into()
+            "the template goes on for too long\nhint: it may hold an endless loop, or the conversation is very \
+                long".into()
         }
         (minijinja::ErrorKind::InvalidOperation, Some(detail)) => detail.to_owned(),
         (kind, Some(detail)) => format!("{kind}: {detail}"),

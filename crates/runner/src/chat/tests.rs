@@ -42,7 +42,8 @@ fn the_clock_is_given() {
 
 #[test]
 fn generation_blocks_are_scopes() {
-    let text = "{% for m in messages %}{%- generation -%} {{ m.content }}{% set x = 1 %} {%- endgeneration -%}{% endfor %}|{{ x }}";
+    let text = "{% for m in messages %}{%- generation -%} {{ m.content }}{% set x = 1 %} {%- endgeneration -%}{% \
+        endfor %}|{{ x }}";
     assert_eq!(apply(text).unwrap(), "Hi|");
 }
 

@@ -20,7 +20,8 @@ pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let written = config.size_if("_sliding_window_pattern")?.unwrap_or(pattern);
     if written != pattern && !config.states("layer_types") {
         return Err(Error::Config(format!(
-            "`_sliding_window_pattern` {written}: without `layer_types` only `sliding_window_pattern` counts, which is {pattern}"
+            "`_sliding_window_pattern` {written}: without `layer_types` only `sliding_window_pattern` counts, which \
+                is {pattern}"
         )));
     }
     let slides = shape::sliding_layers(config, arch.n_layers, |layer| (layer + 1) % pattern != 0)?;

@@ -60,7 +60,8 @@ pub(super) fn gemma3(config: &Config) -> Result<Architecture> {
     let arch = of_text(config, &gemma3_defaults(), gemma3::architecture)?;
     if arch.caps.logits.is_some() {
         return Err(Error::Config(
-            "`final_logit_softcapping` in `text_config`: versions of transformers disagree on whether it holds beside images".into(),
+            "`final_logit_softcapping` in `text_config`: versions of transformers disagree on whether it holds beside \
+                images".into(),
         ));
     }
     Ok(arch)

@@ -139,12 +139,15 @@ pub(super) fn read(
         }
         "dynamic" => {
             return Err(Error::Config(
-                "rotary scaling `dynamic` is not supported: every position would be rotated anew with each token".into(),
+                "rotary scaling `dynamic` is not supported: every position would be rotated anew with each \
+                    token"
+                    .into(),
             ));
         }
         other => {
             return Err(Error::Config(format!(
-                "rotary scaling `{other}` is not supported (supported: default, linear, llama3, yarn, longrope, proportional)"
+                "rotary scaling `{other}` is not supported (supported: default, linear, llama3, yarn, longrope, \
+                    proportional)"
             )));
         }
     };

@@ -147,7 +147,9 @@ impl Decoding {
         let vocab = scores.size()[1] as usize;
         if scores.f_amax([-1], false)?.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
             return Err(Error::Input(
-                "no token is left to choose from: no_repeat_ngram excludes every one, or temperature is too small".into(),
+                "no token is left to choose from: no_repeat_ngram excludes every one, or temperature is too \
+                    small"
+                    .into(),
             ));
         }
         match self.choice {

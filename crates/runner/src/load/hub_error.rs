@@ -74,10 +74,12 @@ impl HubRequest<'_> {
         let page = format!("{endpoint}/{}", self.name);
         let hint = match (status, &self.hub.token) {
             (401 | 403, None) => format!(
-                "check the name. If the model is gated or private, accept its licence at {page} and set HF_TOKEN (or run `hf auth login`)"
+                "check the name. If the model is gated or private, accept its licence at {page} and set HF_TOKEN (or \
+                    run `hf auth login`)"
             ),
             (401 | 403, Some(_)) => format!(
-                "check the name. If the model is gated or private, accept its licence at {page} with the account that your token belongs to, and check that the token is valid"
+                "check the name. If the model is gated or private, accept its licence at {page} with the account that \
+                    your token belongs to, and check that the token is valid"
             ),
             (404, _) => format!("check the name and --revision at {page}"),
             _ => "the hub may be busy: try again later; --offline uses what is in the cache".into(),
