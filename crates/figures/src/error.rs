@@ -84,8 +84,7 @@ pub enum Error {
     /// The schema's metadata holds something that the figure cannot read.
     #[error(
         "figure `{figure}`: the key `{key}` in the schema's metadata of `{table}` is not what docs/tables.md \
-            describes: {why}\n\
-         hint: write the table again with this version"
+         describes: {why}\nhint: write the table again with this version"
     )]
     Metadata {
         /// The figure, by its name in the registry.

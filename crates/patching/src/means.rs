@@ -37,9 +37,8 @@ impl Means {
         let length = pairs.first().map_or(0, |pair| pair.clean.len());
         if !pooled && let Some(other) = pairs.iter().position(|pair| pair.clean.len() != length) {
             return Err(Error::Input(format!(
-                "pair {other} has {} tokens, pair 0 has {length}: a mean position by position takes prompts of one \
-                    length\n\
-                 hint: pool over positions too",
+                "pair {other} has {} tokens, pair 0 has {length}: a mean position by position takes prompts of \
+                 one length\nhint: pool over positions too",
                 pairs[other].clean.len()
             )));
         }

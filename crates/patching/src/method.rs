@@ -222,9 +222,8 @@ impl Method {
                 ..edges
             },
             Method::Dla => MethodInfo {
-                doc: "direct logit attribution: what each component writes into the answer's logit, with the final \
-                    norm's \
-                      scale frozen",
+                doc: "direct logit attribution: what each component writes into the answer's logit, with the \
+                    final norm's scale frozen",
                 ..read_out
             },
             Method::LogitLens => MethodInfo {
@@ -239,9 +238,8 @@ impl Method {
                 ..read_out
             },
             Method::Detectors => MethodInfo {
-                doc: "what heads do on repeated random tokens: attention patterns, copying, inactivity; composition \
-                    of pairs \
-                      of heads",
+                doc: "what heads do on repeated random tokens: attention patterns, copying, inactivity; \
+                    composition of pairs of heads",
                 writes_edges: true,
                 cost: Cost::OwnSequences,
                 ..read_out

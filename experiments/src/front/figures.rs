@@ -1,14 +1,13 @@
 //! `refrain figures`: a run's figures, from its tables and nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use refrain_figures::{About, FIGURES, Figure, Tables};
+use refrain_figures::{FIGURES, Figure};
 
-use crate::lab::disk::write_atomically;
-use crate::lab::{Finished, Report, draw, folder};
+use crate::lab::{Finished, Report, draw};
 
 /// Draws the figures of a run again.
 #[derive(Args)]
@@ -38,35 +37,11 @@ pub fn run(figures: &Figures) -> Result<String> {
         [] => paths = draw::all(&finished)?,
         only => {
             for figure in only {
-                paths.extend(one(&finished, figure)?);
+                paths.extend(draw::one(&finished, figure)?);
             }
         }
     }
     let mut report = Report::new(false);
     report.files("Figures", &paths);
     Ok(report.into_text())
-}
-
-/// Draws one figure, which the run must have the tables for, and something to show in.
-fn one(finished: &Finished, figure: &Figure) -> Result<Vec<PathBuf>> {
-    let mut tables = Tables::new();
-    let mut about = About::default();
-    for name in figure.tables {
-        if !finished.manifest.tables.contains_key(*name) {
-            bail!("--only {}: the run has no table `{name}`, which the figure is drawn from", figure.name);
-        }
-        let batch = finished.batch(name)?;
-        about = About::of(&batch);
-        tables = tables.with(*name, batch);
-    }
-    let drawings = (figure.draw)(&tables, &about).with_context(|| format!("cannot draw {}", figure.name))?;
-    let folder: &Path = &finished.path.join(folder::FIGURES);
-    let mut paths = Vec::new();
-    for drawing in drawings {
-        let path = |ending: &str| folder.join(format!("{}.{ending}", drawing.name()));
-        write_atomically(&path("svg"), drawing.svg()?.as_bytes())?;
-        write_atomically(&path("png"), &drawing.png()?)?;
-        paths.push(path("png"));
-    }
-    Ok(paths)
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use rayon::prelude::*;
 use refrain_figures::{About, Drawing, FIGURES, Figure, Tables};
 
@@ -15,16 +15,32 @@ use super::folder::FIGURES as FOLDER;
 /// # Errors
 /// If a figure cannot be drawn or written.
 pub fn all(finished: &Finished) -> Result<Vec<PathBuf>> {
-    let mut tables = Tables::new();
-    let mut about = About::default();
-    for name in finished.manifest.tables.keys() {
-        if FIGURES.iter().any(|figure| figure.tables.contains(&name.as_str())) {
-            let batch = finished.batch(name)?;
-            about = About::of(&batch);
-            tables = tables.with(name, batch);
-        }
-    }
+    let shown = |name: &&str| FIGURES.iter().any(|figure| figure.tables.contains(name));
+    let (tables, about) = read(finished, finished.manifest.tables.keys().map(String::as_str).filter(shown))?;
     draw(&tables, &about, &finished.path.join(FOLDER))
+}
+
+/// Draws one figure, which the run must have the tables for, and something to show in.
+///
+/// # Errors
+/// Naming the table that is not there; if the figure cannot be drawn or written.
+pub fn one(finished: &Finished, figure: &Figure) -> Result<Vec<PathBuf>> {
+    if let Some(name) = figure.tables.iter().find(|name| !finished.manifest.tables.contains_key(**name)) {
+        bail!("the run has no table `{name}`, which the figure {} is drawn from", figure.name);
+    }
+    let (tables, about) = read(finished, figure.tables.iter().copied())?;
+    let drawings = (figure.draw)(&tables, &about).with_context(|| format!("cannot draw {}", figure.name))?;
+    drawings.iter().map(|drawing| write(drawing, &finished.path.join(FOLDER))).collect()
+}
+
+fn read<'n>(finished: &Finished, names: impl Iterator<Item = &'n str>) -> Result<(Tables, About)> {
+    let (mut tables, mut about) = (Tables::new(), About::default());
+    for name in names {
+        let batch = finished.batch(name)?;
+        about = About::of(&batch);
+        tables = tables.with(name, batch);
+    }
+    Ok((tables, about))
 }
 
 /// Draws every figure that `tables` are enough for into `folder`.

@@ -111,8 +111,7 @@ impl Words {
         if self.words.len() < pools * taken.max(SMALLEST_POOL) {
             bail!(
                 "the vocabulary has {} words where the phrases of {pools} pools take {}: this experiment needs a \
-                    tokenizer \
-                 with whole words\nhint: choose fewer --phrases",
+                 tokenizer with whole words\nhint: choose fewer --phrases",
                 self.words.len(),
                 pools * taken.max(SMALLEST_POOL)
             );

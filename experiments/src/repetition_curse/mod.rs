@@ -102,7 +102,7 @@ continues where it stopped when it is started again.";
         let pairs: Vec<_> = self.selection.tasks.iter().flat_map(|(_, pairs)| pairs).map(of_pair).collect();
         let tasks: Vec<&str> = self.selection.tasks.iter().map(|(task, _)| task.name()).collect();
         let entries = [
-            ("task", tasks.join(",")),
+            ("selection_tasks", tasks.join(",")),
             ("prompts_sha256", prompts_sha256(&(asked, pairs, &self.texts))?),
             ("metric", Metric::Logit.name().to_owned()),
             ("direction", "denoise".to_owned()),

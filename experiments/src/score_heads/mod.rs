@@ -221,8 +221,7 @@ fn metrics(settings: &Settings, task: &str, pairs: &[Pair]) -> Result<Vec<Metric
         let others: Vec<&str> = others.map(|metric| metric.name()).collect();
         bail!(
             "logit_diff needs an incorrect answer in every pair, and {without} of the {} pairs of {task} have \
-                none\nhint: without one, \
-             choose from {}",
+             none\nhint: without one, choose from {}",
             pairs.len(),
             others.join(", ")
         );

@@ -37,11 +37,10 @@ fn main() -> Result {
 
 fn page(families: &BTreeMap<String, (Vec<String>, [f64; QUANTITIES.len()])>) -> Result<String> {
     let mut text = String::from(
-        "# Parity with transformers\n\n\
-         The worst error over the tiny random models of each family in `tests/goldens`, which cover the choices that\n\
-         [the table there](../tests/goldens/README.md) lists. `make parity` writes this page anew; the tests hold \
-         every entry\n\
-         to 1e-4 in f32, 1e-9 in f64, and a bf16 ratio of at most 1.5.\n\n",
+        "# Parity with transformers\n\nThe worst error over the tiny random models of each family in \
+         `tests/goldens`, which cover the choices that\n[the table there](../tests/goldens/README.md) lists. \
+         `make parity` writes this page anew; the tests hold every entry\nto 1e-4 in f32, 1e-9 in f64, and a \
+         bf16 ratio of at most 1.5.\n\n",
     );
     let heads: Vec<&str> = QUANTITIES.iter().map(|(name, _)| *name).collect();
     writeln!(text, "| family | models | {} |", heads.join(" | "))?;
@@ -56,9 +55,9 @@ fn page(families: &BTreeMap<String, (Vec<String>, [f64; QUANTITIES.len()])>) -> 
         writeln!(text, "- **{name}**: {what}.")?;
     }
     text.push_str(
-        "\nA model in bf16 is as far from the same model in f64 as its rounding makes it, by whatever program it is \
-            run: that\n\
-         distance, measured for transformers, is the noise floor, and the ratio compares refrain's with it.\n",
+        "\nA model in bf16 is as far from the same model in f64 as its rounding makes it, by whatever program it \
+         is run: that\ndistance, measured for transformers, is the noise floor, and the ratio compares refrain's \
+         with it.\n",
     );
     Ok(text)
 }

@@ -1,6 +1,6 @@
 //! Correlation of paired numbers.
 
-use super::estimate::{Estimate, FEWEST_ITEMS};
+use super::estimate::{Estimate, too_few};
 
 /// Pearson's correlation; none for fewer than 3 pairs or a constant side.
 pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
@@ -20,7 +20,7 @@ pub fn pearson(pairs: &[(f64, f64)]) -> Option<f64> {
 }
 
 /// Pearson's correlation with its 95 % interval by Fisher's z over independent pairs. No interval below
-/// [`FEWEST_ITEMS`] pairs or where the pairs lie on a line.
+/// [`super::FEWEST_ITEMS`] pairs or where the pairs lie on a line.
 pub fn pearson_estimate(pairs: &[(f64, f64)]) -> Estimate {
     let n = pairs.len();
     let Some(value) = pearson(pairs) else {
@@ -28,9 +28,8 @@ pub fn pearson_estimate(pairs: &[(f64, f64)]) -> Estimate {
             if n < 3 { format!("{n} items have no correlation") } else { "one side is constant".into() };
         return Estimate { n, reason: Some(reason), ..Estimate::default() };
     };
-    if n < FEWEST_ITEMS {
-        let reason = Some(format!("{n} items: no interval below {FEWEST_ITEMS}"));
-        return Estimate { value: Some(value), interval: None, n, reason };
+    if let Some(reason) = too_few(n) {
+        return Estimate { value: Some(value), interval: None, n, reason: Some(reason) };
     }
     let (z, reach) = (value.clamp(-1.0, 1.0).atanh(), 1.959_964 / (n as f64 - 3.0).sqrt());
     match z.is_finite() {

@@ -1,12 +1,10 @@
 //! Statistics over plain numbers: intervals, correlation, seeded random streams.
 
-mod bootstrap;
 mod correlation;
 mod estimate;
 mod random;
 mod rank;
 
-pub use bootstrap::{Interval, bootstrap_mean, bootstrap_ratio};
 pub use correlation::{pearson, pearson_estimate};
 pub use estimate::{
     BCA_ITEMS, Draws, Estimate, FEWEST_ITEMS, FEWEST_TESTED, censored_median, mean, quantile, ratio, share,

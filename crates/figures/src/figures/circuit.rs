@@ -98,9 +98,7 @@ fn one(metric: &str, metric_label: &str, curves: &[Curves; 2], about: &About) ->
         }
     }
     let note = "Faithfulness: (m(circuit) − m(no heads)) / (m(model) − m(no heads)), with all heads outside the \
-        circuit ablated. \
-                Incompleteness: the same share for the heads outside, with the circuit ablated; 0 for a complete \
-                circuit. MLPs \
-                and embeddings belong to every circuit.";
+        circuit ablated. Incompleteness: the same share for the heads outside, with the circuit ablated; 0 for a \
+        complete circuit. MLPs and embeddings belong to every circuit.";
     page.finish(&[NAME, metric], top_edge + 210.0 + 38.0, &[note.to_owned()])
 }

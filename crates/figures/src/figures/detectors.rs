@@ -52,9 +52,8 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let signed = all.iter().any(|g| !g.sequential);
     let signed = if signed { " Blue to orange: a score with a neutral value, which is white." } else { "" };
     let note = format!(
-        "Read on repeated random tokens, not on the prompts of a task. Rows are layers, upwards; columns are heads. \
-            Every panel \
-         has its own scale: only panels of one unit compare.{signed}"
+        "Read on repeated random tokens, not on the prompts of a task. Rows are layers, upwards; columns are \
+         heads. Every panel has its own scale: only panels of one unit compare.{signed}"
     );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])
 }

@@ -123,16 +123,15 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         let of = if exact_size == size { String::new() } else { format!(" ({exact_size})") };
         format!(
             " Exact count: N copies and then the end, of the runs whose N copies fit the window and the token \
-                limit{of}, with its \
-             95 % interval; its share is thus not one of all runs."
+             limit{of}, with its 95 % interval; its share is thus not one of all runs."
         )
     } else {
         String::new()
     };
     let note = format!(
         "Clean stop: copies only, then the end token. Broke off: other text after the copies. Endless: until the \
-            window was full or \
-         the token limit was reached. Phrase loop: copies only, endless. No attempt: fewer than two copies.{exact}"
+         window was full or the token limit was reached. Phrase loop: copies only, endless. No attempt: fewer \
+         than two copies generated.{exact}"
     );
     Ok(vec![page.finish(&[NAME], bottom, &[note])])
 }

@@ -84,8 +84,7 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
         rule,
     };
     let bottom = panel.draw(&mut page.canvas, &rows, true);
-    let note = "Whiskers: 95 % intervals over texts, which differ far more from each other than any one of them \
-        changes: for the change \
-                itself see the figure `control`, which pairs the texts. The axis need not start at 0.";
+    let note = "Whiskers: 95 % intervals over texts. They show how much texts differ, not how sure the change is: for \
+        the change itself see the figure `control`, which pairs the texts. The axis need not start at 0.";
     Ok(vec![page.finish(&[NAME], bottom, &[note.to_owned()])])
 }

@@ -111,9 +111,8 @@ fn draw(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     let banded = bands.flat_map(|l| &l.points).any(|r| r.estimate.is_some_and(|e| e.interval.is_some()));
     let band = if banded { "Band: 95 % interval of the median, as in the table. " } else { "" };
     let censored = if all().any(|r| r.lower_bound) {
-        " A run that filled the window or reached the token limit would have gone on: where such a run is at or below \
-            the median, the \
-         median is a lower bound, drawn with an arrow."
+        " A run that filled the window or reached the token limit would have gone on: where such a run is at or \
+         below the median, the median is a lower bound, drawn with an arrow."
     } else {
         ""
     };

@@ -95,11 +95,10 @@ fn toxicity(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Error> {
     if panels.iter().any(|p| p.rule.is_some()) {
         legend.push((Key::Rule, format!("γ = {GAMMA}, the published threshold")));
     }
-    let title = "Toxicity: how much of the output comes from the induction heads";
+    let title = "Toxicity: the induction heads' share of what all heads do";
     let predicted = if lines.iter().any(|t| t.quantity == "toxicity_predicted") {
-        "Toxicity predicted: what log descaling should make of the causal toxicity τ at step t, τ / ((1 − τ) max(1, \
-            ln(t + c)) + τ); no head \
-         was descaled here."
+        "Toxicity predicted: what log descaling should make of the causal toxicity τ at step t, τ / ((1 − τ) \
+         max(1, ln(t + c)) + τ); no head was descaled here."
     } else {
         ""
     };
@@ -149,8 +148,7 @@ fn under_intervention(tables: &Tables, about: &About) -> Result<Vec<Drawing>, Er
     }
     let title = "Entropy of the next token in repetition, under intervention";
     let own_text = "Each line is on the text that the model generated under that condition: differences mix the \
-        intervention's effect \
-                    with that of the different text.";
+        intervention's effect with that of the different text.";
     Ok(vec![page(NAME, title, &panels, |t| t.condition.style, &legend, own_text, about)])
 }
 
@@ -237,10 +235,9 @@ fn page(
         ""
     };
     let note = format!(
-        "Line: mean over the items that have a value; below, the share of items that still generate.{in_part}{band} \
-            Thin and pale \
-         where fewer than a quarter, or fewer than three, have a value: there a change may only mean that others have \
-         stopped.{thinned}"
+        "Line: mean over the items that have a value; below, the share of items that still \
+         generate.{in_part}{band} Thin and pale where fewer than a quarter, or fewer than three, have a value: \
+         there a change may only mean that others have stopped.{thinned}"
     );
     page.finish(&[name], bottom, &[meaning.to_owned(), note])
 }

@@ -203,18 +203,15 @@ impl Group {
         match self.kind {
             Kind::Effect if self.direction.starts_with("denois") => format!(
                 "Effect on {label}, denoising: (patched − corrupted) / (clean − corrupted). 0: no effect; 1: the \
-                    clean activation \
-                 here brings back the whole difference."
+                 clean activation here brings back the whole difference."
             ),
             Kind::Effect => format!(
-                "Effect on {label}: (clean − changed) / (clean − corrupted). 0: no effect; 1: the change here takes \
-                    away the whole \
-                 difference."
+                "Effect on {label}: (clean − changed) / (clean − corrupted). 0: no effect; 1: the change here \
+                 takes away the whole difference."
             ),
             Kind::Share => format!(
-                "Share of the whole {label} that the component writes directly into the last residual stream, with \
-                    the final \
-                 norm's scale frozen. 0: nothing; negative: against the answer."
+                "Share of the whole {label} that the component writes directly into the last residual stream, \
+                 with the final norm's scale frozen. 0: nothing; negative: against the answer."
             ),
             Kind::Change => format!(
                 "Change of {} against the unchanged run; an effect could not be given.",
@@ -222,8 +219,8 @@ impl Group {
             ),
             Kind::Lens => format!(
                 "Share of the whole model's {label} that the residual stream at that layer already gives, read \
-                    through the final norm \
-                 and the unembedding. 0: nothing yet; 1: as much as the whole model, which a layer can exceed."
+                 through the final norm and the unembedding. 0: nothing yet; 1: as much as the whole model, \
+                 which a layer can exceed."
             ),
             Kind::Reading if self.method == "logit-lens" => format!(
                 "{} that the residual stream at that layer already gives, read through the final norm and the \

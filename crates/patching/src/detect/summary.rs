@@ -1,6 +1,6 @@
 //! From sums to rows: scores, their intervals and their nulls.
 
-use refrain_entropy::stats::bootstrap_mean;
+use refrain_entropy::stats::{self, Draws};
 use refrain_runner::Head;
 
 use super::detector::Detector;
@@ -16,9 +16,9 @@ pub struct DetectorScore {
     pub head: Head,
     /// The score, averaged over sequences.
     pub value: Option<f64>,
-    /// 2.5 % quantile of the percentile bootstrap over sequences.
+    /// Lower end of the 95 % interval over sequences ([`stats::mean`]).
     pub ci_low: Option<f64>,
-    /// 97.5 % quantile.
+    /// Its upper end.
     pub ci_high: Option<f64>,
     /// Under the null, how likely as high a score is; none for detectors that have no targets.
     pub p_value: Option<f64>,
@@ -28,7 +28,7 @@ pub struct DetectorScore {
     pub null_sd: Option<f64>,
     /// The score on each sequence; empty if there is none, or if it is one of the weights alone.
     pub by_sequence: Vec<f64>,
-    /// Why there is no score.
+    /// Why there is no score, or no interval.
     pub reason: Option<String>,
 }
 
@@ -62,22 +62,24 @@ pub(super) fn summary(
         return without_score(detector, head, reason.to_owned());
     }
     let by_sequence: Vec<f64> = observed.iter().map(|sum| score(*sum)).collect();
-    let id = format!("{}/{head}", detector.name());
-    let interval = bootstrap_mean(&by_sequence, settings.resamples, settings.seed, &id);
+    let id = format!("detectors/{}/{head}", detector.name());
+    let draws = Draws { resamples: settings.resamples, seed: settings.seed, id: &id };
+    let estimate = stats::mean(&by_sequence, draws);
+    let (ci_low, ci_high) = estimate.ends();
     let totals = tally.null(detector, index);
     let null: Vec<f64> = totals.iter().map(|total| score(total / observed.len() as f64)).collect();
     DetectorScore {
         detector,
         head,
-        value: interval.map(|interval| interval.mean),
-        ci_low: interval.map(|interval| interval.low),
-        ci_high: interval.map(|interval| interval.high),
+        value: estimate.value,
+        ci_low,
+        ci_high,
         // Totals, not scores: they tie where they are equal.
         p_value: p_value(observed.iter().sum(), totals),
         null_mean: mean(&null),
         null_sd: deviation(&null),
         by_sequence,
-        reason: None,
+        reason: estimate.reason,
     }
 }
 
@@ -86,7 +88,7 @@ pub(super) fn of_weights(head: Head, score: Result<f64, String>) -> DetectorScor
     match score {
         Ok(score) => DetectorScore {
             value: Some(score),
-            reason: None,
+            reason: Some("of the weights alone: no interval".to_owned()),
             ..without_score(Detector::CopyingEigenvalues, head, String::new())
         },
         Err(reason) => without_score(Detector::CopyingEigenvalues, head, reason),

@@ -30,10 +30,9 @@ fn fault(line: &str, words: &[&str]) {
 
 #[test]
 fn text_and_ids_are_read() {
-    let text = "\u{feff}{\"clean\": \"the cat sat\", \"corrupted\": \"the dog sat\", \"answer\": \" \
-        on\", \"foil\": \"ran\"}\r\n\r\n\
-        {\"clean_ids\": [5, 6], \"corrupted_ids\": [5, 7], \"answer_id\": 8, \"foil_id\": null}\n\
-        {\"clean\": \"<bos> cat\", \"corrupted\": \"dog\", \"answer\": \"sat\"}";
+    let text = "\u{feff}{\"clean\": \"the cat sat\", \"corrupted\": \"the dog sat\", \"answer\": \" on\", \
+        \"foil\": \"ran\"}\r\n\r\n{\"clean_ids\": [5, 6], \"corrupted_ids\": [5, 7], \"answer_id\": 8, \
+        \"foil_id\": null}\n{\"clean\": \"<bos> cat\", \"corrupted\": \"dog\", \"answer\": \"sat\"}";
     let pairs = read(text.as_bytes(), true).unwrap();
     let id = |word: &str| 102 + WORDS.split(' ').position(|known| known == word).unwrap() as i64;
     // What the tokenizer puts first, once, and not what it puts last; ids as they are.

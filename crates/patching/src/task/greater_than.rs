@@ -34,23 +34,16 @@ pub struct GreaterThan<'a> {
 }
 
 const NOUNS: &str = "abduction accord affair agreement appraisal assaults assessment attack attempts campaign \
-    captivity case \
-    challenge chaos clash collaboration coma competition confrontation consequence conspiracy construction \
-    consultation contact \
-    contract convention cooperation custody deal decline decrease demonstrations development disagreement disorder \
-    dispute \
-    domination dynasty effect effort employment endeavor engagement epidemic evaluation exchange existence expansion \
-    expedition experiments fall fame flights friendship growth hardship hostility illness impact imprisonment \
-    improvement \
-    incarceration increase insurgency invasion investigation journey kingdom marriage modernization negotiation \
-    notoriety \
-    obstruction operation order outbreak outcome overhaul patrols pilgrimage plague plan practice process program \
-    progress \
-    project pursuit quest raids reforms reign relationship retaliation riot rise rivalry romance rule sanctions shift \
-    siege \
-    slump stature stint strikes study test testing tests therapy tour tradition treaty trial trip unemployment voyage \
-    war \
-    warfare work";
+    captivity case challenge chaos clash collaboration coma competition confrontation consequence conspiracy \
+    construction consultation contact contract convention cooperation custody deal decline decrease \
+    demonstrations development disagreement disorder dispute domination dynasty effect effort employment \
+    endeavor engagement epidemic evaluation exchange existence expansion expedition experiments fall fame \
+    flights friendship growth hardship hostility illness impact imprisonment improvement incarceration increase \
+    insurgency invasion investigation journey kingdom marriage modernization negotiation notoriety obstruction \
+    operation order outbreak outcome overhaul patrols pilgrimage plague plan practice process program progress \
+    project pursuit quest raids reforms reign relationship retaliation riot rise rivalry romance rule sanctions \
+    shift siege slump stature stint strikes study test testing tests therapy tour tradition treaty trial trip \
+    unemployment voyage war warfare work";
 
 impl<'a> GreaterThan<'a> {
     /// The task in a tokenizer's words.
@@ -75,11 +68,9 @@ impl<'a> GreaterThan<'a> {
         }
         if years.is_empty() {
             return Err(Error::Input(format!(
-                "the task `greater-than` needs years that are a century and two digits in one token each, as 17|32; \
-                    this \
-                 model's tokenizer writes {pieces} of {} years so\nhint: most tokenizers since GPT-2 write digit by \
-                 digit; give \
-                 pairs in this model's language: --task FILE.jsonl",
+                "the task `greater-than` needs years that are a century and two digits in one token each, as \
+                 17|32; this model's tokenizer writes {pieces} of {} years so\nhint: most tokenizers since GPT-2 \
+                 write digit by digit; give pairs in this model's language: --task FILE.jsonl",
                 7 * 99
             )));
         }

@@ -49,19 +49,13 @@ const TEMPLATES: [&str; 15] = [
     "The [PLACE] [1] and [2] went to had a [OBJECT]. [B] gave it to",
     "Friends [1] and [2] found a [OBJECT] at the [PLACE]. [B] gave it to",
 ];
-const NAMES: &str = "Michael Christopher Jessica Matthew Ashley Jennifer Joshua Amanda Daniel David James Robert John \
-    Joseph \
-    Andrew Ryan Brandon Jason Justin Sarah William Jonathan Stephanie Brian Nicole Nicholas Anthony Heather Eric \
-    Elizabeth Adam \
-    Megan Melissa Kevin Steven Thomas Timothy Christina Kyle Rachel Laura Lauren Amber Brittany Danielle Richard \
-    Kimberly \
-    Jeffrey Amy Crystal Michelle Tiffany Jeremy Benjamin Mark Emily Aaron Charles Rebecca Jacob Stephen Patrick Sean \
-    Erin \
-    Zachary Jamie Kelly Samantha Nathan Sara Dustin Paul Angela Tyler Scott Katherine Andrea Gregory Erica Mary \
-    Travis Lisa \
-    Kenneth Bryan Lindsey Kristen Jose Alexander Jesse Katie Lindsay Shannon Vanessa Courtney Christine Alicia Cody \
-    Allison \
-    Bradley Samuel";
+const NAMES: &str = "Michael Christopher Jessica Matthew Ashley Jennifer Joshua Amanda Daniel David James Robert \
+    John Joseph Andrew Ryan Brandon Jason Justin Sarah William Jonathan Stephanie Brian Nicole Nicholas Anthony \
+    Heather Eric Elizabeth Adam Megan Melissa Kevin Steven Thomas Timothy Christina Kyle Rachel Laura Lauren \
+    Amber Brittany Danielle Richard Kimberly Jeffrey Amy Crystal Michelle Tiffany Jeremy Benjamin Mark Emily \
+    Aaron Charles Rebecca Jacob Stephen Patrick Sean Erin Zachary Jamie Kelly Samantha Nathan Sara Dustin Paul \
+    Angela Tyler Scott Katherine Andrea Gregory Erica Mary Travis Lisa Kenneth Bryan Lindsey Kristen Jose \
+    Alexander Jesse Katie Lindsay Shannon Vanessa Courtney Christine Alicia Cody Allison Bradley Samuel";
 const PLACES: &str = "store garden restaurant school hospital office house station";
 const OBJECTS: &str = "ring kiss bone basketball computer necklace drink snack";
 
@@ -79,9 +73,8 @@ impl<'a> Ioi<'a> {
                 return Ok(found);
             }
             Err(Error::Input(format!(
-                "the task `ioi` needs at least {least} of its {} {what} as single tokens; in this model's tokenizer \
-                    {} of them \
-                 are\nhint: give pairs in this model's language: --task FILE.jsonl",
+                "the task `ioi` needs at least {least} of its {} {what} as single tokens; in this model's \
+                 tokenizer {} of them are\nhint: give pairs in this model's language: --task FILE.jsonl",
                 all.len(),
                 found.len()
             )))

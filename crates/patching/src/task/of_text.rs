@@ -8,11 +8,9 @@ use rand_chacha::ChaCha8Rng;
 use super::made_up::tokenizer;
 use super::{GreaterThan, Ioi, Language, Task};
 
-const WORDS: &str = "Then , and went to the store . gave a drink had lot of fun at were working decided give thinking \
-    about going wanted \
-    long argument afterwards said After When got it While commuting lunch Afterwards The Friends found ring Mary John \
-    Tom war \
-    lasted from year siege";
+const WORDS: &str = "Then , and went to the store . gave a drink had lot of fun at were working decided give \
+    thinking about going wanted long argument afterwards said After When got it While commuting lunch Afterwards \
+    The Friends found ring Mary John Tom war lasted from year siege";
 
 #[test]
 fn ioi_flips_its_answer() {

@@ -52,9 +52,8 @@ impl Repeated<'_> {
         let needed = self.phrase + 1;
         if self.candidates.len() < needed {
             return Err(Error::Input(format!(
-                "a phrase of {} tokens and an incorrect answer take {needed} distinct tokens, the vocabulary has {}: \
-                    choose a \
-                 shorter phrase",
+                "a phrase of {} tokens and an incorrect answer take {needed} distinct tokens, the vocabulary has \
+                 {}: choose a shorter phrase",
                 self.phrase,
                 self.candidates.len()
             )));

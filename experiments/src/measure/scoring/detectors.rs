@@ -1,7 +1,6 @@
 //! The detectors, on sequences of their own.
 
 use anyhow::{Result, ensure};
-use refrain_entropy::stats::{Draws, mean};
 use refrain_patching::Method;
 use refrain_patching::detect::{self, RepeatedSequence};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
@@ -50,20 +49,13 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
             metric: found.detector.name().into(),
             ..HeadScoreRow::default()
         };
-        let id = format!("detectors/{}/{}", found.detector.name(), found.head);
-        let estimate =
-            mean(&found.by_sequence, Draws { resamples: scoring.resamples, seed: scoring.seed, id: &id });
-        let (ci_low, ci_high) = estimate.ends();
         rows.push(HeadScoreRow {
             n_prompts: found.by_sequence.len() as u32,
             value: found.value,
-            ci_low,
-            ci_high,
+            ci_low: found.ci_low,
+            ci_high: found.ci_high,
             p_value: found.p_value,
-            reason: found.reason.or(match found.by_sequence.is_empty() {
-                true => Some("of the weights alone: no interval".to_owned()),
-                false => estimate.reason,
-            }),
+            reason: found.reason,
             ..row.clone()
         });
         rows.extend(found.by_sequence.iter().zip(0..).map(|(value, sequence)| HeadScoreRow {

@@ -57,7 +57,7 @@ pub(super) const CANDIDATES: [i64; 12] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 1
 pub(super) fn settings() -> Settings<'static> {
     let probe = RepeatedSequence { block: 4, copies: 3, candidates: &CANDIDATES, bos: Some(1) };
     Settings {
-        sequences: 3,
+        sequences: 5,
         compared: usize::MAX,
         resamples: 20,
         null_draws: 30,

@@ -213,7 +213,7 @@ fn memory_changes_batches_and_no_number() {
         let mut calls = Vec::new();
         let narrow = super::Settings { memory_bytes: 1, ..settings() };
         let single = super::super::run(&model, &narrow, &mut |done, of| calls.push((done, of))).unwrap();
-        let all = 3 * model.architecture().n_layers;
+        let all = settings().sequences * model.architecture().n_layers;
         assert_eq!(calls, (1..=all).map(|done| (done, all)).collect::<Vec<_>>());
         for (a, b) in whole.iter().zip(&single) {
             let label = format!("{family} {} {}", a.detector.name(), a.head);
