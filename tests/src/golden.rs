@@ -1,6 +1,6 @@
 //! The models in `tests/goldens` and what `transformers` computes with them: see the README there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use refrain_runner::{DeviceChoice, LoadOptions, Model, ModelFiles};
@@ -23,8 +23,10 @@ pub fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(name)
 }
 
-/// The model `name`, loaded from its folder, computing in `kind`.
+/// The model `name`, loaded from its folder, computing in `kind`, from then on with one thread: these models are so
+/// small that libtorch's threads would only wait for each other, and the tests run side by side already.
 pub fn model(name: &str, kind: Kind) -> Result<Model> {
+    tch::set_num_threads(1);
     let options = LoadOptions { kind: Some(kind), ..LoadOptions::default() };
     Ok(Model::load(&ModelFiles::folder(&folder(name))?, &options)?)
 }
@@ -43,6 +45,13 @@ impl Golden {
     /// Every golden model.
     pub fn all() -> Result<Vec<Golden>> {
         models()?.into_iter().map(|(name, _)| Golden::load(&name)).collect()
+    }
+
+    /// The first model of each family, for what is the same in its variants, or too slow to try on all.
+    pub fn one_of_each_family() -> Result<Vec<Golden>> {
+        let mut families = BTreeSet::new();
+        let first = models()?.into_iter().filter(|(_, family)| families.insert(family.clone()));
+        first.map(|(name, _)| Golden::load(&name)).collect()
     }
 
     /// The model `name` and its golden tensors.

@@ -100,8 +100,8 @@ impl Place {
     pub fn bare<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
         let mut command = Command::new(&self.binary);
         command.args(arguments).current_dir(self.dir.path()).stdin(Stdio::null());
-        // The figures' threads; the tests run side by side already.
-        command.env("RAYON_NUM_THREADS", "1");
+        // The figures' threads and libtorch's; the tests run side by side already.
+        command.env("RAYON_NUM_THREADS", "1").env("OMP_NUM_THREADS", "1");
         command
     }
 

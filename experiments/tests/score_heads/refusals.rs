@@ -1,8 +1,11 @@
 //! What cannot be done ends with exit code 2 and says what, where, and what to do.
 
+use refrain_experiments::lab;
+use refrain_experiments::score_heads::ScoreHeads;
 use refrain_tests::Result;
+use refrain_tests::program::Place;
 
-use crate::{place, run, table};
+use crate::{command, place, run, table};
 
 #[test]
 fn names_and_numbers() -> Result {
@@ -71,10 +74,30 @@ fn names_and_numbers() -> Result {
         (&["--task", "nowhere.jsonl"], &["nowhere.jsonl: cannot be read: No such file"]),
         (&["--model", "nowhere"], &["--model takes a local folder"]),
     ] {
-        run(&place, arguments)?.refused(words);
+        let message = message(&place, arguments);
+        for word in words {
+            assert!(message.contains(word), "{arguments:?}: {word:?} is not in {message:?}");
+        }
     }
+    // As the program says it: what its command line finds wrong, and what only the run does.
+    run(&place, &["--component", "resid_pst"])?.refused(&["'resid_post'"]);
+    run(&place, &["--length", "80"])?.refused(&["needs 84 distinct tokens, the vocabulary has "]);
     assert!(!place.out().exists(), "a refused run left a folder");
     Ok(())
+}
+
+/// Why a run with these arguments is refused, in this process: starting one takes longer than refusing.
+#[track_caller]
+fn message(place: &Place, arguments: &[&str]) -> String {
+    let tiny = place.path("tiny").display().to_string();
+    let model: &[&str] = if arguments.contains(&"--model") { &[] } else { &["--model", &tiny] };
+    let command = command(place, &place.out(), &[arguments, model].concat());
+    match lab::command::<ScoreHeads>()
+        .try_get_matches_from(std::iter::once(command.get_program()).chain(command.get_args()))
+    {
+        Err(error) => error.to_string(),
+        Ok(matches) => format!("{:#}", lab::call::<ScoreHeads>(&matches).unwrap_err()),
+    }
 }
 
 #[test]

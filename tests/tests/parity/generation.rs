@@ -83,7 +83,9 @@ fn a_stop_token_ends_its_row_only() -> Result {
                 answers.iter().map(|answer| answer.iter().position(|other| *other == token)).collect(),
             );
         }
-        for (stop, places) in first {
+        // The first of them, the last, and some between: each model has others.
+        let every = (first.len() / 4).max(1);
+        for (stop, places) in first.into_iter().step_by(every) {
             let got = together_and_alone(&golden.model, &prompts, &[stop], Some(20))?;
             for ((answer, place), got) in answers.iter().zip(places).zip(got) {
                 let want = match place {
@@ -134,7 +136,7 @@ fn each_row_fills_its_own_window() -> Result {
 /// A row that stopped close to the end of the window must not disturb the others that go on.
 #[test]
 fn a_row_that_stopped_near_the_end_of_the_window() -> Result {
-    for golden in Golden::all()? {
+    for golden in Golden::one_of_each_family()? {
         let window = golden.model.architecture().n_ctx;
         let long: Vec<i64> = (0..window as i64 - 2).map(|i| 3 + i % 30).collect();
         let first = golden.model.generate(std::slice::from_ref(&long), greedy(&[0], &[], Some(1)))?;

@@ -80,24 +80,26 @@ fn no_intervention_is_no_change() -> Result {
     Ok(())
 }
 
-/// Multiplying by 1, adding 0, and replacing an activation by itself, at every hook of the model.
+/// Multiplying by 1, adding 0, or replacing an activation by itself, at every hook of the model: which of them goes
+/// round from hook to hook and from model to model.
 #[test]
 fn an_intervention_that_does_nothing_changes_nothing() -> Result {
     let mut check = Check::new();
-    for golden in Golden::all()? {
+    for (turn, golden) in Golden::all()?.into_iter().enumerate() {
         let (ids, architecture) = (golden.get("input_ids")?, golden.model.architecture());
         let (plain, cache) = no_grad(|| golden.model.run_with_cache(ids, NameFilter::all()))?;
-        for hook in cache.hooks() {
+        for (at, hook) in cache.hooks().enumerate() {
             let width = cache.get(hook)?.size().last().copied().unwrap_or(0);
-            let actions =
-                [Action::Scale(1.0), Action::Add(vec![0.0; width as usize]), Action::Replace("self".into())];
-            for action in actions {
-                let one = [Intervention::new(hook, action)];
-                let plan = BoundInterventions::new(architecture, &one, &[("self", &cache)])?;
-                let output =
-                    no_grad(|| golden.model.run(ids, Run { interventions: Some(&plan), ..Run::default() }))?;
-                check.close(format!("{}: {hook}", golden.name), output.logits()?, &plain, 1e-12);
-            }
+            let action = match (at + turn) % 3 {
+                0 => Action::Scale(1.0),
+                1 => Action::Add(vec![0.0; width as usize]),
+                _ => Action::Replace("self".into()),
+            };
+            let one = [Intervention::new(hook, action)];
+            let plan = BoundInterventions::new(architecture, &one, &[("self", &cache)])?;
+            let output =
+                no_grad(|| golden.model.run(ids, Run { interventions: Some(&plan), ..Run::default() }))?;
+            check.close(format!("{}: {hook}", golden.name), output.logits()?, &plain, 1e-12);
         }
     }
     check.finish();
