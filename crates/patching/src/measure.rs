@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::de::{self, DeserializeSeed, EnumAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::detect::Detector;
 use crate::error::Error;
@@ -156,23 +158,69 @@ impl FromStr for Measure {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Measure, Error> {
-        Measure::all().into_iter().find(|measure| measure.name() == name).ok_or_else(|| {
-            let known: Vec<&str> = Measure::all().into_iter().map(Measure::name).collect();
-            Error::unknown("measure", name, &known)
-        })
+        Measure::all()
+            .into_iter()
+            .find(|measure| measure.name() == name)
+            .ok_or_else(|| Error::unknown("measure", name, names()))
     }
+}
+
+/// The names of all measures.
+fn names() -> &'static [&'static str] {
+    static NAMES: OnceLock<Vec<&str>> = OnceLock::new();
+    NAMES.get_or_init(|| Measure::all().into_iter().map(Measure::name).collect())
 }
 
 impl Serialize for Measure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+        let number = names().iter().position(|name| *name == self.name()).unwrap_or(0);
+        serializer.serialize_unit_variant("Measure", number as u32, self.name())
     }
 }
 
+/// As an enum of their names, so that a column of measures has them as labels.
 impl<'de> Deserialize<'de> for Measure {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Measure, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        name.parse().map_err(|error: Error| de::Error::custom(error))
+        deserializer.deserialize_enum("Measure", names(), MeasureVisitor)
+    }
+}
+
+struct MeasureVisitor;
+
+impl<'de> Visitor<'de> for MeasureVisitor {
+    type Value = Measure;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a measure")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, data: A) -> Result<Measure, A::Error> {
+        let (measure, rest) = data.variant_seed(Name)?;
+        rest.unit_variant()?;
+        Ok(measure)
+    }
+}
+
+/// The name by itself.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Measure;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Measure, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Measure;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a measure")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Measure, E> {
+        name.parse().map_err(|error: Error| E::custom(error))
     }
 }
 

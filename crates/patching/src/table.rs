@@ -3,6 +3,12 @@
 use refrain_entropy::schema::Table;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Direction;
+use crate::component::Part;
+use crate::measure::Measure;
+use crate::method::Method;
+use crate::select_circuits::Selection;
+
 /// From which end of the prompts positions are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
@@ -15,16 +21,16 @@ pub enum PositionFrom {
 }
 
 /// One score of one site.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HeadScoreRow {
-    /// The method's name ([`crate::Method`]).
-    pub method: String,
+    /// The method.
+    pub method: Method,
     /// The task that the pairs are from; null for detectors, which have sequences of their own.
     pub task: Option<String>,
     /// What was changed or read.
-    pub component: String,
-    /// `denoise` or `noise`; null for methods without a direction.
-    pub direction: Option<String>,
+    pub component: Part,
+    /// Null for methods without a direction.
+    pub direction: Option<Direction>,
     /// From 0.
     pub layer: u32,
     /// From 0; of `k` and `v` the key/value head. Null for layers and neurons.
@@ -44,7 +50,7 @@ pub struct HeadScoreRow {
     /// Prompts that the row is of.
     pub n_prompts: u32,
     /// What is read of the run, or the detector.
-    pub metric: String,
+    pub metric: Measure,
     /// The metric of the changed run, or the detector's score.
     pub value: Option<f64>,
     /// The metric of the clean run.
@@ -67,6 +73,38 @@ pub struct HeadScoreRow {
     pub reason: Option<String>,
 }
 
+impl HeadScoreRow {
+    /// A row without a place or a number yet.
+    pub fn new(method: Method, component: Part, metric: Measure) -> Self {
+        HeadScoreRow {
+            method,
+            task: None,
+            component,
+            direction: None,
+            layer: 0,
+            head: None,
+            neuron: None,
+            position: None,
+            position_from: None,
+            position_token: None,
+            key_position: None,
+            prompt: None,
+            n_prompts: 0,
+            metric,
+            value: None,
+            clean_value: None,
+            corrupted_value: None,
+            change: None,
+            effect: None,
+            ci_low: None,
+            ci_high: None,
+            p_value: None,
+            selected: false,
+            reason: None,
+        }
+    }
+}
+
 /// The table `head_scores`.
 pub struct HeadScores;
 
@@ -76,12 +114,12 @@ impl Table for HeadScores {
 }
 
 /// One score of one edge of the graph of components.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EdgeScoreRow {
-    /// The method's name.
-    pub method: String,
-    /// `denoise` or `noise`; null for methods without a direction.
-    pub direction: Option<String>,
+    /// The method.
+    pub method: Method,
+    /// Null for methods without a direction.
+    pub direction: Option<Direction>,
     /// `embed`, a head (`L0H1`) or an MLP (`mlp0`).
     pub sender: String,
     /// A head, an MLP or `logits`.
@@ -93,7 +131,7 @@ pub struct EdgeScoreRow {
     /// Prompts that the row is of.
     pub n_prompts: u32,
     /// What is read of the run; `composition`.
-    pub metric: String,
+    pub metric: Measure,
     /// The metric's change by the edge, or the estimate of it; the composition score.
     pub value: Option<f64>,
     /// The change as a share: 0 is no effect, 1 the whole effect. Composition: the score less that of random weights.
@@ -113,16 +151,16 @@ impl Table for EdgeScores {
 }
 
 /// What the model still does with all heads outside a circuit ablated.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CircuitScoreRow {
-    /// How the circuit was selected: `top` by score, `greedy`.
-    pub method: String,
+    /// How the circuit was selected.
+    pub method: Selection,
     /// How many heads it has.
     pub n_heads: u32,
     /// The heads, as `L0H1 L2H3`.
     pub heads: String,
     /// What is read of the run.
-    pub metric: String,
+    pub metric: Measure,
     /// Its mean with all other heads ablated.
     pub value: Option<f64>,
     /// (m(C) - m(empty)) / (m(model) - m(empty)).
@@ -143,16 +181,16 @@ impl Table for CircuitScores {
 }
 
 /// How well an approximation agrees with the exact score, or one of its worst misses.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ApproximationRow {
     /// The approximation.
-    pub method: String,
+    pub method: Method,
     /// What was changed.
-    pub component: String,
-    /// `denoise` or `noise`.
-    pub direction: Option<String>,
+    pub component: Part,
+    /// Into which run.
+    pub direction: Option<Direction>,
     /// What is read of the run.
-    pub metric: String,
+    pub metric: Measure,
     /// Sites that have both scores.
     pub n: u32,
     /// Sites that the approximation scored.
@@ -189,6 +227,36 @@ pub struct ApproximationRow {
     pub estimate: Option<f64>,
     /// Why a correlation is null.
     pub reason: Option<String>,
+}
+
+impl ApproximationRow {
+    /// A row without a number yet.
+    pub fn new(method: Method, component: Part, direction: Option<Direction>, metric: Measure) -> Self {
+        ApproximationRow {
+            method,
+            component,
+            direction,
+            metric,
+            n: 0,
+            estimated: 0,
+            spearman: None,
+            kendall: None,
+            pearson: None,
+            rms_error: None,
+            max_error: None,
+            top_k: None,
+            overlap: None,
+            miss: None,
+            layer: None,
+            head: None,
+            neuron: None,
+            position: None,
+            key_position: None,
+            exact: None,
+            estimate: None,
+            reason: None,
+        }
+    }
 }
 
 /// The table `approximation`.

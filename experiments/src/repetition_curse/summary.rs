@@ -46,7 +46,7 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], ta
     let matching = |head: Option<Head>| {
         means
             .iter()
-            .find(|row| row.metric == Detector::PrefixMatching.name() && head_of(row) == head)
+            .find(|row| row.metric == Detector::PrefixMatching.into() && head_of(row) == head)
             .and_then(|row| row.value)
     };
     let heads: BTreeSet<Head> = means.iter().filter_map(|row| head_of(row)).collect();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Result, bail};
 use refrain_patching::compare::{self, MeanChanges};
 use refrain_patching::table::{ApproximationRow, HeadScoreRow, PositionFrom};
-use refrain_patching::{Component, MeanRule, Method, Metric, Site};
+use refrain_patching::{Component, MeanRule, Measure, Method, Metric, Site};
 
 use super::settings::Settings;
 use super::summary::by_score;
@@ -34,14 +34,14 @@ pub fn to_confirm(
     }
     let mut by_method = BTreeMap::<Method, MeanChanges>::new();
     jobs.each_row(run, stage, &mut |row| {
-        let method: Method = row.method.parse()?;
-        let site = site(&row).filter(|_| is_verifiable(method) && row.prompt.is_some());
+        let site = site(&row).filter(|_| is_verifiable(row.method) && row.prompt.is_some());
         let Some(site) = site else { return Ok(()) };
         if row.position_from == Some(PositionFrom::End) {
             bail!("--verify with --by-position takes prompts of one length, and these are not");
         }
-        let means = by_method.entry(method).or_insert_with(|| MeanChanges::new(method.info().mean));
-        means.add(row.metric.parse()?, site, row.change.unwrap_or(f64::NAN));
+        let means = by_method.entry(row.method).or_insert_with(|| MeanChanges::new(row.method.info().mean));
+        let Measure::Metric(metric) = row.metric else { return Ok(()) };
+        means.add(metric, site, row.change.unwrap_or(f64::NAN));
         Ok(())
     })?;
     let sites: BTreeSet<Site> =
@@ -55,14 +55,15 @@ pub fn to_confirm(
 /// The table's rows, from the rows of head_scores that are means. Empty if there is nothing exact to compare with.
 pub fn compare(means: &[HeadScoreRow]) -> Vec<ApproximationRow> {
     let scores = by_score(means);
-    let exact = Method::ActivationPatching.name();
     let mut table = Vec::new();
     for rows in &scores {
         let first = rows[0];
-        let approximate = first.method.parse().is_ok_and(is_verifiable);
+        let approximate = is_verifiable(first.method);
         let same = |other: &&Vec<&HeadScoreRow>| {
             let other = other[0];
-            other.method == exact && other.component == first.component && other.metric == first.metric
+            other.method == Method::ActivationPatching
+                && other.component == first.component
+                && other.metric == first.metric
         };
         if let Some(exact) = scores.iter().find(same).filter(|_| approximate) {
             table.extend(of_score(rows, exact));
@@ -81,19 +82,14 @@ fn changes(rows: &[&HeadScoreRow], metric: Metric) -> MeanChanges {
 
 fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<ApproximationRow> {
     let first = estimated[0];
-    let (Ok(component), Ok(metric)) = (first.component.parse::<Component>(), first.metric.parse::<Metric>())
-    else {
+    let (Some(component), Measure::Metric(metric)) = (first.component.component(), first.metric) else {
         return Vec::new();
     };
     let found = compare::compare(&changes(exact, metric), &changes(estimated, metric), MISSES).pop();
     let row = ApproximationRow {
-        method: first.method.clone(),
-        component: first.component.clone(),
-        direction: first.direction.clone(),
-        metric: first.metric.clone(),
         n: found.as_ref().map_or(0, |found| found.sites) as u32,
         estimated: estimated.len() as u32,
-        ..ApproximationRow::default()
+        ..ApproximationRow::new(first.method, first.component, first.direction, first.metric)
     };
     let Some(found) = found else {
         let reason = Some("no place was scored by both".to_owned());
@@ -140,21 +136,18 @@ fn of_score(estimated: &[&HeadScoreRow], exact: &[&HeadScoreRow]) -> Vec<Approxi
 mod tests {
     use super::*;
 
-    fn row(method: &str, head: u32, change: f64) -> HeadScoreRow {
+    fn row(method: Method, head: u32, change: f64) -> HeadScoreRow {
         HeadScoreRow {
-            method: method.into(),
-            component: "z".into(),
-            metric: "logit".into(),
             head: Some(head),
             change: Some(change),
-            ..HeadScoreRow::default()
+            ..HeadScoreRow::new(method, Component::Z.into(), Metric::Logit.into())
         }
     }
 
     #[test]
     fn agreement_overlap_and_misses_are_rows() {
-        let exact = (0..7).map(|head| row("activation-patching", head, f64::from(head)));
-        let near = (0..7).map(|head| row("atp-star", head, f64::from(head * head)));
+        let exact = (0..7).map(|head| row(Method::ActivationPatching, head, f64::from(head)));
+        let near = (0..7).map(|head| row(Method::AtpStar, head, f64::from(head * head)));
         let rows: Vec<HeadScoreRow> = exact.chain(near).collect();
         let table = compare(&rows);
         assert_eq!((table[0].spearman, table[0].n, table[0].max_error), (Some(1.0), 7, Some(30.0)));

@@ -2,10 +2,12 @@
 
 use anyhow::Result;
 use refrain_entropy::table::Gates;
+use refrain_patching::detect::Detector;
 use refrain_patching::table::{
     Approximation, ApproximationRow, CircuitScoreRow, CircuitScores, EdgeScoreRow, EdgeScores, HeadScoreRow,
     HeadScores,
 };
+use refrain_patching::{Measure, Method};
 
 use crate::lab::report::{Align, interval, number};
 use crate::lab::{Finished, Report};
@@ -14,12 +16,17 @@ use crate::measure::gates::gate_notes;
 /// Sites of each score; more with `--verbose`.
 const SHOWN: usize = 10;
 /// Detectors in the table of heads; all with `--verbose`.
-const DETECTORS: [&str; 5] =
-    ["prefix_matching", "previous_token", "duplicate_token", "first_token", "copying"];
+const DETECTORS: [Measure; 5] = [
+    Measure::Detector(Detector::PrefixMatching),
+    Measure::Detector(Detector::PreviousToken),
+    Measure::Detector(Detector::DuplicateToken),
+    Measure::Detector(Detector::FirstToken),
+    Measure::Detector(Detector::Copying),
+];
 
 /// The rows of one score, as they stand in the table.
 pub fn by_score(rows: &[HeadScoreRow]) -> Vec<Vec<&HeadScoreRow>> {
-    let key = |row: &HeadScoreRow| (row.method.clone(), row.component.clone(), row.metric.clone());
+    let key = |row: &HeadScoreRow| (row.method, row.component, row.metric);
     let mut scores: Vec<(_, Vec<&HeadScoreRow>)> = Vec::new();
     for row in rows {
         match scores.iter_mut().find(|(known, _)| *known == key(row)) {
@@ -52,7 +59,7 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
     let means: Vec<HeadScoreRow> =
         run.rows::<HeadScores>()?.into_iter().filter(|row| row.prompt.is_none()).collect();
     let (detectors, scores): (Vec<HeadScoreRow>, Vec<HeadScoreRow>) =
-        means.into_iter().partition(|row| row.method == "detectors");
+        means.into_iter().partition(|row| row.method == Method::Detectors);
     for rows in by_score(&scores) {
         score(report, &rows, pairs as u32);
     }
@@ -125,18 +132,16 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
     if rows.is_empty() {
         return;
     }
-    let mut detectors: Vec<&str> = Vec::new();
+    let mut detectors: Vec<Measure> = Vec::new();
     for row in rows {
-        if !detectors.contains(&row.metric.as_str())
-            && (report.verbose || DETECTORS.contains(&row.metric.as_str()))
-        {
-            detectors.push(&row.metric);
+        if !detectors.contains(&row.metric) && (report.verbose || DETECTORS.contains(&row.metric)) {
+            detectors.push(row.metric);
         }
     }
     let mut heads: Vec<(u32, u32)> = rows.iter().filter_map(|row| Some((row.layer, row.head?))).collect();
     heads.sort_unstable();
     heads.dedup();
-    let at = |head: (u32, u32), detector: &str| {
+    let at = |head: (u32, u32), detector: Measure| {
         rows.iter().find(|row| (row.layer, row.head) == (head.0, Some(head.1)) && row.metric == detector)
     };
     let value = |head, detector| at(head, detector).and_then(|row| row.value).unwrap_or(f64::NEG_INFINITY);
@@ -148,8 +153,8 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
     report.line(format_args!("Detectors, on repeated random tokens (*: p <= 0.01 by random targets)"));
     // As many columns as a terminal is wide.
     for detectors in detectors.chunks(5) {
-        let cell = |head, detector: &&str| {
-            let row = at(head, detector);
+        let cell = |head, detector: &Measure| {
+            let row = at(head, *detector);
             let star = if row.and_then(|row| row.p_value).is_some_and(|p| p <= 0.01) { "*" } else { " " };
             format!("{}{star}", number(row.and_then(|row| row.value)))
         };
@@ -158,7 +163,7 @@ fn heads_by_detectors(report: &mut Report, rows: &[HeadScoreRow]) {
             std::iter::once(format!("L{}H{}", head.0, head.1)).chain(cells).collect()
         };
         let columns: Vec<(&str, Align)> = std::iter::once(("head", Align::Left))
-            .chain(detectors.iter().map(|name| (*name, Align::Right)))
+            .chain(detectors.iter().map(|detector| (detector.name(), Align::Right)))
             .collect();
         report.table(&columns, heads.iter().map(line));
     }
@@ -216,7 +221,7 @@ fn circuits(report: &mut Report, rows: &[CircuitScoreRow]) {
     report.line(format_args!("Circuits: all other heads take the corrupted prompts' values"));
     let line = |row: &CircuitScoreRow| {
         vec![
-            row.method.clone(),
+            row.method.to_string(),
             row.n_heads.to_string(),
             number(row.faithfulness),
             number(row.incompleteness),
@@ -244,8 +249,7 @@ fn approximation(report: &mut Report, rows: &[ApproximationRow]) {
     let line = |row: &&ApproximationRow| {
         let same = |other: &&ApproximationRow| {
             other.top_k == Some(5)
-                && (&other.method, &other.component, &other.metric)
-                    == (&row.method, &row.component, &row.metric)
+                && (other.method, other.component, other.metric) == (row.method, row.component, row.metric)
         };
         let top = rows.iter().find(same).and_then(|row| row.overlap);
         vec![
@@ -273,7 +277,7 @@ fn approximation(report: &mut Report, rows: &[ApproximationRow]) {
 pub fn place(row: &HeadScoreRow) -> String {
     let mut text = format!("L{}", row.layer);
     let sign = if row.position_from == Some(refrain_patching::table::PositionFrom::End) { "-" } else { "" };
-    if row.method == "dla" && row.head.is_none() {
+    if row.method == Method::Dla && row.head.is_none() {
         text = format!("{} {}", row.component, row.layer);
     }
     if let Some(head) = row.head {

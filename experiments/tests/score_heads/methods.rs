@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use refrain_entropy::schema::Table;
 use refrain_experiments::lab::disk::read_table;
+use refrain_patching::Method;
 use refrain_patching::table::{Approximation, EdgeScores, HeadScoreRow};
 use refrain_tests::Result;
 
@@ -16,7 +17,9 @@ fn means<'a>(
     component: &str,
 ) -> BTreeMap<(u32, Option<u32>), &'a HeadScoreRow> {
     rows.iter()
-        .filter(|row| row.prompt.is_none() && row.method == method && row.component == component)
+        .filter(|row| {
+            row.prompt.is_none() && row.method.name() == method && row.component.name() == component
+        })
         .map(|row| ((row.layer, row.head), row))
         .collect()
 }
@@ -55,7 +58,7 @@ fn estimates_stand_beside_what_they_estimate() -> Result {
     let table = Approximation::rows(&read_table(&place.path("out/approximation.parquet"))?)?;
     let narrow: Vec<_> = table
         .iter()
-        .filter(|row| row.method == "activation-patching-bf16" && row.pearson.is_some())
+        .filter(|row| row.method == Method::ActivationPatchingBf16 && row.pearson.is_some())
         .collect();
     assert_eq!(narrow.len(), 1, "z: two MLPs are too few for a correlation");
     for row in narrow {
@@ -64,7 +67,7 @@ fn estimates_stand_beside_what_they_estimate() -> Result {
         assert!(error > 1e-6 && agreed > 0.98, "{row:?}");
     }
     let edges = EdgeScores::rows(&read_table(&place.path("out/edge_scores.parquet"))?)?;
-    assert!(edges.iter().any(|edge| edge.method == "eap-ig" && edge.receiver == "logits"));
+    assert!(edges.iter().any(|edge| edge.method == Method::EapIg && edge.receiver == "logits"));
     Ok(())
 }
 
@@ -146,7 +149,7 @@ fn paths_go_where_they_are_asked_to() -> Result {
 #[test]
 fn the_guide_has_every_method_as_the_registry_says_it() -> Result {
     let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide.md"))?;
-    for method in refrain_patching::Method::ALL {
+    for method in Method::ALL {
         let info = method.info();
         let kind = match info.kind {
             refrain_patching::MethodKind::Exact => "exact",

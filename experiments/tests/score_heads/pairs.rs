@@ -2,6 +2,7 @@
 
 use refrain_entropy::schema::Table;
 use refrain_experiments::lab::disk::{read_provenance, read_table};
+use refrain_patching::Metric;
 use refrain_patching::table::HeadScores;
 use refrain_tests::Result;
 use refrain_tests::program::Ran;
@@ -26,7 +27,7 @@ fn a_file_of_text() -> Result {
     assert!(ran.stdout.contains("pairs.jsonl: 2 pairs of 4 to 5 tokens"), "{}", ran.stdout);
     let rows = HeadScores::rows(&read_table(&table(&place.out()))?)?;
     assert_eq!(rows.len(), 8 * 3);
-    assert!(rows.iter().all(|row| row.metric == "logit_diff"));
+    assert!(rows.iter().all(|row| row.metric == Metric::LogitDiff.into()));
     assert_eq!(read_provenance(&table(&place.out()))?.get("task").map(String::as_str), Some("file"));
     // The same pairs under another name are the same run; others are not.
     std::fs::rename(place.path("pairs.jsonl"), place.path("moved.jsonl"))?;

@@ -96,7 +96,9 @@ fn message(place: &Place, arguments: &[&str]) -> String {
         .try_get_matches_from(std::iter::once(command.get_program()).chain(command.get_args()))
     {
         Err(error) => error.to_string(),
-        Ok(matches) => format!("{:#}", lab::call::<ScoreHeads>(&matches).unwrap_err()),
+        Ok(matches) => {
+            lab::call::<ScoreHeads>(&matches).map_or_else(|error| format!("{error:#}"), |text| text)
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use refrain_entropy::table::{GateName, Gates};
 use refrain_experiments::lab::disk::{read_provenance, read_table};
 use refrain_patching::table::HeadScoreRow;
 use refrain_patching::task::Language;
+use refrain_patching::{Direction, Method};
 use refrain_patching::{FLOOR, Pair, Task};
 use refrain_runner::{
     Action, BoundInterventions, Head, Hook, HookPoint, Intervention, Model, NameFilter, Run,
@@ -98,15 +99,15 @@ fn every_kind_of_place_has_its_columns() -> Result {
     let mut heads = BTreeMap::<&str, BTreeSet<Option<u32>>>::new();
     let mut neurons = BTreeMap::<&str, BTreeSet<Option<u32>>>::new();
     for row in &rows {
-        heads.entry(&row.component).or_default().insert(row.head);
-        neurons.entry(&row.component).or_default().insert(row.neuron);
-        let patched = row.method == "activation-patching";
-        assert_eq!(row.direction.as_deref(), patched.then_some("denoise"));
+        heads.entry(row.component.name()).or_default().insert(row.head);
+        neurons.entry(row.component.name()).or_default().insert(row.neuron);
+        let patched = row.method == Method::ActivationPatching;
+        assert_eq!(row.direction, patched.then_some(Direction::Denoise));
         assert_eq!(
             (
                 row.position,
                 row.key_position,
-                row.p_value.is_some() && row.method != "detectors",
+                row.p_value.is_some() && row.method != Method::Detectors,
                 row.selected
             ),
             (None, None, false, false)
@@ -136,7 +137,7 @@ fn every_kind_of_place_has_its_columns() -> Result {
     let documented = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tables.md"))?;
     let section = documented.split("## ").find(|part| part.starts_with("head_scores")).ok_or("no section")?;
     for row in &rows {
-        for label in [&row.method, &row.component, &row.metric] {
+        for label in [row.method.name(), row.component.name(), row.metric.name()] {
             assert!(section.contains(&format!("`{label}`")), "docs/tables.md does not explain `{label}`");
         }
     }

@@ -100,7 +100,7 @@ fn find<'a>(
     prompt: Option<u32>,
 ) -> Result<&'a HeadScoreRow> {
     let same = |row: &&HeadScoreRow| {
-        row.metric == metric
+        row.metric.name() == metric
             && (row.layer as usize, row.head) == (head.0, Some(head.1 as u32))
             && row.prompt == prompt
     };

@@ -29,10 +29,10 @@ pub fn curves(scoring: &Scoring<'_>) -> Result<Vec<CircuitScoreRow>> {
         let score = found.score;
         let heads: Vec<String> = score.heads.iter().map(ToString::to_string).collect();
         CircuitScoreRow {
-            method: found.selection.name().into(),
+            method: found.selection,
             n_heads: score.heads.len() as u32,
             heads: heads.join(" "),
-            metric: found.metric.name().into(),
+            metric: found.metric.into(),
             value: finite(score.value),
             faithfulness: score.faithfulness.and_then(finite),
             incompleteness: score.incompleteness.and_then(finite),

@@ -1,9 +1,9 @@
 //! The detectors, on sequences of their own.
 
 use anyhow::{Result, ensure};
-use refrain_patching::Method;
 use refrain_patching::detect::{self, RepeatedSequence};
 use refrain_patching::table::{EdgeScoreRow, HeadScoreRow};
+use refrain_patching::{Measure, Method};
 
 use super::settings::Scoring;
 
@@ -42,12 +42,9 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
     let mut rows = Vec::new();
     for found in detect::run(model, &settings, &mut |_, _| ())? {
         let row = HeadScoreRow {
-            method: Method::Detectors.name().into(),
-            component: found.detector.looks_at().name().into(),
             layer: found.head.layer as u32,
             head: Some(found.head.head as u32),
-            metric: found.detector.name().into(),
-            ..HeadScoreRow::default()
+            ..HeadScoreRow::new(Method::Detectors, found.detector.looks_at(), found.detector.into())
         };
         rows.push(HeadScoreRow {
             n_prompts: found.by_sequence.len() as u32,
@@ -75,16 +72,18 @@ pub fn heads(scoring: &Scoring<'_>) -> Result<Vec<HeadScoreRow>> {
 pub fn composition(scoring: &Scoring<'_>) -> Result<Vec<EdgeScoreRow>> {
     let found = detect::composition(scoring.model, NULL_DRAWS, scoring.seed)?;
     let row = |pair: detect::Composition| EdgeScoreRow {
-        method: Method::Detectors.name().into(),
+        method: Method::Detectors,
+        direction: None,
         sender: pair.sender.to_string(),
         receiver: pair.receiver.to_string(),
         receiver_input: Some(pair.through.name().trim_end_matches("_composition").into()),
-        metric: "composition".into(),
+        prompt: None,
+        n_prompts: 0,
+        metric: Measure::Composition,
         value: pair.score,
         effect: pair.excess,
         p_value: pair.p_value,
         reason: pair.reason,
-        ..EdgeScoreRow::default()
     };
     Ok(found.into_iter().map(row).collect())
 }

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use refrain_patching::attribution::{Contribution, direct_logits, logit_lens};
 use refrain_patching::table::HeadScoreRow;
-use refrain_patching::{Component, Method, Metric, Pair};
+use refrain_patching::{Method, Metric, Pair, Part};
 
 use super::rows::{Labels, NOT_FINITE, of_scores};
 use super::settings::Scoring;
@@ -29,14 +29,11 @@ pub fn attribution(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> 
             let (component, layer, head) = place(*writer);
             rows.extend(values.iter().zip(&found.total).zip(numbers).map(|((value, total), pair)| {
                 HeadScoreRow {
-                    method: Method::Dla.name().into(),
-                    component: component.into(),
                     layer: layer as u32,
                     head: head.map(|head| head as u32),
                     prompt: Some(*pair as u32),
                     n_prompts: 1,
-                    metric: metric.name().into(),
-                    ..measured(*value, *total, found.capped)
+                    ..measured(component, *metric, [*value, *total], found.capped)
                 }
             }));
         }
@@ -66,24 +63,25 @@ pub fn lens(scoring: &Scoring<'_>, numbers: &[usize], pairs: &[Pair]) -> Result<
 }
 
 /// A part of a logit and the whole; neither where one of them is no number.
-fn measured(value: f64, total: f64, capped: bool) -> HeadScoreRow {
+fn measured(component: Part, metric: Metric, [value, total]: [f64; 2], capped: bool) -> HeadScoreRow {
+    let row = HeadScoreRow::new(Method::Dla, component, metric.into());
     if !(value.is_finite() && total.is_finite()) {
-        return HeadScoreRow { reason: Some(NOT_FINITE.to_owned()), ..HeadScoreRow::default() };
+        return HeadScoreRow { reason: Some(NOT_FINITE.to_owned()), ..row };
     }
     let reason = capped.then(|| "before the model's soft cap of logits".to_owned());
-    HeadScoreRow { value: Some(value), clean_value: Some(total), reason, ..HeadScoreRow::default() }
+    HeadScoreRow { value: Some(value), clean_value: Some(total), reason, ..row }
 }
 
 /// Component, layer (0 for what stands outside the blocks) and head.
-fn place(writer: Contribution) -> (&'static str, usize, Option<usize>) {
+fn place(writer: Contribution) -> (Part, usize, Option<usize>) {
     match writer {
-        Contribution::Embed => ("embed", 0, None),
-        Contribution::PosEmbed => ("pos_embed", 0, None),
-        Contribution::Head(head) => (Component::Result.name(), head.layer, Some(head.head)),
-        Contribution::AttnBias(layer) => ("attn_bias", layer, None),
-        Contribution::Mlp(layer) => (Component::MlpOut.name(), layer, None),
-        Contribution::PerLayer(layer) => ("per_layer_out", layer, None),
-        Contribution::FinalBias => ("ln_final_bias", 0, None),
-        Contribution::UnembedBias => ("unembed_bias", 0, None),
+        Contribution::Embed => (Part::Embed, 0, None),
+        Contribution::PosEmbed => (Part::PosEmbed, 0, None),
+        Contribution::Head(head) => (Part::Result, head.layer, Some(head.head)),
+        Contribution::AttnBias(layer) => (Part::AttnBias, layer, None),
+        Contribution::Mlp(layer) => (Part::MlpOut, layer, None),
+        Contribution::PerLayer(layer) => (Part::PerLayerOut, layer, None),
+        Contribution::FinalBias => (Part::LnFinalBias, 0, None),
+        Contribution::UnembedBias => (Part::UnembedBias, 0, None),
     }
 }

@@ -127,8 +127,8 @@ fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> 
             let effect = normalised_effect(labels.change, value, clean, corrupted, FLOOR);
             let (node, input) = first.receivers[receiver];
             rows.push(EdgeScoreRow {
-                method: labels.method.name().into(),
-                direction: labels.direction.map(str::to_owned),
+                method: labels.method,
+                direction: labels.direction,
                 sender: first.senders[sender].to_string(),
                 receiver: node.to_string(),
                 receiver_input: match input {
@@ -137,12 +137,13 @@ fn rows(found: &[Edges], labels: Labels, n_prompts: usize) -> Vec<EdgeScoreRow> 
                     Input::V => Some("v".into()),
                     Input::Whole => None,
                 },
+                prompt: None,
                 n_prompts: n_prompts as u32,
-                metric: metric.name().into(),
+                metric: (*metric).into(),
                 value: finite(change),
                 reason: effect.as_ref().err().cloned(),
                 effect: effect.ok(),
-                ..EdgeScoreRow::default()
+                p_value: None,
             });
         }
     }

@@ -112,12 +112,12 @@ impl<'a> Jobs<'a> {
         stage: &Stage<'_>,
         group: &[usize],
     ) -> Result<Vec<HeadScoreRow>> {
-        let mut by_component: Vec<(String, Vec<HeadScoreRow>)> = Vec::new();
+        let mut by_component: Vec<(refrain_patching::Part, Vec<HeadScoreRow>)> = Vec::new();
         for part in group {
             for row in run.part::<HeadScores>(stage, *part)? {
                 match by_component.iter_mut().find(|(component, _)| *component == row.component) {
                     Some((_, rows)) => rows.push(row),
-                    None => by_component.push((row.component.clone(), vec![row])),
+                    None => by_component.push((row.component, vec![row])),
                 }
             }
         }
@@ -129,7 +129,7 @@ impl<'a> Jobs<'a> {
                 false => rows.extend(with_means(self.scoring, own)),
             }
         }
-        for row in rows.iter_mut().filter(|row| row.method != Method::Detectors.name()) {
+        for row in rows.iter_mut().filter(|row| row.method != Method::Detectors) {
             row.task = Some(self.scoring.task.to_owned());
         }
         Ok(rows)

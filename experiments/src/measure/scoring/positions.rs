@@ -44,7 +44,7 @@ pub fn token(
 pub fn site(row: &HeadScoreRow) -> Option<Site> {
     let number = |value: Option<u32>| value.map(|value| value as usize);
     Some(Site {
-        component: row.component.parse().ok()?,
+        component: row.component.component()?,
         layer: row.layer as usize,
         index: number(row.head).or(number(row.neuron)).unwrap_or(0),
         position: number(row.position),

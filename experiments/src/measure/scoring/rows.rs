@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use refrain_entropy::stats::{Draws, Estimate, mean, ratio};
 use refrain_patching::table::{HeadScoreRow, PositionFrom};
 use refrain_patching::{
-    Change, Component, Direction, FLOOR, MeanRule, Method, Scores, Site, effect_parts, normalised_effect,
-    share,
+    Change, Component, Direction, FLOOR, MeanRule, Measure, Method, Metric, Scores, Site, effect_parts,
+    normalised_effect, share,
 };
 
 use super::positions;
@@ -17,8 +17,8 @@ use super::settings::Scoring;
 pub struct Labels {
     /// The method.
     pub method: Method,
-    /// `denoise` or `noise`.
-    pub direction: Option<&'static str>,
+    /// The direction, of those that have one.
+    pub direction: Option<Direction>,
     /// The change that it makes; of those that make none, one of the clean run.
     pub change: Change,
 }
@@ -26,7 +26,7 @@ pub struct Labels {
 impl Labels {
     /// Those of a method that makes this change.
     pub fn new(method: Method, change: Option<Change>) -> Self {
-        let direction = change.and_then(Change::direction).map(Direction::name);
+        let direction = change.and_then(Change::direction);
         Labels { method, direction, change: change.unwrap_or(Change::Noise) }
     }
 
@@ -61,14 +61,13 @@ pub fn of_scores(
                 rows.push(HeadScoreRow {
                     prompt: Some(number as u32),
                     n_prompts: 1,
-                    metric: metric.name().into(),
                     value: finite(value),
                     clean_value: finite(clean),
                     corrupted_value: finite(corrupted),
                     change: finite(value - labels.base(&clean, &corrupted)),
                     reason: effect.as_ref().err().cloned(),
                     effect: effect.ok(),
-                    ..at(scoring, &site, labels, (from, scoring.pairs[number].clean.len()))
+                    ..at(scoring, &site, labels, *metric, (from, scoring.pairs[number].clean.len()))
                 });
             }
         }
@@ -80,15 +79,14 @@ fn at(
     scoring: &Scoring<'_>,
     site: &Site,
     labels: Labels,
+    metric: Metric,
     (from, length): (PositionFrom, usize),
 ) -> HeadScoreRow {
     let index = site.index as u32;
     let counted = |position: usize| positions::counted(position, length, from);
     let position = site.position.map(counted);
     HeadScoreRow {
-        method: labels.method.name().into(),
-        component: site.component.name().into(),
-        direction: labels.direction.map(str::to_owned),
+        direction: labels.direction,
         layer: site.layer as u32,
         head: site.component.is_of_heads().then_some(index),
         neuron: (site.component == Component::Neuron).then_some(index),
@@ -97,7 +95,7 @@ fn at(
         position_token: position
             .and_then(|position| positions::token(scoring.pairs, scoring.tokenizer, position, from)),
         key_position: site.key_position.map(counted),
-        ..HeadScoreRow::default()
+        ..HeadScoreRow::new(labels.method, site.component.into(), metric.into())
     }
 }
 
@@ -108,12 +106,13 @@ pub(super) fn finite(value: f64) -> Option<f64> {
 
 /// Rows of one method and component, in order, each site's and metric's mean before its prompts.
 pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadScoreRow> {
-    let order =
-        |metric: &str| scoring.metrics.iter().position(|known| known.name() == metric).unwrap_or(usize::MAX);
+    let order = |metric| {
+        scoring.metrics.iter().position(|known| Measure::from(*known) == metric).unwrap_or(usize::MAX)
+    };
     let mut by_place = BTreeMap::<(Place, usize), Vec<HeadScoreRow>>::new();
     for row in rows {
         let place = (row.layer, row.head, row.neuron, row.position, row.key_position);
-        by_place.entry((place, order(&row.metric))).or_default().push(row);
+        by_place.entry((place, order(row.metric))).or_default().push(row);
     }
     let mut all = Vec::new();
     for mut rows in by_place.into_values() {
@@ -127,8 +126,7 @@ pub fn with_means(scoring: &Scoring<'_>, rows: Vec<HeadScoreRow>) -> Vec<HeadSco
 /// The rows as their method's mean counts them: as they are, or those of magnitudes with the sign that most of
 /// their size has.
 fn as_counted(rows: &[HeadScoreRow]) -> Vec<HeadScoreRow> {
-    let rule =
-        rows.first().and_then(|row| row.method.parse::<Method>().ok()).map(|method| method.info().mean);
+    let rule = rows.first().map(|row| row.method.info().mean);
     let Some(rule @ MeanRule::Magnitude) = rule else { return rows.to_vec() };
     let sum: f64 = rows.iter().filter_map(|row| row.change).sum();
     let of = |row: &HeadScoreRow| {
@@ -194,7 +192,7 @@ fn mean_row(rows: &[HeadScoreRow], resamples: usize, seed: u64) -> Option<HeadSc
         return Some(HeadScoreRow { effect: effect.ok(), ..row });
     }
     // Only denoising changes the corrupted run.
-    let change = if row.direction.as_deref() == Some("denoise") { Change::Denoise } else { Change::Noise };
+    let change = if row.direction == Some(Direction::Denoise) { Change::Denoise } else { Change::Noise };
     let effect = match (value, clean, corrupted) {
         (Some(value), Some(clean), Some(corrupted)) => {
             normalised_effect(change, value, clean, corrupted, FLOOR)
@@ -223,20 +221,21 @@ fn with_interval(row: HeadScoreRow, number: Result<f64, String>, estimate: &Esti
 mod tests {
     use super::*;
 
-    fn row(prompt: u32, direction: Option<&str>, (value, clean, corrupted): (f64, f64, f64)) -> HeadScoreRow {
-        let base = if direction == Some("denoise") { corrupted } else { clean };
+    fn row(
+        prompt: u32,
+        direction: Option<Direction>,
+        (value, clean, corrupted): (f64, f64, f64),
+    ) -> HeadScoreRow {
+        let base = if direction == Some(Direction::Denoise) { corrupted } else { clean };
         HeadScoreRow {
-            method: "activation-patching".into(),
-            component: "z".into(),
-            direction: direction.map(str::to_owned),
-            metric: "logit".into(),
+            direction,
             prompt: Some(prompt),
             n_prompts: 1,
             value: Some(value),
             clean_value: Some(clean),
             corrupted_value: Some(corrupted),
             change: Some(value - base),
-            ..HeadScoreRow::default()
+            ..HeadScoreRow::new(Method::ActivationPatching, Component::Z.into(), Metric::Logit.into())
         }
     }
 
@@ -249,8 +248,8 @@ mod tests {
                 .collect();
             mean_row(&rows, 100, 0).unwrap()
         };
-        let denoised = of(Some("denoise"), 1.0);
-        let noised = of(Some("noise"), 3.0);
+        let denoised = of(Some(Direction::Denoise), 1.0);
+        let noised = of(Some(Direction::Noise), 3.0);
         let ablated = of(None, 3.0);
         assert!((denoised.effect.unwrap() - 1.025 / 4.0).abs() < 1e-12 && denoised.change > Some(0.0));
         assert!((noised.effect.unwrap() - 0.975 / 4.0).abs() < 1e-12 && noised.change < Some(0.0));
@@ -261,8 +260,9 @@ mod tests {
     #[test]
     fn an_effect_is_no_surer_than_what_it_is_divided_by() {
         let spans = [3.0, -2.9, 2.5, -3.1, 0.4];
-        let rows: Vec<_> =
-            (0..5).map(|prompt| row(prompt, Some("denoise"), (1.0, spans[prompt as usize], 0.0))).collect();
+        let rows: Vec<_> = (0..5)
+            .map(|prompt| row(prompt, Some(Direction::Denoise), (1.0, spans[prompt as usize], 0.0)))
+            .collect();
         let mean = mean_row(&rows, 100, 0).unwrap();
         assert!(mean.effect.is_none() || (mean.ci_low.is_none() && mean.reason.is_some()), "{mean:?}");
         // Of few prompts there is no interval either.
@@ -281,8 +281,8 @@ mod tests {
             .iter()
             .zip(0..)
             .map(|(change, prompt)| HeadScoreRow {
-                method: "atp-star".into(),
-                ..row(prompt, Some("denoise"), (1.0 + change, 4.0, 1.0))
+                method: Method::AtpStar,
+                ..row(prompt, Some(Direction::Denoise), (1.0 + change, 4.0, 1.0))
             })
             .collect();
         assert_eq!(mean_row(&rows, 100, 0).unwrap().change, Some(4.0 / 3.0));
