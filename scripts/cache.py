@@ -1,4 +1,4 @@
-"""The unpacked libtorch in the user's cache: there and whole, or fetched.
+"""What the set-up keeps in the user's cache: there and whole, or fetched.
 
 A folder of the cache is complete from the moment that it has its name: everything is downloaded and unpacked in a
 `partial-*` folder beside it, which is then renamed. What an interrupted run leaves is removed by the next one.
@@ -34,18 +34,31 @@ def libtorch(platform):
     """The folder of the unpacked libtorch for `platform`, fetched if it is not there or not whole."""
     final = folder() / f"libtorch-{TORCH_VERSION}-{platform}"
     pins = _pins(platform)
-    if _is_whole(final, pins):
-        return final
+    if not _is_whole(final, pins):
+        what = f"libtorch {TORCH_VERSION} for {platform}"
+
+        def fill(partial):
+            tags = PLATFORMS[platform][0]
+            pip_download.download(requirements(platform), tags, partial / "wheels", partial / "scratch", "libtorch")
+            say("unpacking")
+            _unpack(sorted((partial / "wheels").glob("*.whl")), partial / "unpacked", pins)
+
+        make(final, PLATFORMS[platform][1], what, lambda: _is_whole(final, pins), fill)
+    return final
+
+
+def make(final, needed, what, is_whole, fill):
+    """Makes the folder `final` of the cache. `fill` puts what belongs there into `unpacked` of the folder that it is
+    given, where it may use `wheels` and `scratch`; that takes `needed` gigabytes at most."""
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with _lock(folder() / "lock"):
-            if not _is_whole(final, pins):  # another run may have fetched it while this one waited
-                _fetch(platform, final, pins)
+            if not is_whole():  # another run may have fetched it while this one waited
+                _fetch(final, needed, what, fill)
     except OSError as error:
         raise SetupError(
             f"cannot write the cache {folder()}: {error}", "free or allow that folder, or set REFRAIN_CACHE to another"
         ) from error
-    return final
 
 
 def _pins(platform):
@@ -65,25 +78,24 @@ def _is_whole(final, pins):
         return False
 
 
-def _fetch(platform, final, pins):
+def _fetch(final, needed, what, fill):
+    final.parent.mkdir(parents=True, exist_ok=True)
     for left in final.parent.glob("partial-*"):
         shutil.rmtree(left, ignore_errors=True)
     if final.exists():
         say(f"{final} is damaged or of another version; fetching it again")
-    needed, free = PLATFORMS[platform][1], shutil.disk_usage(final.parent).free / 1e9
+    free = shutil.disk_usage(final.parent).free / 1e9
     if free < needed:
         raise SetupError(
-            f"fetching libtorch needs {needed:.1f} GB in {final.parent}, and {free:.1f} GB are free",
+            f"fetching {what} needs {needed:.1f} GB in {final.parent}, and {free:.1f} GB are free",
             "free some space, or set REFRAIN_CACHE to a folder on another disk",
         )
-    say(f"fetching libtorch {TORCH_VERSION} for {platform} into {final} (once; needs {needed:.1f} GB meanwhile)")
+    say(f"fetching {what} into {final} (once; needs {needed:.1f} GB meanwhile)")
     partial = Path(tempfile.mkdtemp(prefix="partial-", dir=final.parent))
     try:
         for name in ("wheels", "scratch", "unpacked"):
             (partial / name).mkdir()
-        pip_download.download(platform, partial / "wheels", partial / "scratch")
-        say("unpacking")
-        _unpack(sorted((partial / "wheels").glob("*.whl")), partial / "unpacked", pins)
+        fill(partial)
         if final.exists():
             final.rename(partial / "replaced")
         (partial / "unpacked").rename(final)
@@ -124,6 +136,6 @@ def _lock(path):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another run is fetching libtorch; waiting for it")
+            say("another run is fetching something; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

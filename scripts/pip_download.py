@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 
-from platforms import PLATFORMS, requirements
 from report import SetupError, say
 
 _OLDEST_PIP = (20, 3)  # the first that takes --platform more than once
@@ -17,22 +16,29 @@ _NO_NETWORK = (
 )  # fmt: skip
 
 
-def download(platform, into, scratch):
-    """Puts the wheels of `platform` into the folder `into`; everything temporary goes to `scratch`."""
+# What else can be done about something that cannot be downloaded.
+_OTHERWISE = {
+    "libtorch": "\nor use a libtorch that you have: LIBTORCH=/its/folder, or LIBTORCH_USE_PYTORCH=1 for that of python3"
+}
+
+
+def download(pins, tags, into, scratch, what):
+    """Puts the wheels that the file `pins` names, of the platform `tags`, into the folder `into`; everything temporary
+    goes to `scratch`. `what` is what they are, in messages."""
     pip = _find_pip(scratch)
     shown = sys.stdout.isatty()
     command = pip + ["download", "--dest", str(into), "--no-deps", "--require-hashes", "--only-binary=:all:"]
     command += ["--no-cache-dir", "--no-input", "--disable-pip-version-check"]
     command += ["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312", "--abi", "none"]
-    for tag in PLATFORMS[platform][0]:
+    for tag in tags or ["any"]:
         command += ["--platform", tag]
     command += [] if shown else ["--quiet", "--progress-bar", "off"]
-    command += ["--requirement", str(requirements(platform))]
+    command += ["--requirement", str(pins)]
     # pip's messages on stderr are kept back, to be explained if it fails; its progress is on stdout.
     environment = {**os.environ, "TMPDIR": str(scratch), "PIP_REQUIRE_VIRTUALENV": "0"}
     done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace")
     if done.returncode != 0:
-        raise _explain(done.stderr, done.returncode)
+        raise _explain(done.stderr, done.returncode, what)
 
 
 def _find_pip(scratch):
@@ -46,7 +52,7 @@ def _find_pip(scratch):
         version = _pip_version(own) if made.returncode == 0 else None
         if version is None:
             raise SetupError(
-                f"{sys.executable} has neither pip nor venv, and one of them is needed to fetch libtorch",
+                f"{sys.executable} has neither pip nor venv, and one of them is needed to fetch wheels",
                 "on Debian or Ubuntu: sudo apt install python3-venv    (or python3-pip)",
             )
     if version < _OLDEST_PIP:
@@ -66,7 +72,7 @@ def _pip_version(command):
     return (int(found[1]), int(found[2])) if answer.returncode == 0 and found else None
 
 
-def _explain(messages, status):
+def _explain(messages, status, what):
     """pip's failure as an error that says what to do."""
     lines = [line.strip() for line in messages.splitlines() if line.strip()]
     retries = [line for line in lines if line.startswith("WARNING: Retrying")]
@@ -81,12 +87,12 @@ def _explain(messages, status):
             + "\nrun it again; if it stays so, the package index (a mirror, a proxy?) serves another file than PyPI",
         )
     if "No space left on device" in messages:
-        return SetupError("the disk became full while libtorch was downloaded", what_pip_said)
+        return SetupError(f"the disk became full while {what} was downloaded", what_pip_said)
     # pip that may not retry says of a network that fails only that it found no version at all.
     if any(sign in messages for sign in _NO_NETWORK) or "(from versions: none)" in messages:
         return SetupError(
-            "libtorch could not be downloaded: the package index cannot be reached (no network?) or lacks it",
+            f"{what} could not be downloaded: the package index cannot be reached (no network?) or lacks it",
             what_pip_said + "\ncheck the network, and pip's proxy and index settings (python3 -m pip config list), then run it again"
-            "\nor use a libtorch that you have: LIBTORCH=/its/folder, or LIBTORCH_USE_PYTORCH=1 for that of python3",
+            + _OTHERWISE.get(what, ""),
         )
-    return SetupError(f"pip could not download libtorch (exit status {status})", what_pip_said)
+    return SetupError(f"pip could not download {what} (exit status {status})", what_pip_said)

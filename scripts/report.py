@@ -1,6 +1,9 @@
-"""What the set-up says: plain lines on stderr, and one kind of error that ends it."""
+"""What the scripts say: plain lines on stderr, and one kind of error that ends it."""
 
 import sys
+
+
+PROGRAM = "setup"  # which of the programs speaks
 
 
 class SetupError(Exception):
@@ -12,10 +15,10 @@ class SetupError(Exception):
 
 
 def say(message):
-    print(f"setup: {message}", file=sys.stderr, flush=True)
+    print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
 
 
 def say_error(error):
-    print(f"setup: error: {error}", file=sys.stderr)
+    print(f"{PROGRAM}: error: {error}", file=sys.stderr)
     for line in (error.hint or "").splitlines():
-        print(f"setup: hint: {line}", file=sys.stderr)
+        print(f"{PROGRAM}: hint: {line}", file=sys.stderr)

