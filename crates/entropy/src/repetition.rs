@@ -1,4 +1,6 @@
-//! How a sequence repeats itself. No model: sequences of token ids.
+//! How a sequence repeats itself. No model: sequences of token ids, and [`text`].
+
+pub mod text;
 
 use std::collections::HashSet;
 

@@ -35,6 +35,24 @@ label! {
 }
 
 label! {
+    /// What stands between two copies of a phrase in a text.
+    Separator {
+        /// Nothing.
+        None,
+        /// White space.
+        Space,
+        /// A comma, with or without a space.
+        Comma,
+        /// A new line.
+        Newline,
+        /// The number of an entry of a list.
+        Number,
+        /// Other characters that are no letters.
+        Other,
+    }
+}
+
+label! {
     /// What is summarised.
     CountQuantity {
         /// Share of the feasible runs that repeat exactly N times and stop.

@@ -8,7 +8,9 @@ mod prompts;
 mod traces;
 
 pub use conditions::{ConditionRow, Conditions, ContrastRow, Contrasts, GateRow, Gates};
-pub use counts::{CountOutcome, CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End};
+pub use counts::{
+    CountOutcome, CountQuantity, CountRow, CountSummary, CountSummaryRow, CountSweep, End, Separator,
+};
 pub use labels::{ContrastQuantity, DecodingLabel, GateName, Pool, PromptKind, TraceKind, TraceQuantity};
 pub use likelihood::{Perplexity, PerplexityRow};
 pub use prompts::{PromptRow, Prompts, ResponseRow, Responses};

@@ -27,7 +27,9 @@ impl Fetchable {
     pub fn all() -> &'static [Fetchable] {
         static ALL: OnceLock<Vec<Fetchable>> = OnceLock::new();
         // The list is part of the program, and a test reads it.
-        ALL.get_or_init(|| serde_json::from_str(include_str!("../../../../scripts/models.json")).unwrap_or_default())
+        ALL.get_or_init(|| {
+            serde_json::from_str(include_str!("../../../../scripts/models.json")).unwrap_or_default()
+        })
     }
 
     /// The one called `name`.
