@@ -2,7 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use refrain_entropy::repetition::{leading_copies, outcome, rep_n, trailing_cycle};
+use refrain_entropy::repetition::text::{Copies, outcome};
+use refrain_entropy::repetition::{rep_n, trailing_cycle};
 use refrain_entropy::schema::Table;
 use refrain_entropy::stats::seed;
 use refrain_entropy::table::{
@@ -242,7 +243,7 @@ impl Counting<'_> {
                 };
                 let generated = model.generate(&prompts, options)?;
                 for (asked, generated) in chunk.iter().zip(generated) {
-                    let row = self.row(model, asked, condition, (decoding, sample), &generated);
+                    let row = self.row(model, asked, condition, (decoding, sample), &generated)?;
                     responses.push(self.response(condition, &row, &generated));
                     rows.push(row);
                 }
@@ -258,18 +259,22 @@ impl Counting<'_> {
         condition: &Condition,
         (decoding, sample): (DecodingLabel, u32),
         generated: &Generated,
-    ) -> CountRow {
+    ) -> Result<CountRow> {
         let Question { phrase, n, prefilled, .. } = asked;
         let length = phrase.tokens.len();
         let mut response = phrase.tokens.repeat(*prefilled as usize);
         response.extend(&generated.tokens);
-        let repetitions = leading_copies(&response, &phrase.tokens) as u32;
+        let text = self.tokenizer.decode(&response)?;
+        let own = self.tokenizer.decode(&generated.tokens)?;
+        let copies = Copies::of(&phrase.text, &text);
+        let repetitions = copies.longest as u32;
         let end = end_of(generated.outcome);
-        let whole = response.len() == repetitions as usize * length;
+        let words_before = copies.words_before(&text);
+        let words_after = copies.words_after(&phrase.text, &text, end != End::Stopped);
         let rep_4 = rep_n(&response, 4);
         let answer = n.saturating_sub(*prefilled) as usize * length;
         let room = model.architecture().n_ctx.saturating_sub(asked.tokens.len());
-        CountRow {
+        Ok(CountRow {
             condition: condition.id(),
             n: *n,
             pool: phrase.pool,
@@ -284,16 +289,21 @@ impl Counting<'_> {
             tokens: generated.tokens.len() as u32,
             response_tokens: response.len() as u32,
             repetitions,
+            copies: copies.total as u32,
+            separator: copies.separator,
+            separator_changed: copies.separator_changed,
+            words_before,
+            words_after,
             end,
-            outcome: outcome(&generated.tokens, &phrase.tokens, end, n.saturating_sub(*prefilled) as usize),
+            outcome: outcome(&own, &phrase.text, end, n.saturating_sub(*prefilled) as usize),
             // The end token takes a place, too.
             feasible: answer < room && answer < self.args.max_new_tokens.get(),
-            exact: end == End::Stopped && repetitions == *n && whole,
+            exact: end == End::Stopped && repetitions == *n && !words_before && !words_after,
             overshoot: f64::from(repetitions) / f64::from(*n),
             trailing_cycle: trailing_cycle(&response, CYCLES).map(|size| size as u32),
             rep_4,
             reason: rep_4.is_none().then(|| "fewer than 4 tokens".to_owned()),
-        }
+        })
     }
 
     fn response(&self, condition: &Condition, row: &CountRow, generated: &Generated) -> ResponseRow {

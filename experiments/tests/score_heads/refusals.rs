@@ -96,9 +96,7 @@ fn message(place: &Place, arguments: &[&str]) -> String {
         .try_get_matches_from(std::iter::once(command.get_program()).chain(command.get_args()))
     {
         Err(error) => error.to_string(),
-        Ok(matches) => {
-            lab::call::<ScoreHeads>(&matches).map_or_else(|error| format!("{error:#}"), |text| text)
-        }
+        Ok(matches) => lab::call::<ScoreHeads>(&matches).unwrap_or_else(|error| format!("{error:#}")),
     }
 }
 

@@ -56,10 +56,7 @@ fn check(run: &Finished, row: &CountRow) -> Result {
     };
     let response: Vec<i64> =
         phrase.repeat(given as usize).into_iter().chain(tokens.iter().copied()).collect();
-    let mut copies = 0;
-    while response[copies * phrase.len()..].starts_with(&phrase) {
-        copies += 1;
-    }
+    let (copies, _) = longest_run(&run.tokenizer.decode(&response)?, &row.phrase);
     let exact = outcome == End::Stopped && response == phrase.repeat(row.n as usize);
     let found = (row.end, row.tokens as usize, row.repetitions as usize, row.exact);
     assert_eq!(found, (outcome, tokens.len(), copies, exact), "{label}");
@@ -69,12 +66,8 @@ fn check(run: &Finished, row: &CountRow) -> Result {
     close(&label, Some(row.overshoot), copies as f64 / f64::from(row.n), 1e-12);
 
     // The five outcomes, by what comes after the copies that the model made itself.
-    let mut own = 0;
-    while tokens[own * phrase.len()..].starts_with(&phrase) {
-        own += 1;
-    }
-    let rest = &tokens[own * phrase.len()..];
-    let cut_short = outcome != End::Stopped && phrase.starts_with(rest);
+    let (own, rest) = longest_run(&run.tokenizer.decode(&tokens)?, &row.phrase);
+    let cut_short = outcome != End::Stopped && format!("{} ", row.phrase).starts_with(&format!("{rest} "));
     let wanted = match (own >= 2, rest.is_empty() || cut_short, outcome == End::Stopped) {
         (false, ..) => CountOutcome::NoAttempt,
         (true, true, true) => CountOutcome::CleanStop,
@@ -99,4 +92,25 @@ fn check(run: &Finished, row: &CountRow) -> Result {
         }
     }
     Ok(())
+}
+
+/// The most copies in a row, and the words after them, numbers and signs aside. Of a text of words, one by one.
+fn longest_run(text: &str, phrase: &str) -> (usize, String) {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let phrase: Vec<&str> = phrase.split_whitespace().collect();
+    let is_word = |word: &&&str| word.contains(char::is_alphabetic);
+    let mut found = (0, words.len());
+    for start in 0..words.len() {
+        let (mut copies, mut at, mut end) = (0, start, start);
+        while words[at..].starts_with(&phrase) {
+            copies += 1;
+            end = at + phrase.len();
+            at = end + words[end..].iter().take_while(|word| !is_word(word)).count();
+        }
+        if copies > found.0 {
+            found = (copies, end);
+        }
+    }
+    let rest: Vec<&str> = words[found.1..].iter().filter(is_word).copied().collect();
+    (found.0, rest.join(" "))
 }

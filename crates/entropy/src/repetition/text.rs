@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::table::Separator;
+use crate::table::{CountOutcome, End, Separator};
 
 /// The copies of a phrase in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,25 @@ impl Copies {
         let rest = text[self.run.end..].trim_start_matches(|c: char| !c.is_alphabetic());
         let begun = || lower(phrase).starts_with(&lower(rest)[..]);
         !(rest.is_empty() || (cut && begun()))
+    }
+}
+
+/// What became of a response to "repeat this N times": the `generated` text, without copies that the prompt held, why
+/// it ended, and how many copies were `missing`. What the prompt held is no work of the model's: a run that adds
+/// nothing to it is no attempt.
+///
+/// Words before the copies (an introduction) are no other outcome. An incomplete last copy counts as a part of the
+/// copies where the response was cut off, and as something else where it stopped.
+pub fn outcome(generated: &str, phrase: &str, end: End, missing: usize) -> CountOutcome {
+    let copies = Copies::of(phrase, generated);
+    let stopped = end == End::Stopped;
+    let only_copies = !copies.words_after(phrase, generated, !stopped);
+    match (copies.longest >= missing.clamp(1, 2), only_copies, stopped) {
+        (false, ..) => CountOutcome::NoAttempt,
+        (_, true, true) => CountOutcome::CleanStop,
+        (_, true, false) => CountOutcome::PhraseLoop,
+        (_, false, true) => CountOutcome::BrokeOffStopped,
+        (_, false, false) => CountOutcome::BrokeOffEndless,
     }
 }
 
@@ -175,6 +194,23 @@ mod tests {
         ] {
             assert_eq!(of(phrase, text), wanted, "{phrase:?} in {text:?}");
         }
+    }
+
+    #[test]
+    fn the_five_outcomes() {
+        let of = |response: &str, end| outcome(response, "red door", end, 4);
+        assert_eq!(of(" red door red door", End::Stopped), CountOutcome::CleanStop);
+        assert_eq!(of("Sure: red door, red door.", End::Stopped), CountOutcome::CleanStop);
+        assert_eq!(of("red door red door red", End::Stopped), CountOutcome::BrokeOffStopped);
+        assert_eq!(of("red door red door and so on", End::Stopped), CountOutcome::BrokeOffStopped);
+        // The window cut the last copy short.
+        assert_eq!(of("red door red door re", End::OutOfWindow), CountOutcome::PhraseLoop);
+        assert_eq!(of("red door red door rest", End::Limit), CountOutcome::BrokeOffEndless);
+        assert_eq!(of("red door and so on", End::Stopped), CountOutcome::NoAttempt);
+        assert_eq!(of("", End::Stopped), CountOutcome::NoAttempt);
+        // One copy was missing, and one came.
+        assert_eq!(outcome("red door", "red door", End::Stopped, 1), CountOutcome::CleanStop);
+        assert_eq!(outcome("red door", "red door", End::Stopped, 8), CountOutcome::NoAttempt);
     }
 
     #[test]

@@ -105,8 +105,19 @@ pub struct CountRow {
     pub tokens: u32,
     /// `tokens` and those of the prefilled repetitions.
     pub response_tokens: u32,
-    /// Complete consecutive copies from the start of the response, prefilled ones included.
+    /// Copies in the longest run of the response's text, prefilled ones included: those between which there is
+    /// nothing but separators ([`crate::repetition::text`]).
     pub repetitions: u32,
+    /// All copies in it.
+    pub copies: u32,
+    /// What stands between most copies of the longest run; null if it has fewer than two.
+    pub separator: Option<Separator>,
+    /// Whether its separators are of several kinds.
+    pub separator_changed: bool,
+    /// Whether words stand before it.
+    pub words_before: bool,
+    /// Whether words stand after it; an incomplete copy where the response was cut off is none.
+    pub words_after: bool,
     /// Why it ended.
     pub end: End,
     /// What became of it.
