@@ -84,8 +84,10 @@ const SPLITS: &[Split] = &[
     Split {
         names: &["gpt-4o", "llama4"],
         steps: &[Matches(concat!(
-            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
-            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
             r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
         ))],
         ..PLAIN
@@ -127,10 +129,14 @@ const QWEN: &str = concat!(
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+/// All values of `tokenizer.ggml.pre` that are known.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SPLITS.iter().flat_map(|split| split.names).copied()
+}
+
 /// How the file says that text is split. `default` is refused like a name that is not known: it stands for no model's
 /// way, but for llama.cpp's guess in files from before it told models apart.
 fn split(vocabulary: &Vocabulary) -> Result<&'static Split> {
-    let known = || SPLITS.iter().flat_map(|split| split.names);
     let Some(name) = &vocabulary.pre else {
         return Err(wrong(
             "there is no `tokenizer.ggml.pre`, so that it is not known how the model splits text into words; a guess \
@@ -138,7 +144,7 @@ fn split(vocabulary: &Vocabulary) -> Result<&'static Split> {
         ));
     };
     SPLITS.iter().find(|split| split.names.contains(&name.as_str())).ok_or_else(|| {
-        let known = known().copied().collect::<Vec<_>>().join(", ");
+        let known = names().collect::<Vec<_>>().join(", ");
         wrong(format_args!(
             "`tokenizer.ggml.pre` is {}, and it is not known here how that splits text into words; a guess would give \
              other tokens with no error, and a worse model (known: {known})",
@@ -149,21 +155,24 @@ fn split(vocabulary: &Vocabulary) -> Result<&'static Split> {
 
 impl Split {
     fn pre_tokenizer(&self) -> Value {
-        // Bytes are written as letters last, by the step that GPT-2's expression is part of.
-        let has_gpt2 = self.steps.iter().any(|step| matches!(step, Gpt2));
-        let to_letters = |use_regex| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex});
+        // The step that GPT-2's expression is part of also writes bytes as letters, which comes last.
+        let bytes = |use_regex| {
+            json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex
+            })
+        };
         let mut steps: Vec<Value> = Vec::new();
         for step in self.steps {
             match step {
-                Gpt2 => steps.push(to_letters(true)),
+                Gpt2 => steps.push(bytes(true)),
                 Digits => steps.push(json!({"type": "Digits", "individual_digits": true})),
                 Matches(regex) => steps.push(json!({
                     "type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false
                 })),
             }
         }
-        if !has_gpt2 {
-            steps.push(to_letters(false));
+        if !self.steps.iter().any(|step| matches!(step, Gpt2)) {
+            steps.push(bytes(false));
         }
         json!({"type": "Sequence", "pretokenizers": steps})
     }
@@ -175,7 +184,7 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary, tokens: &Tokens<'_>) -> Result<
     let Some(merges) = &vocabulary.merges else {
         return Err(wrong("byte-level BPE without merges: there is no `tokenizer.ggml.merges`"));
     };
-    let mut document = Document::new(tokens, listed(merges, tokens)?);
+    let mut document = Document::new(tokens, listed(merges, tokens)?, false);
     document.model.ignore_merges = split.ignore_merges;
     if split.nfc {
         document.normalizer = json!({"type": "NFC"});

@@ -59,8 +59,9 @@ impl Serialize for Ids<'_> {
 }
 
 impl<'a> Document<'a> {
-    /// One that merges and does nothing else yet.
-    pub(super) fn new(tokens: &'a Tokens<'a>, merges: Vec<Merge<'a>>) -> Self {
+    /// One that merges and does nothing else yet. The normaliser is applied to the text before user-defined tokens are
+    /// found in it, and to them, if `normalized`.
+    pub(super) fn new(tokens: &'a Tokens<'a>, merges: Vec<Merge<'a>>, normalized: bool) -> Self {
         let model = Bpe {
             kind: "BPE",
             unk_token: None,
@@ -72,7 +73,7 @@ impl<'a> Document<'a> {
         };
         Document {
             version: "1.0",
-            added_tokens: added(tokens),
+            added_tokens: added(tokens, normalized),
             normalizer: Value::Null,
             pre_tokenizer: Value::Null,
             post_processor: Value::Null,
@@ -87,10 +88,10 @@ impl<'a> Document<'a> {
 }
 
 /// The tokens that are found in a text before it is split and merged.
-fn added<'a>(tokens: &'a Tokens<'_>) -> Vec<Added<'a>> {
+fn added<'a>(tokens: &'a Tokens<'_>, normalized: bool) -> Vec<Added<'a>> {
     // Phi-3's own tokenizer takes the blanks after most of its special tokens with them. GGUF has no key for that.
-    let phi3 = ["<|placeholder1|>", "<|assistant|>", "<|end|>"];
-    let phi3 = phi3.iter().all(|name| tokens.iter().any(|(_, text, kind)| text == *name && kind != Kind::Normal));
+    let is_there = |name: &&str| tokens.iter().any(|(_, text, kind)| text == *name && kind != Kind::Normal);
+    let phi3 = ["<|placeholder1|>", "<|assistant|>", "<|end|>"].iter().all(is_there);
     let takes_blanks = |text| phi3 && !matches!(text, "<unk>" | "<s>" | "<|endoftext|>");
     let as_added = |(id, content, kind)| {
         let special = match kind {
@@ -98,8 +99,8 @@ fn added<'a>(tokens: &'a Tokens<'_>) -> Vec<Added<'a>> {
             Kind::UserDefined => false,
             Kind::Normal | Kind::Unused | Kind::Byte => return None,
         };
-        let rstrip = takes_blanks(content);
-        Some(Added { id, content, single_word: false, lstrip: false, rstrip, normalized: false, special })
+        let (rstrip, normalized) = (takes_blanks(content), normalized && !special);
+        Some(Added { id, content, single_word: false, lstrip: false, rstrip, normalized, special })
     };
     tokens.iter().filter_map(as_added).collect()
 }
@@ -140,12 +141,12 @@ pub(super) fn ends(vocabulary: &Vocabulary, tokens: &Tokens<'_>, usual: Ends) ->
         let sequences = sequences.iter().map(|id| json!({"Sequence": {"id": id, "type_id": 0}}));
         special("bos").into_iter().chain(sequences).chain(special("eos")).collect::<Vec<_>>()
     };
-    let ids = found.iter().map(|(_, id, text)| ((*text).to_owned(), json!({"id": text, "ids": [id], "tokens": [text]})));
+    let entry = |text: &str, id: u32| (text.to_owned(), json!({"id": text, "ids": [id], "tokens": [text]}));
     Ok(json!({
         "type": "TemplateProcessing",
         "single": around(&["A"]),
         "pair": around(&["A", "B"]),
-        "special_tokens": ids.collect::<Map<_, _>>(),
+        "special_tokens": found.iter().map(|(_, id, text)| entry(text, *id)).collect::<Map<_, _>>(),
     }))
 }
 
@@ -156,7 +157,9 @@ pub(super) fn listed<'a>(merges: &'a [String], tokens: &Tokens<'_>) -> Result<Ve
     let mut pairs = Vec::with_capacity(merges.len());
     let mut whole = String::new();
     for (index, merge) in merges.iter().enumerate() {
-        let bad = |what: &str| wrong(format_args!("merge {index} of `tokenizer.ggml.merges`, {}, {what}", quoted(merge)));
+        let bad = |what: &str| {
+            wrong(format_args!("merge {index} of `tokenizer.ggml.merges`, {}, {what}", quoted(merge)))
+        };
         // The left token may start with the space that otherwise ends it.
         let space = merge.char_indices().skip(1).find(|(_, letter)| *letter == ' ');
         let Some((left, right)) = space.map(|(at, _)| (&merge[..at], &merge[at + 1..])) else {

@@ -16,7 +16,8 @@ pub(crate) use vocabulary::Vocabulary;
 use vocabulary::{Tokens, quoted};
 
 /// The way out, whatever is wrong with the tokenizer of the file.
-const OWN: &str = "give the model's own tokenizer with --tokenizer DIR or --tokenizer FILE (a tokenizer.json)";
+const OWN: &str =
+    "give the model's own tokenizer with --tokenizer DIR or --tokenizer FILE (a tokenizer.json)";
 
 /// An error with the way out.
 fn wrong(what: impl std::fmt::Display) -> Error {
@@ -31,7 +32,9 @@ pub(crate) fn tokenizer_json(vocabulary: &Vocabulary) -> Result<Vec<u8>> {
     let other = match vocabulary.model.as_str() {
         "gpt2" => return byte_level::tokenizer(vocabulary, &Tokens::read(vocabulary)?),
         "llama" => return sentencepiece::tokenizer(vocabulary, &Tokens::read(vocabulary)?),
-        "none" | "no_vocab" => return Err(wrong("the file has no tokenizer (`tokenizer.ggml.model` is none)")),
+        "none" | "no_vocab" => {
+            return Err(wrong("the file has no tokenizer (`tokenizer.ggml.model` is none)"));
+        }
         "bert" => "WordPiece, of encoders",
         "t5" => "a unigram model of SentencePiece",
         "rwkv" => "RWKV's",

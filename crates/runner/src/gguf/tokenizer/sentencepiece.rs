@@ -32,12 +32,18 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary, tokens: &Tokens<'_>) -> Result<
             ));
         }
     };
-    let mut document = Document::new(tokens, merges);
+    let prefix = vocabulary.add_space_prefix.unwrap_or(true);
+    // The file has user-defined tokens with spaces, of which Gemma has runs; they match where `▁` is in the text, too.
+    // With a prefix the normaliser would put a space before each of them.
+    let mut document = Document::new(tokens, merges, !prefix);
     for (id, text, kind) in tokens.iter() {
         if kind == Kind::Byte {
             document.model.byte_fallback = true;
             if !is_byte(text) {
-                return Err(wrong(format_args!("token {id} is a byte by its type, but {} is none", quoted(text))));
+                return Err(wrong(format_args!(
+                    "token {id} is a byte by its type, but {} is none",
+                    quoted(text)
+                )));
             }
         }
     }
@@ -45,7 +51,6 @@ pub(super) fn tokenizer(vocabulary: &Vocabulary, tokens: &Tokens<'_>) -> Result<
     let unknown = tokens.or_usual(vocabulary.unknown, Some(0), Kind::Unknown).and_then(|id| tokens.get(id));
     document.model.unk_token = unknown.map(|(text, _)| text);
     document.model.fuse_unk = true;
-    let prefix = vocabulary.add_space_prefix.unwrap_or(true);
     document.normalizer = normalizer(prefix);
     document.decoder = decoder(prefix);
     document.post_processor = ends(vocabulary, tokens, Ends { add_bos: true, bos: Some(1), eos: Some(2) })?;
@@ -105,7 +110,8 @@ fn merges<'a>(tokens: &'a Tokens<'_>, scores: &[f32]) -> Result<Option<Vec<Merge
         }
     }
     let is_same = |one: f32, other: f32| one.total_cmp(&other).is_eq();
-    let has_order = found.iter().any(|merge| !is_same(merge.0, found[0].0)) || found.iter().all(|merge| merge.1 == found[0].1);
+    let has_order = found.iter().any(|merge| !is_same(merge.0, found[0].0))
+        || found.iter().all(|merge| merge.1 == found[0].1);
     if !has_order {
         return Ok(None);
     }

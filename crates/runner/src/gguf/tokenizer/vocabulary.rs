@@ -63,7 +63,9 @@ impl<'a> Tokens<'a> {
             return Err(wrong("`tokenizer.ggml.tokens` is empty"));
         }
         if u32::try_from(count).is_err() {
-            return Err(wrong(format_args!("`tokenizer.ggml.tokens` has {count} tokens, more than ids can number")));
+            return Err(wrong(format_args!(
+                "`tokenizer.ggml.tokens` has {count} tokens, more than ids can number"
+            )));
         }
         let scores = vocabulary.scores.as_ref().map(|scores| ("scores", scores.len()));
         let kinds = vocabulary.kinds.as_ref().map(|kinds| ("token_type", kinds.len()));
@@ -100,7 +102,9 @@ impl<'a> Tokens<'a> {
             }
         }
         let kinds = match &vocabulary.kinds {
-            Some(kinds) => kinds.iter().enumerate().map(|(id, kind)| Kind::read(id, *kind)).collect::<Result<_>>()?,
+            Some(kinds) => {
+                kinds.iter().enumerate().map(|(id, kind)| Kind::read(id, *kind)).collect::<Result<_>>()?
+            }
             None => (0..).zip(&texts).map(|(id, text)| Kind::guess(vocabulary, id, text)).collect(),
         };
         Ok(Tokens { texts, kinds })
