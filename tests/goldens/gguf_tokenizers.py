@@ -53,8 +53,14 @@ TEXTS = [
     "def f(x):\n    return x  # no!\n\t\tpass\n",
     "https://example.com/a?b=c&d=e#f",
     "          ten" + " " * 40,
-    "!!!???...---/// \n/x",
+    "!!!???...---/// \n/x .\n/x ;\r\n//y",
     "\u01c5ungla \u01c6 \u02b0h \u00aa\u2160\u2170",
+    "it'sabc I'llx we'vey they'rez I'mX he'dA 'tis 'll've DON'TX",
+    "word\n   next\r  more\rAB\nCD  \r x\n \n  y",
+    "x*abc 1+abc x#1",
+    "\rab\nab 12ab 3ab .ab ..ab  ab\u0301ab\u0301",
+    "A\u01c5a AbC aBC ABc \u01c5\u01c5b A\u02b0B a\u02b0b A\u65e5b \u65e5Ab \u65e5A E\u0301e\u0301E E\u0301E b\u01c5 \u02b0A \u0301A",
+    "$abc +abc ^ab 1$2 a_b __x a-b 5% \u2014x \u2014\u2014 x\u2014\n\u30fb\u3042x\u4e00 \uac00\ud7a3\u0905",
     "\u0000\u0001\u007f\ufffd",
 ]
 LONG = 10_000
@@ -75,11 +81,11 @@ DEEPSEEK = (
 SPLITS = [
     (["gpt-2", "phi-2", "jais"], [GPT2], set()),
     (["olmo", "mpt"], [GPT2], {"nfc"}),
-    (["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"], [r"\p{N}", GPT2], set()),
+    (["smollm", "starcoder", "refact", "exaone"], [r"\p{N}", GPT2], set()),
     (["command-r"], [r"\p{N}", GPT2], {"nfc"}),
-    (["llama-bpe", "llama3", "llama-v3", "falcon3", "lfm2", "pixtral"], [LLAMA3], {"whole", "bos"}),
+    (["llama-bpe", "llama3", "llama-v3"], [LLAMA3], {"whole", "bos"}),
     (["dbrx", "smaug-bpe"], [LLAMA3], set()),
-    (["qwen2", "megrez"], [LLAMA3.replace("{1,3}", "")], {"nfc"}),
+    (["qwen2"], [LLAMA3.replace("{1,3}", "")], {"nfc"}),
     (["deepseek-r1-qwen", "stablelm2"], [LLAMA3.replace("{1,3}", "")], set()),
     (
         ["qwen35"],
@@ -109,6 +115,12 @@ SPLITS = [
 def runs(ids):
     """A long list of ids as [id, how often]."""
     return [[key, len(list(group))] for key, group in itertools.groupby(ids)]
+
+
+def pieces(pre_tokenizer, text):
+    """The characters of each piece that a text is split into."""
+    spans = [span for _, span in pre_tokenizer.pre_tokenize_str(text)]
+    return [end - start for start, end in spans]
 
 
 def byte_level():
@@ -155,12 +167,13 @@ def byte_level():
                 "names": names,
                 "nfc": "nfc" in more,
                 "bos": "bos" in more,
+                "pieces": [pieces(oracle.pre_tokenizer, text) for text in TEXTS],
                 "ids": [encode(text) for text in TEXTS],
                 "long": runs(encode("a" * LONG)),
             }
         )
     for one, other in itertools.combinations(cases, 2):
-        assert one["ids"] != other["ids"], f"no text tells {one['names'][0]} from {other['names'][0]}"
+        assert (one["ids"], one["bos"]) != (other["ids"], other["bos"]), f"no text tells {one['names'][0]} from {other['names'][0]}"
     return {"vocabulary": vocabulary, "texts": TEXTS, "cases": cases}
 
 

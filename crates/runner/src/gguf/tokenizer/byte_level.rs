@@ -37,21 +37,17 @@ const PLAIN: Split = Split { names: &[], steps: &[Gpt2], nfc: false, ignore_merg
 const SPLITS: &[Split] = &[
     Split { names: &["gpt-2", "phi-2", "jais"], ..PLAIN },
     Split { names: &["olmo", "mpt"], nfc: true, ..PLAIN },
-    Split {
-        names: &["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b"],
-        steps: &[Digits, Gpt2],
-        ..PLAIN
-    },
+    Split { names: &["smollm", "starcoder", "refact", "exaone"], steps: &[Digits, Gpt2], ..PLAIN },
     Split { names: &["command-r"], steps: &[Digits, Gpt2], nfc: true, ..PLAIN },
     Split {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "lfm2", "pixtral"],
+        names: &["llama-bpe", "llama3", "llama-v3"],
         steps: &[Matches(CL100K)],
         ignore_merges: true,
         add_bos: true,
         ..PLAIN
     },
     Split { names: &["dbrx", "smaug-bpe"], steps: &[Matches(CL100K)], ..PLAIN },
-    Split { names: &["qwen2", "megrez"], steps: &[Matches(QWEN)], nfc: true, ..PLAIN },
+    Split { names: &["qwen2"], steps: &[Matches(QWEN)], nfc: true, ..PLAIN },
     Split { names: &["deepseek-r1-qwen", "stablelm2"], steps: &[Matches(QWEN)], ..PLAIN },
     Split {
         names: &["qwen35"],

@@ -1,7 +1,7 @@
 mod refusals;
 
 use serde_json::Value;
-use tokenizers::Tokenizer;
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, Tokenizer};
 
 use super::{Vocabulary, tokenizer_json};
 
@@ -69,6 +69,14 @@ fn with_ends(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
     tokenizer.encode(text, true).unwrap().get_ids().to_vec()
 }
 
+/// The characters of each piece that `text` is split into.
+fn pieces(tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+    let mut split = PreTokenizedString::from(text);
+    tokenizer.get_pre_tokenizer().unwrap().pre_tokenize(&mut split).unwrap();
+    let splits = split.get_splits(OffsetReferential::Original, OffsetType::Char);
+    splits.into_iter().map(|(_, (from, to), _)| (to - from) as u32).collect()
+}
+
 /// How the file of `vocabulary` is refused.
 fn refusal(vocabulary: &Vocabulary) -> String {
     tokenizer_json(vocabulary).unwrap_err().to_string()
@@ -82,9 +90,10 @@ fn every_split_gives_the_ids_of_the_tokenizers_library() {
     for case in golden["cases"].as_array().unwrap() {
         for name in strings(&case["names"]).unwrap() {
             let tokenizer = tokenizer(&byte_level(&name));
-            for (text, expected) in texts.iter().zip(case["ids"].as_array().unwrap()) {
+            for (index, text) in texts.iter().enumerate() {
+                assert_eq!(pieces(&tokenizer, text), ids(&case["pieces"][index]), "{name}: {text:?}");
                 let found = encode(&tokenizer, text);
-                assert_eq!(found, ids(expected), "{name}: {text:?}");
+                assert_eq!(found, ids(&case["ids"][index]), "{name}: {text:?}");
                 let decoded = tokenizer.decode(&found, false).unwrap();
                 assert!(decoded == *text || case["nfc"] == true, "{name}: {text:?} became {decoded:?}");
             }
@@ -176,6 +185,17 @@ fn phi3_takes_blanks_with_its_special_tokens() {
         vocabulary.scores.as_mut().unwrap().push(0.0);
     }
     assert_eq!(blank(&vocabulary), 2);
+}
+
+#[test]
+fn of_several_ways_to_a_token_the_longest_left_part_is_first() {
+    let json: Value = serde_json::from_slice(&tokenizer_json(&sentencepiece(0)).unwrap()).unwrap();
+    let merges: Vec<Vec<String>> = list(&json["model"]["merges"], strings).unwrap();
+    let ways = || merges.windows(2).filter(|pair| pair[0].concat() == pair[1].concat());
+    assert!(ways().count() > 10);
+    for pair in ways() {
+        assert!(pair[0][0].len() > pair[1][0].len(), "{pair:?}");
+    }
 }
 
 #[test]
