@@ -199,6 +199,19 @@ fn of_several_ways_to_a_token_the_longest_left_part_is_first() {
 }
 
 #[test]
+fn unused_tokens_are_not_merged_to() {
+    let mut vocabulary = sentencepiece(0);
+    let text = "Hello world";
+    let ids = encode(&tokenizer(&vocabulary), text);
+    let longest = *ids.iter().max_by_key(|id| vocabulary.tokens[**id as usize].len()).unwrap();
+    vocabulary.kinds.as_mut().unwrap()[longest as usize] = 5;
+    let tokenizer = tokenizer(&vocabulary);
+    let found = encode(&tokenizer, text);
+    assert!(!found.contains(&longest));
+    assert_eq!(tokenizer.decode(&found, false).unwrap(), text);
+}
+
+#[test]
 fn scores_that_give_no_order_need_merges() {
     let mut vocabulary = sentencepiece(0);
     let expected = encode(&tokenizer(&vocabulary), "Hello world again");
