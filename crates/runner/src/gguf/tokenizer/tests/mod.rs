@@ -240,6 +240,7 @@ fn kinds_are_guessed_where_the_file_has_none() {
 fn the_tokenizer_of_a_model_folder_reads_it() {
     let folder = tempfile::tempdir().unwrap();
     let vocabulary = sentencepiece(0);
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer_json(&vocabulary).unwrap()).unwrap();
     let files = crate::ModelFiles::folder(folder.path()).unwrap();
     let tokenizer = crate::Tokenizer::load(&files, vocabulary.tokens.len()).unwrap();
