@@ -1,0 +1,193 @@
+//! Byte-level BPE, of GPT-2 and what came after it. What differs between models is how they split a text into the
+//! words that BPE then merges within, and GGUF only names that: `tokenizer.ggml.pre`.
+
+use serde_json::{Value, json};
+
+use super::json::{Document, Ends, ends, listed};
+use super::vocabulary::{Tokens, Vocabulary, quoted};
+use super::wrong;
+use crate::error::Result;
+
+/// A way to split a text.
+struct Split {
+    /// The values of `tokenizer.ggml.pre`.
+    names: &'static [&'static str],
+    steps: &'static [Step],
+    /// Whether the text is first brought into Unicode's NFC. llama.cpp never does; these models' own tokenizers do.
+    nfc: bool,
+    /// Whether a word that is a token is taken whole, even where the merges do not lead to it.
+    ignore_merges: bool,
+    /// Whether a text starts with BOS where the file does not say.
+    add_bos: bool,
+}
+
+enum Step {
+    /// GPT-2's expression, which the tokenizers library has built in.
+    Gpt2,
+    /// Each digit alone, where a digit is any number of Unicode's.
+    Digits,
+    /// What the expression matches, and what lies between.
+    Matches(&'static str),
+}
+use Step::{Digits, Gpt2, Matches};
+
+const PLAIN: Split = Split { names: &[], steps: &[Gpt2], nfc: false, ignore_merges: false, add_bos: false };
+
+/// The expressions are those of the models' own `tokenizer.json`, which llama.cpp quotes beside its own forms of them.
+const SPLITS: &[Split] = &[
+    Split { names: &["gpt-2", "phi-2", "jais"], ..PLAIN },
+    Split { names: &["olmo", "mpt"], nfc: true, ..PLAIN },
+    Split { names: &["smollm", "starcoder", "refact", "exaone"], steps: &[Digits, Gpt2], ..PLAIN },
+    Split { names: &["command-r"], steps: &[Digits, Gpt2], nfc: true, ..PLAIN },
+    Split {
+        names: &["llama-bpe", "llama3", "llama-v3"],
+        steps: &[Matches(CL100K)],
+        ignore_merges: true,
+        add_bos: true,
+        ..PLAIN
+    },
+    Split { names: &["dbrx", "smaug-bpe"], steps: &[Matches(CL100K)], ..PLAIN },
+    Split { names: &["qwen2"], steps: &[Matches(QWEN)], nfc: true, ..PLAIN },
+    Split { names: &["deepseek-r1-qwen", "stablelm2"], steps: &[Matches(QWEN)], ..PLAIN },
+    Split {
+        names: &["qwen35"],
+        steps: &[Matches(concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
+            r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ))],
+        nfc: true,
+        ..PLAIN
+    },
+    Split {
+        names: &["seed-coder"],
+        steps: &[Matches(concat!(
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+",
+            r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ))],
+        ..PLAIN
+    },
+    Split {
+        names: &["tekken"],
+        steps: &[Matches(concat!(
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+            r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ))],
+        ignore_merges: true,
+        add_bos: true,
+        ..PLAIN
+    },
+    Split {
+        names: &["gpt-4o", "llama4"],
+        steps: &[Matches(concat!(
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+        ))],
+        ..PLAIN
+    },
+    Split {
+        names: &["deepseek-v3"],
+        steps: &[
+            Matches(r"\p{N}{1,3}"),
+            Matches("[一-龥\u{3040}-ゟ゠-ヿ]+"),
+            Matches(concat!(
+                r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
+                r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )),
+        ],
+        ..PLAIN
+    },
+    Split {
+        names: &["deepseek-coder"],
+        steps: &[
+            Matches(r"[\r\n]"),
+            Matches(r"\s?\p{L}+"),
+            Matches(r"\s?\p{P}+"),
+            Matches("[一-龥ࠀ-一가-\u{d7ff}]+"),
+            Digits,
+        ],
+        ..PLAIN
+    },
+];
+
+/// OpenAI's cl100k, as Llama 3 has it: up to three digits together, contractions in capitals, too.
+const CL100K: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// The same with each digit alone.
+const QWEN: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// All values of `tokenizer.ggml.pre` that are known.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    SPLITS.iter().flat_map(|split| split.names).copied()
+}
+
+/// How the file says that text is split. `default` is refused like a name that is not known: it stands for no model's
+/// way, but for llama.cpp's guess in files from before it told models apart.
+fn split(vocabulary: &Vocabulary) -> Result<&'static Split> {
+    let Some(name) = &vocabulary.pre else {
+        return Err(wrong(
+            "there is no `tokenizer.ggml.pre`, so that it is not known how the model splits text into words; a guess \
+             would give other tokens with no error, and a worse model (files made before May 2024 lack it)",
+        ));
+    };
+    SPLITS.iter().find(|split| split.names.contains(&name.as_str())).ok_or_else(|| {
+        let known = names().collect::<Vec<_>>().join(", ");
+        wrong(format_args!(
+            "`tokenizer.ggml.pre` is {}, and it is not known here how that splits text into words; a guess would give \
+             other tokens with no error, and a worse model (known: {known})",
+            quoted(name)
+        ))
+    })
+}
+
+impl Split {
+    fn pre_tokenizer(&self) -> Value {
+        // The step that GPT-2's expression is part of also writes bytes as letters, which comes last.
+        let bytes = |use_regex| {
+            json!({
+                "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": use_regex
+            })
+        };
+        let mut steps: Vec<Value> = Vec::new();
+        for step in self.steps {
+            match step {
+                Gpt2 => steps.push(bytes(true)),
+                Digits => steps.push(json!({"type": "Digits", "individual_digits": true})),
+                Matches(regex) => steps.push(json!({
+                    "type": "Split", "pattern": {"Regex": regex}, "behavior": "Isolated", "invert": false
+                })),
+            }
+        }
+        if !self.steps.iter().any(|step| matches!(step, Gpt2)) {
+            steps.push(bytes(false));
+        }
+        json!({"type": "Sequence", "pretokenizers": steps})
+    }
+}
+
+/// The tokenizer of a file whose `tokenizer.ggml.model` is `gpt2`.
+pub(super) fn tokenizer(vocabulary: &Vocabulary, tokens: &Tokens<'_>) -> Result<Vec<u8>> {
+    let split = split(vocabulary)?;
+    let Some(merges) = &vocabulary.merges else {
+        return Err(wrong("byte-level BPE without merges: there is no `tokenizer.ggml.merges`"));
+    };
+    let mut document = Document::new(tokens, listed(merges, tokens)?, false);
+    document.model.ignore_merges = split.ignore_merges;
+    if split.nfc {
+        document.normalizer = json!({"type": "NFC"});
+    }
+    document.pre_tokenizer = split.pre_tokenizer();
+    document.post_processor = ends(vocabulary, tokens, Ends { add_bos: split.add_bos, ..Ends::default() })?;
+    document.decoder =
+        json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": false});
+    document.bytes()
+}
