@@ -14,6 +14,7 @@ mod error;
 pub mod family;
 mod forward;
 mod generate;
+mod gguf;
 mod hook;
 mod identity;
 pub mod intervention;

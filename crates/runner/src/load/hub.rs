@@ -80,14 +80,17 @@ impl ModelFiles {
     /// As [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a folder.
     pub fn find(model: &str, revision: Option<&str>, hub: impl FnOnce() -> Result<Hub>) -> Result<Self> {
         let path = Path::new(model);
-        if !path.exists() && Hub::is_name(model) {
+        let (files, what) = if ModelFiles::is_file(path) {
+            (ModelFiles::gguf(path)?, "file")
+        } else if !path.exists() && Hub::is_name(model) {
             return hub()?.model(model, revision);
-        }
-        let files = ModelFiles::folder(path)?;
+        } else {
+            (ModelFiles::folder(path)?, "folder")
+        };
         match revision {
             None => Ok(files),
             Some(revision) => Err(Error::Input(format!(
-                "{model} is a folder here and has no revision `{revision}`\nhint: --revision is for Hub models"
+                "{model} is a {what} here and has no revision `{revision}`\nhint: --revision is for Hub models"
             ))),
         }
     }

@@ -1,18 +1,20 @@
-//! From a folder to a model.
+//! From files to a model.
 
 mod checkpoint;
 mod dtype;
 mod embedded;
 mod end;
-mod files;
-mod finite;
-mod hints;
+pub(crate) mod files;
+pub(crate) mod finite;
+pub(crate) mod hints;
 mod hub;
 mod hub_cache;
 mod hub_error;
 mod hub_settings;
 mod options;
+mod safe_store;
 mod shards;
+pub(crate) mod store;
 mod watch;
 
 use tch::Kind;
@@ -60,11 +62,14 @@ impl Model {
 
 impl ModelFiles {
     /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other
-    /// tokens that end a text: what a result is a result of.
+    /// tokens that end a text; of a GGUF file the file's own, as others state it: what a result is a result of.
     ///
     /// # Errors
     /// [`crate::Error::Read`], [`crate::Error::Format`].
     pub fn model_sha256(&self) -> Result<String> {
+        if let Some(hash) = self.gguf_sha256()? {
+            return Ok(hash);
+        }
         let mut names = vec!["config.json".to_owned()];
         names.extend(shards::file_names(self)?);
         if end::differs(self)? {
