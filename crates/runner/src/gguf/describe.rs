@@ -71,6 +71,8 @@ impl Draft<'_> {
         self.set("num_attention_heads", heads);
         self.set("num_key_value_heads", keys.size_if("attention.head_count_kv")?.unwrap_or(heads));
         self.set("rms_norm_eps", keys.number("attention.layer_norm_rms_epsilon")?);
+        let biased = |name: &str| self.tensors.has(&format!("blk.0.{name}.bias"));
+        self.set("attention_bias", biased("attn_q") || biased("attn_qkv"));
         self.tied();
         Ok(())
     }

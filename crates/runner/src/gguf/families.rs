@@ -69,16 +69,15 @@ fn llama(draft: &mut Draft<'_>) -> Result<(), String> {
         return Ok(());
     }
     draft.set("model_type", "llama");
-    let biased = |name: &str| draft.tensors.has(&format!("blk.0.{name}.bias"));
-    let (attention, mlp) = (biased("attn_q"), biased("ffn_gate"));
-    draft.set("attention_bias", attention);
-    draft.set("mlp_bias", mlp);
+    draft.set("mlp_bias", draft.tensors.has("blk.0.ffn_gate.bias"));
     Ok(())
 }
 
 fn qwen2(draft: &mut Draft<'_>) -> Result<(), String> {
     draft.llama_like()?;
     draft.set("model_type", "qwen2");
+    // q, k and v have biases without a key's saying so.
+    draft.config.remove("attention_bias");
     Ok(())
 }
 

@@ -16,6 +16,8 @@ mod rope;
 mod split;
 mod store;
 mod super_blocks;
+#[cfg(test)]
+mod tests;
 mod tokenizer;
 mod types;
 mod value;
