@@ -13,7 +13,7 @@ use super::types::Stored;
 use super::value::Value;
 use super::{about, describe, families, split, tokenizer, vocabulary};
 use crate::error::{Error, Result};
-use crate::load::files::{Bytes, map};
+use crate::load::bytes::{Bytes, map};
 
 /// More numbers than any rotation has factors.
 const MOST_FACTORS: usize = 1 << 16;

@@ -13,7 +13,7 @@ use super::model::GgufModel;
 use super::names::Place;
 use super::types::Stored;
 use crate::error::{Error, Result};
-use crate::load::files::{Bytes, CHUNK, map};
+use crate::load::bytes::{Bytes, CHUNK, map};
 use crate::load::finite::not_finite;
 use crate::load::hints;
 use crate::load::store::{FiniteCheck, Layout, Piece, Store};

@@ -2,15 +2,16 @@
 //! whose metadata become the files of such a folder, or inside this binary.
 
 use std::fs::File;
-use std::ops::{Deref, Range};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::gguf::{GgufModel, GgufStore};
+use crate::load::bytes::{Bytes, CHUNK, map};
+use crate::load::other_tokenizer::OtherTokenizer;
 use crate::load::safe_store::SafeStore;
 use crate::load::store::Store;
 use crate::text::utf8;
@@ -23,7 +24,7 @@ pub struct ModelFiles {
     revision: Option<String>,
     place: Place,
     /// Another tokenizer than the model's own.
-    tokenizer: Option<OtherTokenizer>,
+    pub(super) tokenizer: Option<OtherTokenizer>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,90 +32,6 @@ enum Place {
     Folder(PathBuf),
     Embedded(&'static [(&'static str, &'static [u8])]),
     Gguf(Arc<GgufModel>),
-}
-
-#[derive(Debug, Clone)]
-enum OtherTokenizer {
-    /// A `tokenizer.json` under any name; all else is the model's own.
-    File(PathBuf),
-    /// A folder from which all that belongs to a tokenizer is taken.
-    Folder(PathBuf),
-}
-
-const TOKENIZER: &str = "tokenizer.json";
-
-/// The files that belong to a tokenizer.
-const OF_TOKENIZERS: [&str; 3] = [TOKENIZER, "tokenizer_config.json", "chat_template.jinja"];
-
-impl OtherTokenizer {
-    /// Where `file` is, if it is no longer the model's own.
-    fn path(&self, file: &str) -> Option<PathBuf> {
-        match self {
-            OtherTokenizer::File(path) => (file == TOKENIZER).then(|| path.clone()),
-            OtherTokenizer::Folder(folder) => OF_TOKENIZERS.contains(&file).then(|| folder.join(file)),
-        }
-    }
-}
-
-/// A file's contents: mapped, built in, or made from the metadata of another file.
-pub(crate) enum Bytes {
-    Mapped(Mmap),
-    Static(&'static [u8]),
-    Made(Arc<[u8]>),
-}
-
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Static(bytes) => bytes,
-            Bytes::Made(bytes) => bytes,
-        }
-    }
-}
-
-/// What is read at a time where a whole file need not be in memory at once.
-pub(crate) const CHUNK: usize = 4 << 20;
-
-impl Bytes {
-    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until
-    /// then; touched again, they are read again.
-    pub(crate) fn release(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = self {
-            // SAFETY: the map is a read-only view of a file, so its pages hold nothing that the file does not; a later
-            // access reads the same bytes from there. A refusal costs memory only.
-            let _ = unsafe {
-                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-            };
-        }
-        #[cfg(not(unix))]
-        let _ = range;
-    }
-}
-
-/// The file at `path`, mapped; none if it does not exist.
-pub(crate) fn map(path: &Path) -> Result<Option<Bytes>> {
-    let failed = |cause| Error::Read {
-        path: path.to_owned(),
-        cause,
-        hint: "check that the file is readable and complete",
-    };
-    let open = match File::open(path) {
-        Ok(open) => open,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let length = open.metadata().map_err(failed)?.len();
-    if length == 0 {
-        return Err(Error::Format { file: path.display().to_string(), what: "is empty".into() });
-    }
-    // SAFETY: the map is read-only and is dropped before the loader returns. A file that another
-    // process shortens meanwhile would fault; no reader of mapped weights can prevent that.
-    let map = unsafe { Mmap::map(&open) }.map_err(failed)?;
-    Ok(Some(Bytes::Mapped(map)))
 }
 
 /// Whether a file is called as GGUF files are.
@@ -133,9 +50,22 @@ const TAKES: &str =
     "--model takes a local folder in Hugging Face's layout, a GGUF file, or ORG/NAME of the hub";
 
 impl ModelFiles {
-    /// Whether `path` is to be read as a GGUF file: by its name, or because it is no folder.
-    pub(crate) fn is_file(path: &Path) -> bool {
-        !path.is_dir() && (is_gguf(path) || path.is_file())
+    /// Whether `path` is to be read as a GGUF file: by its name, or its first bytes.
+    pub(crate) fn is_gguf(path: &Path) -> bool {
+        let begins = || {
+            let mut first = [0; 4];
+            let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+            read.is_ok() && first == *b"GGUF"
+        };
+        !path.is_dir() && (is_gguf(path) || path.is_file() && begins())
+    }
+
+    /// The same error about the file that a description was made from, where it is about one that was made.
+    pub(super) fn of_description(&self, error: Error) -> Error {
+        match (&self.place, error) {
+            (Place::Gguf(_), Error::Config(what)) => Error::Format { file: self.shown("config.json"), what },
+            (_, other) => other,
+        }
     }
 
     /// The model in the GGUF file at `path`; of a model in several files, the first part.
@@ -154,24 +84,6 @@ impl ModelFiles {
         let name =
             path.file_stem().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         Ok(ModelFiles { name, revision: None, place: Place::Gguf(Arc::new(model)), tokenizer: None })
-    }
-
-    /// The same model with another tokenizer: a `tokenizer.json`, or a folder with one, from which chat templates are
-    /// then taken, too.
-    ///
-    /// # Errors
-    /// [`Error::Read`] if there is no such file.
-    pub fn with_tokenizer(self, path: &Path) -> Result<Self> {
-        let other = match path.is_dir() {
-            true => OtherTokenizer::Folder(path.to_owned()),
-            false => OtherTokenizer::File(path.to_owned()),
-        };
-        let file = other.path(TOKENIZER).unwrap_or_default();
-        if !file.is_file() {
-            let hint = "--tokenizer takes a tokenizer.json, or a folder with one";
-            return Err(Error::Read { path: file, cause: absent(), hint });
-        }
-        Ok(ModelFiles { tokenizer: Some(other), ..self })
     }
 
     /// How the weights are stored, as name and value, for the provenance of results: of a GGUF file the number of
@@ -343,7 +255,7 @@ fn hash_bytes(hash: &mut Sha256, bytes: &Bytes) {
     }
 }
 
-fn absent() -> std::io::Error {
+pub(super) fn absent() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::NotFound, "it does not exist")
 }
 

@@ -9,7 +9,8 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::load::files::{CHUNK, ModelFiles, hex};
+use crate::load::bytes::CHUNK;
+use crate::load::files::{ModelFiles, hex};
 use crate::load::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
 use crate::load::hub_error::{Doing, HubRequest};
 use crate::load::hub_settings::Hub;
@@ -73,14 +74,15 @@ impl Hub {
 }
 
 impl ModelFiles {
-    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the
+    /// The model that `model` names: the GGUF file or the folder of that path if it exists, else, if it has the form `ORG/NAME`, the
     /// model of that name on `hub` at `revision`.
     ///
     /// # Errors
-    /// As [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a folder.
+    /// As [`ModelFiles::gguf`], [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a file
+    /// or a folder.
     pub fn find(model: &str, revision: Option<&str>, hub: impl FnOnce() -> Result<Hub>) -> Result<Self> {
         let path = Path::new(model);
-        let (files, what) = if ModelFiles::is_file(path) {
+        let (files, what) = if ModelFiles::is_gguf(path) {
             (ModelFiles::gguf(path)?, "file")
         } else if !path.exists() && Hub::is_name(model) {
             return hub()?.model(model, revision);

@@ -1,10 +1,11 @@
 //! From files to a model.
 
+pub(crate) mod bytes;
 mod checkpoint;
 mod dtype;
 mod embedded;
 mod end;
-pub(crate) mod files;
+mod files;
 pub(crate) mod finite;
 pub(crate) mod hints;
 mod hub;
@@ -12,6 +13,7 @@ mod hub_cache;
 mod hub_error;
 mod hub_settings;
 mod options;
+mod other_tokenizer;
 mod safe_store;
 mod shards;
 pub(crate) mod store;
@@ -42,7 +44,8 @@ impl Model {
     pub fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Model> {
         let text = files.require("config.json", "a model folder holds config.json")?;
         let config = Config::parse(&text, &options.allowed_keys)?;
-        let mut architecture = family::architecture(&config)?;
+        let architecture = family::architecture(&config);
+        let mut architecture = architecture.map_err(|error| files.of_description(error))?;
         if let Some(tokens) = end::tokens(files)? {
             architecture.eos = tokens;
         }

@@ -11,8 +11,9 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
+use crate::load::bytes::{Bytes, CHUNK};
 use crate::load::dtype::dtype_name;
-use crate::load::files::{Bytes, CHUNK, ModelFiles};
+use crate::load::files::ModelFiles;
 use crate::load::finite::not_finite;
 use crate::load::hints;
 use crate::load::shards::{self, INDEX};

@@ -1,6 +1,7 @@
 //! GGUF files: the same numbers as a folder with the same weights, and every broken file an error.
 
 mod convert;
+mod metadata;
 mod surroundings;
 
 use refrain_runner::{LoadOptions, Model, ModelFiles};
