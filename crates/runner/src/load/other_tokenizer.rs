@@ -34,7 +34,7 @@ impl ModelFiles {
     ///
     /// # Errors
     /// [`Error::Read`] if there is no such file.
-    pub fn with_tokenizer(self, path: &Path) -> Result<Self> {
+    pub fn with_tokenizer(mut self, path: &Path) -> Result<Self> {
         let other = match path.is_dir() {
             true => OtherTokenizer::Folder(path.to_owned()),
             false => OtherTokenizer::File(path.to_owned()),
@@ -44,6 +44,7 @@ impl ModelFiles {
             let hint = "--tokenizer takes a tokenizer.json, or a folder with one";
             return Err(Error::Read { path: file, cause: absent(), hint });
         }
-        Ok(ModelFiles { tokenizer: Some(other), ..self })
+        self.tokenizer = Some(other);
+        Ok(self)
     }
 }
