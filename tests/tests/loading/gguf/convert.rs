@@ -34,6 +34,10 @@ pub(super) fn both(case: &Case, form: As) -> Result<Both> {
         // No key of the file says otherwise.
         config["query_pre_attn_scalar"] = config["head_dim"].clone();
     }
+    if case.architecture == "gptneox" {
+        // Nor of the activation.
+        config["hidden_act"] = "gelu".into();
+    }
     let weights = Tensor::read_safetensors(from.join("model.safetensors"))?;
     let weights: BTreeMap<String, Tensor> = weights
         .into_iter()

@@ -47,8 +47,8 @@ const CASES: [Case; 31] = [
     case("olmo2-gqa", "olmo2"),
     case("olmo2-mha", "olmo2"),
     case("olmoe-norm", "olmoe"),
-    // The attention factor is an f32 in the file.
-    Case { name: "phi3-long", architecture: "phi3", tolerance: 1e-5 },
+    // Its factors are f32 in the file, which counts for angles in f64.
+    Case { name: "phi3-long", architecture: "phi3", tolerance: 1e-4 },
     case("phi3-window", "phi3"),
 ];
 

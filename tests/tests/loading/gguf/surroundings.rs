@@ -194,7 +194,8 @@ fn llama_3_s_scaling_is_known_by_its_divisors() -> Result {
     let mut file = both.writer.clone();
     let base = file.metadata.iter_mut().find(|(key, ..)| key == "llama.rope.freq_base").ok_or("no base")?;
     base.2 = 500_000f32.to_le_bytes().into();
-    let divisors = [1.0f32, 1.0, 1.0, 8.0];
+    // Of heads of 8: two short wavelengths, one between, and a long one.
+    let divisors = [1.0f32, 1.0, 2.694_529_7, 8.0];
     file.tensor("rope_freqs.weight", &Tensor::from_slice(&divisors), As::F32)?;
     let model = load(&ModelFiles::gguf(&write(&both, "llama3.gguf", &file)?)?, None)?;
     let rotary = model.architecture().layers[0].rotary.clone().ok_or("no rotation")?;
@@ -210,7 +211,7 @@ fn damaged_files_are_errors() -> Result {
     let whole = both.writer.finish();
     let path = beside(&both).join("damaged.gguf");
     let header = whole.len() - both.writer.tensors.iter().map(|entry| entry.data.len()).sum::<usize>();
-    let changes = proptest::collection::vec((0..header, any::<u8>()), 1..4);
+    let changes = proptest::collection::vec((0..header, any::<u8>()), 0..3);
     let (loaded_some, refused_some) = (Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config { cases: 400, failure_persistence: None, ..Config::default() });
     runner.run(&(changes, 0..whole.len() * 4), |(changes, length)| {
