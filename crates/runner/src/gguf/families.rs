@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::describe::Draft;
 use super::names::{self, Entry};
 use super::rope;
-use super::value::Value;
+use super::value::{Value, shortest};
 
 /// One architecture of llama.cpp.
 pub(super) struct Family {
@@ -266,6 +266,9 @@ fn phi3(draft: &mut Draft<'_>) -> Result<(), String> {
         draft.keys.number_if("rope.scaling.attn_factor")?;
         return partly(draft);
     };
+    // The numbers of a configuration, too.
+    let decimals = |list: Vec<f32>| list.into_iter().map(shortest).collect::<Vec<f64>>();
+    let (long, short) = (decimals(long), decimals(short));
     draft.keys.text_if("rope.scaling.type")?;
     let keys = draft.keys;
     let attention = keys.number_if("rope.scaling.attn_factor")?;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 
 /// The tokenizer's part of the metadata.
+#[allow(dead_code, reason = "nothing reads it before the tokenizer is")]
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Vocabulary {
     pub model: String,

@@ -182,6 +182,6 @@ fn unknown(key: &str, kind: u32) -> String {
 }
 
 /// The shortest decimal that reads as `value`, in f64.
-fn shortest(value: f32) -> f64 {
+pub(super) fn shortest(value: f32) -> f64 {
     value.to_string().parse().unwrap_or_else(|_| f64::from(value))
 }

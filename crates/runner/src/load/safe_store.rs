@@ -34,6 +34,16 @@ struct Shard {
     data: usize,
 }
 
+/// A tensor of a shard.
+struct Found<'a> {
+    shard: &'a Shard,
+    /// Where in the file its bytes begin.
+    begin: usize,
+    data: &'a [u8],
+    stored: Kind,
+    shape: Vec<i64>,
+}
+
 fn kind_of(stored: Dtype) -> Option<Kind> {
     match stored {
         Dtype::F64 => Some(Kind::Double),
@@ -80,8 +90,8 @@ impl SafeStore {
         Some((shard, shard.metadata.info(name)?))
     }
 
-    /// The shard that a tensor is in, where in it, and as what.
-    fn find(&self, name: &str) -> Result<(&Shard, usize, &[u8], Kind, Vec<i64>)> {
+    /// The tensor, which must be there and of a dtype that can be computed with.
+    fn find(&self, name: &str) -> Result<Found<'_>> {
         let Some((shard, info)) = self.info(name) else {
             let hint = hints::of_missing(name, self.place.keys());
             return Err(Error::weight(name, format!("is missing in {}\nhint: {hint}", self.files())));
@@ -100,7 +110,7 @@ impl SafeStore {
         let width = stored.elt_size_in_bytes();
         let elements = info.shape.iter().try_fold(width, |product, size| product.checked_mul(*size));
         let shape = shape.filter(|_| elements == Some(data.len())).ok_or_else(outside)?;
-        Ok((shard, begin, data, stored, shape))
+        Ok(Found { shard, begin, data, stored, shape })
     }
 }
 
@@ -132,8 +142,7 @@ impl Store for SafeStore {
     }
 
     fn layout(&self, name: &str) -> Result<Layout> {
-        let (.., shape) = self.find(name)?;
-        Ok(Layout { shape, transposed: false })
+        Ok(Layout { shape: self.find(name)?.shape, transposed: false })
     }
 
     fn pieces(
@@ -142,7 +151,7 @@ impl Store for SafeStore {
         check: FiniteCheck,
         each: &mut dyn FnMut(Piece) -> Result<()>,
     ) -> Result<()> {
-        let (shard, begin, data, stored, _) = self.find(name)?;
+        let Found { shard, begin, data, stored, .. } = self.find(name)?;
         let width = stored.elt_size_in_bytes();
         let mut read = 0;
         for piece in data.chunks(CHUNK) {
