@@ -55,6 +55,8 @@ goldens: $(peers)/ready ## remake the reference values of tests/goldens (PyTorch
 	$(peers)/bin/python tests/goldens/chat.py
 	$(peers)/bin/python tests/goldens/processors.py
 	$(peers)/bin/python tests/goldens/heads.py
+	$(peers)/bin/python tests/goldens/gguf_blocks.py
+	$(peers)/bin/python tests/goldens/gguf_tokenizers.py
 
 parity: setup ## measure every family against the goldens and write docs/parity.md
 	$(cargo) run --release --locked --quiet --package refrain-tests --bin parity-table >/dev/null

@@ -1,6 +1,7 @@
 //! What the tests of the whole program share.
 
 pub mod check;
+pub mod gguf;
 pub mod golden;
 pub mod hub_server;
 pub mod parity;

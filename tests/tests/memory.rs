@@ -1,4 +1,4 @@
-//! How much memory loading takes beside the weights. A test of its own program: the peak is the whole process's.
+//! How much memory loading takes beside the weights, from safetensors and from GGUF. A test of its own program: the peak is the whole process's.
 //!
 //! REFRAIN_TEST_MEMORY_MB (320) is the size of the checkpoint.
 #![cfg(target_os = "linux")]
@@ -10,6 +10,7 @@ use std::path::Path;
 use refrain_runner::family::{Config, architecture};
 use refrain_runner::{LoadOptions, Model, ModelFiles, dtype_name};
 use refrain_tests::Result;
+use refrain_tests::gguf::{Entry, GgufWriter};
 use refrain_tests::peak::status;
 use serde_json::{Value, json};
 use tch::{Kind, Tensor};
@@ -76,12 +77,72 @@ fn write(folder: &Path, bytes: usize, kind: Kind, shards: usize) -> Result<usize
     Ok(elements)
 }
 
-const CASES: [(Kind, Kind, usize); 5] = [
-    (Kind::Float, Kind::Float, 3),
-    (Kind::BFloat16, Kind::BFloat16, 3),
-    (Kind::Float, Kind::BFloat16, 3),
-    (Kind::BFloat16, Kind::Float, 3),
-    (Kind::Float, Kind::Float, 1),
+/// What a tensor is called in a GGUF file.
+fn renamed(name: &str) -> String {
+    let pairs = [
+        ("model.layers.", "blk."),
+        ("self_attn.o_proj", "attn_output"),
+        ("self_attn.", "attn_"),
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("mlp.", "ffn_"),
+        ("_proj", ""),
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+    ];
+    pairs.iter().fold(name.to_owned(), |name, (from, to)| name.replace(from, to))
+}
+
+/// The same model in blocks of eight bits, of about `bytes` once they are f32. How many numbers it has.
+fn write_gguf(path: &Path, bytes: usize) -> Result<usize> {
+    let vocab = bytes / 24 / 1024;
+    let layers = (bytes / 4 - 2 * vocab * 1024) / 16_779_264;
+    let mut file = GgufWriter::new("llama");
+    for (key, value) in [
+        ("block_count", layers),
+        ("context_length", 64),
+        ("embedding_length", 1024),
+        ("feed_forward_length", 4096),
+        ("attention.head_count", 16),
+    ] {
+        file.size(&format!("llama.{key}"), value as u64);
+    }
+    file.number("llama.attention.layer_norm_rms_epsilon", 1e-5);
+    // The scale is about a thousandth.
+    let block: Vec<u8> = [0x19, 0x14].into_iter().chain((0..32).map(|q| q * 3)).collect();
+    let mut elements = 0;
+    for (name, shape) in shapes(layers, vocab) {
+        let size: usize = shape.iter().product();
+        elements += size;
+        let (kind, data) = match shape.len() {
+            1 => (0, 1f32.to_le_bytes().repeat(size)),
+            _ => (8, block.repeat(size / 32)),
+        };
+        let shape = shape.into_iter().map(|size| size as u64).collect();
+        file.tensors.push(Entry { name: renamed(&name), shape, kind, data });
+    }
+    std::fs::write(path, file.finish())?;
+    Ok(elements)
+}
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy)]
+enum Stored {
+    /// In safetensors files, so many.
+    Shards(Kind, usize),
+    /// In a GGUF file.
+    Gguf,
+}
+
+const CASES: [(Stored, Kind); 7] = [
+    (Stored::Shards(Kind::Float, 3), Kind::Float),
+    (Stored::Shards(Kind::BFloat16, 3), Kind::BFloat16),
+    (Stored::Shards(Kind::Float, 3), Kind::BFloat16),
+    (Stored::Shards(Kind::BFloat16, 3), Kind::Float),
+    (Stored::Shards(Kind::Float, 1), Kind::Float),
+    (Stored::Gguf, Kind::Float),
+    (Stored::Gguf, Kind::BFloat16),
 ];
 /// Which case this process is to measure.
 const CASE: &str = "REFRAIN_TEST_MEMORY_CASE";
@@ -106,11 +167,22 @@ fn main() -> Result {
     Ok(())
 }
 
-fn measure((stored, kind, shards): (Kind, Kind, usize)) -> Result {
+fn measure((stored, kind): (Stored, Kind)) -> Result {
     let megabytes: usize = std::env::var("REFRAIN_TEST_MEMORY_MB").map_or(Ok(320), |text| text.parse())?;
     let dir = tempfile::tempdir()?;
-    let elements = write(dir.path(), megabytes << 20, stored, shards)?;
-    let files = ModelFiles::folder(dir.path())?;
+    let bytes = megabytes << 20;
+    let (elements, path) = match stored {
+        Stored::Shards(stored, shards) => (write(dir.path(), bytes, stored, shards)?, dir.path().to_owned()),
+        Stored::Gguf => {
+            let path = dir.path().join("model.gguf");
+            (write_gguf(&path, bytes)?, path)
+        }
+    };
+    let open = || match stored {
+        Stored::Shards(..) => ModelFiles::folder(&path),
+        Stored::Gguf => ModelFiles::gguf(&path),
+    };
+    let files = open()?;
     // Forgets the peak that was.
     std::fs::write("/proc/self/clear_refs", "5")?;
     let before = status("VmRSS")?;
@@ -124,9 +196,8 @@ fn measure((stored, kind, shards): (Kind, Kind, usize)) -> Result {
     let weights = (elements * kind.elt_size_in_bytes()) as f64;
     let (ratio, whole) = ((peak - before) / weights, peak / weights);
     println!(
-        "{} -> {}, {shards} files, {:.0} MB of weights: loaded in {loaded:.2?}, hashed in {hashed:.2?}; \
+        "{stored:?} -> {}, {:.0} MB of weights: loaded in {loaded:.2?}, hashed in {hashed:.2?}; \
          peak {:.0} MB, of it {:.0} MB before: {ratio:.3} x the weights for loading, {whole:.3} x for the process",
-        dtype_name(stored),
         dtype_name(kind),
         weights / 1e6,
         peak / 1e6,

@@ -34,7 +34,8 @@ fn missing(files: &ModelFiles) -> Error {
     };
     let file = files.shown(FILE);
     Error::Tokenizer(format!(
-        "{file}: does not exist{others}\nhint: this needs a tokenizer.json; {SAVE_AGAIN}"
+        "{file}: does not exist{others}\nhint: this needs a tokenizer.json; name one that is \
+         elsewhere (--tokenizer PATH), or {SAVE_AGAIN}"
     ))
 }
 

@@ -58,6 +58,9 @@ pub struct Report {
     pub family: String,
     /// The dtype computed in.
     pub dtype: &'static str,
+    /// How the weights are stored, where the file says so.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub storage: BTreeMap<String, String>,
     /// Weights, those that are used twice counted once.
     pub n_params: usize,
     /// Everything is within its bounds.
@@ -224,6 +227,7 @@ fn examine(args: &Args) -> Result<Report> {
         model: files.name().to_owned(),
         family: arch.family.clone(),
         dtype: dtype.name(),
+        storage: files.storage().iter().cloned().collect(),
         n_params,
         ok: within && verdict == Verdict::Noise,
         max_abs_diff: compared.as_ref().map(|compared| compared.worst.max_abs_diff),

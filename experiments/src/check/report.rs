@@ -8,6 +8,12 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let mut text = wrapped("model", &[self.model.clone(), self.family.clone()]);
         text += &wrapped("parameters", &[grouped(self.n_params), format!("computed in {}", self.dtype)]);
+        for (label, key) in [("weights", "weights"), ("recipe", "gguf_file_type")] {
+            if let Some(value) = self.storage.get(key) {
+                let parts: Vec<String> = value.split(", ").map(str::to_owned).collect();
+                text += &wrapped(label, &parts);
+            }
+        }
         text += &describe(&self.architecture);
         text += &self.identities_text();
         text += &self.reference_text();

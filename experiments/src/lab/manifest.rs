@@ -152,6 +152,9 @@ impl Manifest {
                 there.remove(implied);
                 here.remove(implied);
             }
+            for provenance in [&mut there, &mut here] {
+                provenance.retain(|key, _| key != "weights" && !key.starts_with("gguf_"));
+            }
         }
         for key in keys(there.keys(), here.keys()) {
             let (there, here) = (there.get(key), here.get(key));

@@ -1,5 +1,7 @@
 //! Which model a program works on, and how: the flags that say it, and the way from them to a loaded model.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 use clap::Args;
 use refrain_runner::{DeviceChoice, Hub, LoadOptions, Model, ModelFiles};
@@ -12,11 +14,16 @@ use super::progress::transfer;
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct ModelArgs {
-    /// Model: a folder in Hugging Face's layout, or, if there is no such folder, its name on the hub, from where it
-    /// is fetched once [default: the built-in model]
-    #[arg(long, value_name = "DIR|ORG/NAME", help_heading = "Model")]
+    /// Model: a folder in Hugging Face's layout, a GGUF file, or, if there is neither, its name on the hub, from where
+    /// it is fetched once [default: the built-in model]
+    #[arg(long, value_name = "DIR|FILE.gguf|ORG/NAME", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Another tokenizer than the model's own: a tokenizer.json, or a folder with one, from which the chat template is
+    /// taken, too
+    #[arg(long, value_name = "FILE|DIR", help_heading = "Model")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<PathBuf>,
     /// Branch, tag or commit of a Hub model [default: main]
     #[arg(long, value_name = "REVISION", help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -25,7 +32,8 @@ pub struct ModelArgs {
     #[arg(long, help_heading = "Model")]
     #[serde(default)]
     pub offline: bool,
-    /// What to compute in: f32, bf16, f16 or f64 [default: the checkpoint's dtype; f32 for the built-in model]
+    /// What to compute in: f32, bf16, f16 or f64 [default: the checkpoint's dtype; f32 for the built-in model and for
+    /// quantised ones]
     #[arg(long, value_name = "DTYPE", value_enum, hide_possible_values = true, help_heading = "Model")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dtype: Option<Dtype>,
@@ -77,6 +85,15 @@ impl ModelArgs {
     /// # Errors
     /// What the runner says if there are none.
     pub fn files(&self, quiet: bool) -> Result<ModelFiles> {
+        let files = self.own_files(quiet)?;
+        Ok(match &self.tokenizer {
+            Some(path) => files.with_tokenizer(path)?,
+            None => files,
+        })
+    }
+
+    /// The same with the model's own tokenizer.
+    fn own_files(&self, quiet: bool) -> Result<ModelFiles> {
         let Some(model) = &self.model else {
             if let Some(revision) = &self.revision {
                 bail!("--revision {revision} is for Hub models\nhint: --model ORG/NAME names one");
@@ -140,6 +157,11 @@ mod tests {
         for (line, words) in [
             (&["--revision", "main"][..], "--revision main is for Hub models\nhint: "),
             (&["--model", "nowhere"], "--model takes a local folder"),
+            (
+                &["--model", "no/where.gguf"],
+                "--model takes a local folder in Hugging Face's layout, a GGUF file",
+            ),
+            (&["--tokenizer", "nowhere.json"], "--tokenizer takes a tokenizer.json, or a folder with one"),
             (&["--model", "no/where", "--revision", "a b"], "`a b` is not a revision\nhint: "),
         ] {
             let error = args(line).load(true).unwrap_err().to_string();

@@ -147,6 +147,7 @@ impl Default for Common {
         Common {
             model: ModelArgs {
                 model: None,
+                tokenizer: None,
                 revision: None,
                 offline: false,
                 dtype: None,

@@ -47,7 +47,7 @@ impl Subject {
         self.tokenizer.as_ref().with_context(|| {
             format!(
                 "{}/tokenizer.json does not exist, and this experiment works with text\nhint: put the model's \
-                    tokenizer.json beside its weights",
+                    tokenizer.json beside its weights, or name one with --tokenizer",
                 self.name
             )
         })
@@ -124,6 +124,8 @@ impl Subject {
             ("dtype", dtype_name(self.model.kind()).to_owned()),
             ("device", devices.join("+")),
         ];
+        let storage = self.files.storage().iter().map(|(key, value)| (key.as_str(), value.clone()));
+        entries.extend(storage);
         entries.extend(self.files.revision().map(|commit| ("revision", commit.to_owned())));
         entries.extend(
             self.tokenizer.as_ref().map(|tokenizer| ("tokenizer_sha256", tokenizer.sha256().to_owned())),

@@ -3,6 +3,7 @@
 mod bad_input;
 mod defaults;
 mod folders;
+mod gguf;
 mod hints;
 mod hub;
 mod hub_faults;

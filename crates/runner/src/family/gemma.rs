@@ -1,11 +1,12 @@
 //! Gemma (Gemma team 2024, arXiv 2403.08295): Llama with a scaled embedding, norms that add 1 to their weights, and
 //! GELU in the gate.
 
+use tch::Tensor;
+
 use super::{Config, parts, shape};
 use crate::architecture::{Activation, Architecture, Mlp, Norm};
 use crate::error::{Error, Result};
-use crate::forward::norm::wider;
-use crate::weights::{Block, NormWeights, TensorSource, Weights};
+use crate::weights::{Part, TensorSource, Weights};
 
 pub(super) fn architecture(config: &Config) -> Result<Architecture> {
     let mut arch = common(config)?;
@@ -46,23 +47,33 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
 }
 
 pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
-    let mut weights = parts::llama_weights(arch, source, block)?;
-    weights.final_norm = weights.final_norm.map(plus_one).transpose()?;
-    Ok(weights)
+    parts::llama_weights(arch, &mut WholeNorms(source), parts::llama_block)
 }
 
-fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
-    let mut block = parts::llama_block(arch, source, layer)?;
-    for norm in [&mut block.ln1, &mut block.ln2] {
-        *norm = norm.take().map(plus_one).transpose()?;
+/// Gives every norm's weight plus one, as these norms multiply by it.
+pub(super) struct WholeNorms<'a>(pub(super) &'a mut dyn TensorSource);
+
+impl TensorSource for WholeNorms<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.0.has(name)
     }
-    Ok(block)
-}
 
-/// 1 + weight, in wide arithmetic: these norms are applied before the result is rounded to the model's dtype.
-pub(super) fn plus_one(norm: NormWeights) -> Result<NormWeights> {
-    let add = |weight: tch::Tensor| -> Result<tch::Tensor> {
-        Ok(weight.f_to_kind(wider(weight.kind()))?.f_add_scalar(1.0)?)
-    };
-    Ok(NormWeights { weight: norm.weight.map(add).transpose()?, bias: norm.bias })
+    fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        match name.ends_with("norm.weight") {
+            true => self.0.take_plus_one(name, shape),
+            false => self.0.take(name, shape),
+        }
+    }
+
+    fn skip(&mut self, name: &str) {
+        self.0.skip(name);
+    }
+
+    fn skip_all(&mut self, prefix: &str) {
+        self.0.skip_all(prefix);
+    }
+
+    fn enter(&mut self, part: Part) {
+        self.0.enter(part);
+    }
 }

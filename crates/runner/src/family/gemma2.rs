@@ -29,20 +29,15 @@ pub(super) fn common(config: &Config) -> Result<Architecture> {
 }
 
 pub(super) fn weights(arch: &Architecture, source: &mut dyn TensorSource) -> Result<Weights> {
-    let mut weights = parts::llama_weights(arch, source, block)?;
-    weights.final_norm = weights.final_norm.map(gemma::plus_one).transpose()?;
-    Ok(weights)
+    parts::llama_weights(arch, &mut gemma::WholeNorms(source), block)
 }
 
 fn block(arch: &Architecture, source: &mut dyn TensorSource, layer: usize) -> Result<Block> {
     let at = format!("model.layers.{layer}");
     let norm = |source: &mut dyn TensorSource, name: &str| {
-        parts::norm(arch, source, &format!("{at}.{name}"), arch.d_model).and_then(gemma::plus_one).map(Some)
+        parts::norm(arch, source, &format!("{at}.{name}"), arch.d_model).map(Some)
     };
-    let mut attention = parts::attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;
-    for norm in [&mut attention.q_norm, &mut attention.k_norm] {
-        *norm = norm.take().map(gemma::plus_one).transpose()?;
-    }
+    let attention = parts::attention(arch, source, layer, &format!("{at}.self_attn"), "o_proj")?;
     Ok(Block {
         ln1: norm(source, "input_layernorm")?,
         ln1_post: norm(source, "post_attention_layernorm")?,

@@ -1,4 +1,27 @@
-//! GGUF: a model in one file, with its tokenizer in the metadata.
+//! GGUF, llama.cpp's file format: weights, sizes, tokenizer and chat template in one file (or several parts).
+//!
+//! The file is presented as a folder in Hugging Face's layout: its metadata become the files that such a folder has
+//! ([`describe`], [`tokenizer`]), and its tensors stand under the names and in the layout that they have there
+//! ([`names`], [`store`]), dequantised.
 
-#[allow(dead_code, reason = "the container that has the metadata is not read yet")]
-pub(crate) mod tokenizer;
+mod about;
+mod blocks;
+mod container;
+mod describe;
+mod families;
+mod keys;
+mod model;
+mod names;
+mod rope;
+mod split;
+mod store;
+mod super_blocks;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+mod types;
+mod value;
+mod vocabulary;
+
+pub(crate) use model::GgufModel;
+pub(crate) use store::GgufStore;

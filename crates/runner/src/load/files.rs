@@ -1,14 +1,19 @@
-//! Where a model's files are: a folder in Hugging Face's layout (the user's, or one in the hub's cache), or inside this
-//! binary.
+//! Where a model's files are: a folder in Hugging Face's layout (the user's, or one in the hub's cache), a GGUF file,
+//! whose metadata become the files of such a folder, or inside this binary.
 
 use std::fs::File;
-use std::ops::{Deref, Range};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::gguf::{GgufModel, GgufStore};
+use crate::load::bytes::{Bytes, CHUNK, map};
+use crate::load::other_tokenizer::OtherTokenizer;
+use crate::load::safe_store::SafeStore;
+use crate::load::store::Store;
 use crate::text::utf8;
 
 /// A place that holds `config.json`, weights and a tokenizer.
@@ -18,52 +23,78 @@ pub struct ModelFiles {
     /// The commit, of a model of the hub.
     revision: Option<String>,
     place: Place,
+    /// Another tokenizer than the model's own.
+    pub(super) tokenizer: Option<OtherTokenizer>,
 }
 
 #[derive(Debug, Clone)]
 enum Place {
     Folder(PathBuf),
     Embedded(&'static [(&'static str, &'static [u8])]),
+    Gguf(Arc<GgufModel>),
 }
 
-/// A file's contents, mapped or built in.
-pub(crate) enum Bytes {
-    Mapped(Mmap),
-    Static(&'static [u8]),
+/// Whether a file is called as GGUF files are.
+fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"))
 }
 
-impl Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Static(bytes) => bytes,
-        }
-    }
+/// Whether `folder` has a GGUF file, whatever else it is.
+fn has_gguf(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| is_gguf(&path))
 }
 
-/// What is read at a time where a whole file need not be in memory at once.
-pub(crate) const CHUNK: usize = 4 << 20;
-
-impl Bytes {
-    /// Lets go of the memory behind `range`, which has been read. Mapped pages count as this process's memory until
-    /// then; touched again, they are read again.
-    pub(crate) fn release(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        if let Bytes::Mapped(map) = self {
-            // SAFETY: the map is a read-only view of a file, so its pages hold nothing that the file does not; a later
-            // access reads the same bytes from there. A refusal costs memory only.
-            let _ = unsafe {
-                map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, range.start, range.len())
-            };
-        }
-        #[cfg(not(unix))]
-        let _ = range;
-    }
-}
+/// What `--model` takes.
+const TAKES: &str =
+    "--model takes a local folder in Hugging Face's layout, a GGUF file, or ORG/NAME of the hub";
 
 impl ModelFiles {
+    /// Whether `path` is to be read as a GGUF file: by its name, or its first bytes.
+    pub(crate) fn is_gguf(path: &Path) -> bool {
+        let begins = || {
+            let mut first = [0; 4];
+            let read = File::open(path).and_then(|mut file| file.read_exact(&mut first));
+            read.is_ok() && first == *b"GGUF"
+        };
+        !path.is_dir() && (is_gguf(path) || path.is_file() && begins())
+    }
+
+    /// The same error about the file that a description was made from, where it is about one that was made.
+    pub(super) fn of_description(&self, error: Error) -> Error {
+        match (&self.place, error) {
+            (Place::Gguf(_), Error::Config(what)) => Error::Format { file: self.shown("config.json"), what },
+            (_, other) => other,
+        }
+    }
+
+    /// The model in the GGUF file at `path`; of a model in several files, the first part.
+    ///
+    /// The file's metadata become the files of a folder in Hugging Face's layout: what is computed is what such a
+    /// folder with the dequantised weights gives.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if a file is absent, [`Error::Format`] for one that is no GGUF file, broken, no language model,
+    /// or of an architecture that is not read from GGUF.
+    pub fn gguf(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Err(Error::Read { path: path.to_owned(), cause: absent(), hint: TAKES });
+        }
+        let model = GgufModel::open(path)?;
+        let name =
+            path.file_stem().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
+        Ok(ModelFiles { name, revision: None, place: Place::Gguf(Arc::new(model)), tokenizer: None })
+    }
+
+    /// How the weights are stored, as name and value, for the provenance of results: of a GGUF file the number of
+    /// tensors of each type, and what the file says of itself; nothing of a folder.
+    pub fn storage(&self) -> &[(String, String)] {
+        match &self.place {
+            Place::Gguf(model) => model.about(),
+            _ => &[],
+        }
+    }
+
     /// The folder at `path`.
     ///
     /// # Errors
@@ -71,35 +102,34 @@ impl ModelFiles {
     pub fn folder(path: &Path) -> Result<Self> {
         let missing = |path: &Path, hint| Error::Read { path: path.to_owned(), cause: absent(), hint };
         if !path.is_dir() {
-            return Err(missing(
-                path,
-                "--model takes a local folder in Hugging Face's layout, or ORG/NAME of the hub",
-            ));
+            return Err(missing(path, TAKES));
         }
         let config = path.join("config.json");
         if !config.is_file() {
-            return Err(missing(
-                &config,
-                "a model folder holds config.json, model.safetensors and tokenizer.json",
-            ));
+            let hint = match has_gguf(path) {
+                true => "the folder has a GGUF file: name that file itself (--model FOLDER/FILE.gguf)",
+                false => "a model folder holds config.json, model.safetensors and tokenizer.json",
+            };
+            return Err(missing(&config, hint));
         }
         let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name =
             absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
-        Ok(ModelFiles { name, revision: None, place: Place::Folder(path.to_owned()) })
+        Ok(ModelFiles { name, revision: None, place: Place::Folder(path.to_owned()), tokenizer: None })
     }
 
     /// The files of a model of the hub, at `commit`, in `folder` of the cache.
     pub(crate) fn of_hub(name: &str, commit: &str, folder: PathBuf) -> Self {
-        ModelFiles { name: name.to_owned(), revision: Some(commit.to_owned()), place: Place::Folder(folder) }
+        let (revision, place) = (Some(commit.to_owned()), Place::Folder(folder));
+        ModelFiles { name: name.to_owned(), revision, place, tokenizer: None }
     }
 
     /// Files inside this binary, by name.
     pub(crate) fn built_in(name: &str, files: &'static [(&'static str, &'static [u8])]) -> Self {
-        ModelFiles { name: name.to_owned(), revision: None, place: Place::Embedded(files) }
+        ModelFiles { name: name.to_owned(), revision: None, place: Place::Embedded(files), tokenizer: None }
     }
 
-    /// The model's name: that of its folder, or `ORG/NAME` on the hub.
+    /// The model's name: that of its folder or file, or `ORG/NAME` on the hub.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -121,6 +151,7 @@ impl ModelFiles {
             Place::Folder(folder) => std::fs::read_dir(folder)
                 .map(|entries| entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()))
                 .map_or_else(|_| Vec::new(), Iterator::collect),
+            Place::Gguf(model) => model.list(),
         };
         names.sort_unstable();
         names
@@ -131,12 +162,17 @@ impl ModelFiles {
         match &self.place {
             Place::Embedded(files) => files.iter().any(|(name, _)| *name == file),
             Place::Folder(folder) => folder.join(file).exists(),
+            Place::Gguf(model) => model.list().iter().any(|name| name == file),
         }
     }
 
     /// How messages name one of the files.
     pub(crate) fn shown(&self, file: &str) -> String {
+        if let Some(path) = self.other_path(file) {
+            return path.display().to_string();
+        }
         match &self.place {
+            Place::Gguf(model) => format!("{} ({file} from its metadata)", model.path().display()),
             Place::Folder(folder) => folder.join(file).display().to_string(),
             Place::Embedded(_) => format!("{}/{file} (built in)", self.name),
         }
@@ -144,32 +180,29 @@ impl ModelFiles {
 
     /// The contents of `file`, none if it does not exist.
     pub(crate) fn read(&self, file: &str) -> Result<Option<Bytes>> {
+        if let Some(path) = self.other_path(file) {
+            return map(&path);
+        }
         match &self.place {
             Place::Embedded(files) => {
                 let found = files.iter().find(|(name, _)| *name == file);
                 Ok(found.map(|(_, bytes)| Bytes::Static(bytes)))
             }
-            Place::Folder(folder) => {
-                let path = folder.join(file);
-                let failed = |cause| Error::Read {
-                    path: path.clone(),
-                    cause,
-                    hint: "check that the file is readable and complete",
-                };
-                let open = match File::open(&path) {
-                    Ok(open) => open,
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(failed(error)),
-                };
-                let length = open.metadata().map_err(failed)?.len();
-                if length == 0 {
-                    return Err(Error::Format { file: self.shown(file), what: "is empty".into() });
-                }
-                // SAFETY: the map is read-only and is dropped before the loader returns. A file that another
-                // process shortens meanwhile would fault; no reader of mapped weights can prevent that.
-                let map = unsafe { Mmap::map(&open) }.map_err(failed)?;
-                Ok(Some(Bytes::Mapped(map)))
-            }
+            Place::Folder(folder) => map(&folder.join(file)),
+            Place::Gguf(model) => Ok(model.read(file)?.map(Bytes::Made)),
+        }
+    }
+
+    /// Where `file` is, if it belongs to a tokenizer and the model has another than its own.
+    fn other_path(&self, file: &str) -> Option<PathBuf> {
+        self.tokenizer.as_ref()?.path(file)
+    }
+
+    /// The weights.
+    pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
+        match &self.place {
+            Place::Gguf(model) => Ok(Box::new(GgufStore::open(model)?)),
+            _ => Ok(Box::new(SafeStore::open(self)?)),
         }
     }
 
@@ -196,17 +229,33 @@ impl ModelFiles {
         for file in files {
             if let Some(bytes) = self.read(file)? {
                 hash.update(format!("{file}\0{}\0", bytes.len()));
-                for (at, chunk) in bytes.chunks(CHUNK).enumerate() {
-                    hash.update(chunk);
-                    bytes.release(at * CHUNK..at * CHUNK + chunk.len());
-                }
+                hash_bytes(&mut hash, &bytes);
             }
         }
         Ok(hex(&hash.finalize()))
     }
+
+    /// SHA-256, in hex, of the GGUF file, as other programs and the hub state it (of its parts one after the other);
+    /// none of another model.
+    pub(crate) fn gguf_sha256(&self) -> Result<Option<String>> {
+        let Place::Gguf(model) = &self.place else { return Ok(None) };
+        let mut hash = Sha256::new();
+        for path in model.paths() {
+            let gone = || Error::Read { path: path.to_owned(), cause: absent(), hint: "put the file back" };
+            hash_bytes(&mut hash, &map(path)?.ok_or_else(gone)?);
+        }
+        Ok(Some(hex(&hash.finalize())))
+    }
 }
 
-fn absent() -> std::io::Error {
+fn hash_bytes(hash: &mut Sha256, bytes: &Bytes) {
+    for (at, chunk) in bytes.chunks(CHUNK).enumerate() {
+        hash.update(chunk);
+        bytes.release(at * CHUNK..at * CHUNK + chunk.len());
+    }
+}
+
+pub(super) fn absent() -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::NotFound, "it does not exist")
 }
 

@@ -2,6 +2,9 @@
 
 use tch::Kind;
 
+use crate::load::dtype::dtype_name;
+use crate::load::store::FiniteCheck;
+
 /// The smallest magnitude, in f32, that rounds to infinity in `kind`.
 fn limit(kind: Kind) -> f32 {
     match kind {
@@ -13,7 +16,7 @@ fn limit(kind: Kind) -> f32 {
 }
 
 /// Whether all numbers in `bytes`, stored little-endian as `stored`, are finite when converted to `kind`.
-pub(crate) fn all_finite(bytes: &[u8], stored: Kind, kind: Kind) -> bool {
+fn all_finite(bytes: &[u8], stored: Kind, kind: Kind) -> bool {
     fn all<const WIDTH: usize>(bytes: &[u8], finite: impl Fn([u8; WIDTH]) -> bool) -> bool {
         // No early end: so the compiler can look at many at once.
         bytes.as_chunks::<WIDTH>().0.iter().fold(true, |all, number| all & finite(*number))
@@ -33,6 +36,21 @@ pub(crate) fn all_finite(bytes: &[u8], stored: Kind, kind: Kind) -> bool {
         // No dtype is narrower.
         _ => all::<2>(bytes, |number| u16::from_le_bytes(number) & 0x7c00 != 0x7c00),
     }
+}
+
+/// What is wrong with numbers in `bytes` of `file`, if they are to be finite and are not.
+pub(crate) fn not_finite(bytes: &[u8], stored: Kind, check: FiniteCheck, file: &str) -> Option<String> {
+    let kind = check.0?;
+    if all_finite(bytes, stored, kind) {
+        return None;
+    }
+    if !all_finite(bytes, stored, stored) {
+        return Some(format!("holds NaN or infinity in {file}"));
+    }
+    Some(format!(
+        "holds numbers in {file} that are too large for {}\nhint: choose a wider dtype (--dtype f32)",
+        dtype_name(kind)
+    ))
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use crate::error::DEQUANTISE;
 pub(super) const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
 
 /// Of a tensor that `config.json` implies and that is missing among `names`.
-pub(super) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {
+pub(crate) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {
     if HEADS.contains(&name) {
         return "the model may use its embedding there: set `tie_word_embeddings` to true in config.json if so".into();
     }

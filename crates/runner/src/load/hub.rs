@@ -9,7 +9,9 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::load::files::{CHUNK, ModelFiles, hex};
+use crate::load::bytes::CHUNK;
+use crate::load::fetched::Fetchable;
+use crate::load::files::{ModelFiles, hex};
 use crate::load::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
 use crate::load::hub_error::{Doing, HubRequest};
 use crate::load::hub_settings::Hub;
@@ -73,21 +75,28 @@ impl Hub {
 }
 
 impl ModelFiles {
-    /// The model that `model` names: the folder of that path if it exists, else, if it has the form `ORG/NAME`, the
-    /// model of that name on `hub` at `revision`.
+    /// The model that `model` names: the GGUF file or the folder of that path if it exists, else the fetched model
+    /// of that name ([`Fetchable`]), else, if it has the form `ORG/NAME`, that one of `hub` at `revision`.
     ///
     /// # Errors
-    /// As [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a folder.
+    /// As [`ModelFiles::gguf`], [`ModelFiles::folder`] and [`Hub::model`]; [`Error::Input`] for the revision of a file
+    /// or a folder.
     pub fn find(model: &str, revision: Option<&str>, hub: impl FnOnce() -> Result<Hub>) -> Result<Self> {
         let path = Path::new(model);
-        if !path.exists() && Hub::is_name(model) {
+        let fetched = Fetchable::named(model).filter(|_| !path.exists());
+        let (files, what) = if let Some(fetched) = fetched {
+            (ModelFiles::gguf(&fetched.path()?)?, "fetched model")
+        } else if ModelFiles::is_gguf(path) {
+            (ModelFiles::gguf(path)?, "file")
+        } else if !path.exists() && Hub::is_name(model) {
             return hub()?.model(model, revision);
-        }
-        let files = ModelFiles::folder(path)?;
+        } else {
+            (ModelFiles::folder(path)?, "folder")
+        };
         match revision {
             None => Ok(files),
             Some(revision) => Err(Error::Input(format!(
-                "{model} is a folder here and has no revision `{revision}`\nhint: --revision is for Hub models"
+                "{model} is a {what} here and has no revision `{revision}`\nhint: --revision is for Hub models"
             ))),
         }
     }

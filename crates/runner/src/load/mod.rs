@@ -1,19 +1,23 @@
-//! From a folder to a model.
+//! From files to a model.
 
+pub(crate) mod bytes;
 mod checkpoint;
 mod dtype;
 mod embedded;
 mod end;
 mod fetched;
 mod files;
-mod finite;
-mod hints;
+pub(crate) mod finite;
+pub(crate) mod hints;
 mod hub;
 mod hub_cache;
 mod hub_error;
 mod hub_settings;
 mod options;
+mod other_tokenizer;
+mod safe_store;
 mod shards;
+pub(crate) mod store;
 mod watch;
 
 use tch::Kind;
@@ -42,7 +46,8 @@ impl Model {
     pub fn load(files: &ModelFiles, options: &LoadOptions) -> Result<Model> {
         let text = files.require("config.json", "a model folder holds config.json")?;
         let config = Config::parse(&text, &options.allowed_keys)?;
-        let mut architecture = family::architecture(&config)?;
+        let architecture = family::architecture(&config);
+        let mut architecture = architecture.map_err(|error| files.of_description(error))?;
         if let Some(tokens) = end::tokens(files)? {
             architecture.eos = tokens;
         }
@@ -62,11 +67,14 @@ impl Model {
 
 impl ModelFiles {
     /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other
-    /// tokens that end a text: what a result is a result of.
+    /// tokens that end a text; of a GGUF file the file's own, as others state it: what a result is a result of.
     ///
     /// # Errors
     /// [`crate::Error::Read`], [`crate::Error::Format`].
     pub fn model_sha256(&self) -> Result<String> {
+        if let Some(hash) = self.gguf_sha256()? {
+            return Ok(hash);
+        }
         let mut names = vec!["config.json".to_owned()];
         names.extend(shards::file_names(self)?);
         if end::differs(self)? {

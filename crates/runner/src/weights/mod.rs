@@ -7,8 +7,8 @@ use tch::Tensor;
 use crate::error::Result;
 use crate::kernels::{gemv, onednn};
 
-pub(crate) use source::check_shape;
 pub use source::{Part, TensorSource};
+pub(crate) use source::{check_shape, plus_one};
 
 /// All weights of a decoder.
 #[derive(Debug)]

@@ -1,0 +1,298 @@
+//! Where the tensors of a folder in Hugging Face's layout are in a GGUF file, and what must be undone to have them.
+
+use std::collections::BTreeMap;
+
+use super::container::Tensor;
+
+/// What a converter did to a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    Nothing,
+    /// In each of the model's heads the two halves of its rows were interleaved, for a rotation of neighbours.
+    PermutedHeads,
+    /// The same in each of the heads of the keys.
+    PermutedGroups,
+    /// Was `[in, out]`.
+    Transposed,
+    /// Rows that stood head by head as q, k and v stand as all q, all k, all v.
+    Gathered,
+    /// The experts' tensors were put together, the first axis counting them.
+    Stacked,
+    /// A matrix of one row became a vector.
+    Flattened,
+}
+
+/// A kind of tensor: its name in the file, without `blk.N.` and `.weight`, its name in a folder, and what was done.
+/// `{}` is the layer's number, `{e}` the expert's.
+pub(super) type Entry = (&'static str, &'static str, Done);
+
+use Done::{Flattened, Gathered, Nothing, PermutedGroups, PermutedHeads, Stacked, Transposed};
+
+const OUTSIDE: [Entry; 3] = [
+    ("token_embd", "model.embed_tokens", Nothing),
+    ("output_norm", "model.norm", Nothing),
+    ("output", "lm_head", Nothing),
+];
+
+const LLAMA: [Entry; 11] = [
+    ("attn_norm", "model.layers.{}.input_layernorm", Nothing),
+    ("attn_q", "model.layers.{}.self_attn.q_proj", Nothing),
+    ("attn_k", "model.layers.{}.self_attn.k_proj", Nothing),
+    ("attn_v", "model.layers.{}.self_attn.v_proj", Nothing),
+    ("attn_output", "model.layers.{}.self_attn.o_proj", Nothing),
+    ("attn_q_norm", "model.layers.{}.self_attn.q_norm", Nothing),
+    ("attn_k_norm", "model.layers.{}.self_attn.k_norm", Nothing),
+    ("ffn_norm", "model.layers.{}.post_attention_layernorm", Nothing),
+    ("ffn_gate", "model.layers.{}.mlp.gate_proj", Nothing),
+    ("ffn_up", "model.layers.{}.mlp.up_proj", Nothing),
+    ("ffn_down", "model.layers.{}.mlp.down_proj", Nothing),
+];
+
+const EXPERTS: [Entry; 8] = [
+    ("ffn_gate_inp", "model.layers.{}.mlp.gate", Nothing),
+    ("ffn_gate_exps", "model.layers.{}.mlp.experts.{e}.gate_proj", Stacked),
+    ("ffn_up_exps", "model.layers.{}.mlp.experts.{e}.up_proj", Stacked),
+    ("ffn_down_exps", "model.layers.{}.mlp.experts.{e}.down_proj", Stacked),
+    ("ffn_gate_inp_shexp", "model.layers.{}.mlp.shared_expert_gate", Flattened),
+    ("ffn_gate_shexp", "model.layers.{}.mlp.shared_expert.gate_proj", Nothing),
+    ("ffn_up_shexp", "model.layers.{}.mlp.shared_expert.up_proj", Nothing),
+    ("ffn_down_shexp", "model.layers.{}.mlp.shared_expert.down_proj", Nothing),
+];
+
+const MIXTRAL: [Entry; 4] = [
+    ("ffn_gate_inp", "model.layers.{}.block_sparse_moe.gate", Nothing),
+    ("ffn_gate_exps", "model.layers.{}.block_sparse_moe.experts.{e}.w1", Stacked),
+    ("ffn_up_exps", "model.layers.{}.block_sparse_moe.experts.{e}.w3", Stacked),
+    ("ffn_down_exps", "model.layers.{}.block_sparse_moe.experts.{e}.w2", Stacked),
+];
+
+/// Llama's names, rotations as Hugging Face has them.
+pub(super) fn llama(_experts: bool) -> Vec<Entry> {
+    [&OUTSIDE[..], &LLAMA, &EXPERTS].concat()
+}
+
+/// Llama itself and what goes by its name.
+pub(super) fn llama_permuted(experts: bool) -> Vec<Entry> {
+    let permuted = |entry: &Entry| match entry.0 {
+        "attn_q" => (entry.0, entry.1, PermutedHeads),
+        "attn_k" => (entry.0, entry.1, PermutedGroups),
+        _ => *entry,
+    };
+    let dense: Vec<Entry> = LLAMA.iter().map(permuted).collect();
+    [&OUTSIDE[..], &dense, if experts { &MIXTRAL } else { &[] }].concat()
+}
+
+/// `LLAMA` with norms after attention and MLP as well. `before` is the norm before the MLP.
+fn sandwich(before: &'static str) -> Vec<Entry> {
+    let moved = |entry: &Entry| if entry.0 == "ffn_norm" { (entry.0, before, Nothing) } else { *entry };
+    let mut entries: Vec<Entry> = OUTSIDE.to_vec();
+    entries.extend(LLAMA.iter().map(moved));
+    entries.push(("post_attention_norm", "model.layers.{}.post_attention_layernorm", Nothing));
+    entries.push(("post_ffw_norm", "model.layers.{}.post_feedforward_layernorm", Nothing));
+    entries
+}
+
+pub(super) fn gemma2(_experts: bool) -> Vec<Entry> {
+    sandwich("model.layers.{}.pre_feedforward_layernorm")
+}
+
+pub(super) fn olmo2(_experts: bool) -> Vec<Entry> {
+    sandwich("model.layers.{}.pre_feedforward_layernorm")
+}
+
+pub(super) fn phi3(_experts: bool) -> Vec<Entry> {
+    let fused = |entry: &Entry| match entry.0 {
+        "ffn_up" => (entry.0, "model.layers.{}.mlp.gate_up_proj", Nothing),
+        _ => *entry,
+    };
+    let mut entries: Vec<Entry> = OUTSIDE.to_vec();
+    entries.extend(LLAMA.iter().map(fused));
+    entries.push(("attn_qkv", "model.layers.{}.self_attn.qkv_proj", Nothing));
+    entries
+}
+
+pub(super) fn gpt2(_experts: bool) -> Vec<Entry> {
+    vec![
+        ("token_embd", "transformer.wte", Nothing),
+        ("position_embd", "transformer.wpe", Nothing),
+        ("output_norm", "transformer.ln_f", Nothing),
+        ("output", "lm_head", Nothing),
+        ("attn_norm", "transformer.h.{}.ln_1", Nothing),
+        ("attn_qkv", "transformer.h.{}.attn.c_attn", Transposed),
+        ("attn_output", "transformer.h.{}.attn.c_proj", Transposed),
+        ("ffn_norm", "transformer.h.{}.ln_2", Nothing),
+        ("ffn_up", "transformer.h.{}.mlp.c_fc", Transposed),
+        ("ffn_down", "transformer.h.{}.mlp.c_proj", Transposed),
+    ]
+}
+
+pub(super) fn gptneox(_experts: bool) -> Vec<Entry> {
+    vec![
+        ("token_embd", "gpt_neox.embed_in", Nothing),
+        ("output_norm", "gpt_neox.final_layer_norm", Nothing),
+        ("output", "embed_out", Nothing),
+        ("attn_norm", "gpt_neox.layers.{}.input_layernorm", Nothing),
+        ("attn_qkv", "gpt_neox.layers.{}.attention.query_key_value", Gathered),
+        ("attn_output", "gpt_neox.layers.{}.attention.dense", Nothing),
+        ("ffn_norm", "gpt_neox.layers.{}.post_attention_layernorm", Nothing),
+        ("ffn_up", "gpt_neox.layers.{}.mlp.dense_h_to_4h", Nothing),
+        ("ffn_down", "gpt_neox.layers.{}.mlp.dense_4h_to_h", Nothing),
+    ]
+}
+
+/// Tensors that describe the rotation, and are in the configuration.
+const ROTATIONS: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
+
+/// More experts than any layer has.
+const MOST_EXPERTS: usize = 1 << 12;
+
+/// A tensor of a folder, inside one of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The file, of a model in several.
+    pub(crate) part: usize,
+    /// Which of its tensors.
+    pub(crate) tensor: usize,
+    /// As in the folder; that of the file is the other way round if `transposed`.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) transposed: bool,
+    /// Rows that are read, and the numbers of each. A vector is one row, unless its numbers were moved.
+    pub(crate) rows: usize,
+    pub(crate) row: usize,
+    pub(crate) order: Order,
+}
+
+/// Which row of the file is the row of a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Consecutive from this one.
+    From(usize),
+    /// Of this many to a head, the two halves were interleaved.
+    Halves(usize),
+    /// `heads` times `d_head` of q, of k and of v, which are to be head by head.
+    Gathered { heads: usize, d_head: usize },
+}
+
+impl Order {
+    pub(crate) fn stored(self, row: usize) -> usize {
+        match self {
+            Order::From(first) => first + row,
+            Order::Halves(d_head) => {
+                let (head, within) = (row / d_head, row % d_head);
+                let half = d_head / 2;
+                head * d_head + within % half * 2 + within / half
+            }
+            Order::Gathered { heads, d_head } => {
+                let (head, within) = (row / (3 * d_head), row % (3 * d_head));
+                (within / d_head * heads + head) * d_head + within % d_head
+            }
+        }
+    }
+}
+
+/// Sizes that what was done depends on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sizes {
+    pub(super) heads: usize,
+    pub(super) groups: usize,
+}
+
+/// Every tensor of a folder by its name there. A tensor that no entry names keeps its own name, for whoever takes
+/// the weights to refuse.
+pub(super) fn places(
+    entries: &[Entry],
+    sizes: Sizes,
+    parts: &[&[Tensor]],
+) -> Result<BTreeMap<String, Place>, String> {
+    let mut places = BTreeMap::new();
+    for (part, tensors) in parts.iter().enumerate() {
+        for (index, tensor) in tensors.iter().enumerate() {
+            if ROTATIONS.contains(&tensor.name.as_str()) {
+                continue;
+            }
+            for (name, place) in of(entries, sizes, tensor)? {
+                if places.insert(name, Place { part, tensor: index, ..place }).is_some() {
+                    return Err(format!("has the tensor `{}` twice", tensor.name));
+                }
+            }
+        }
+    }
+    Ok(places)
+}
+
+fn of(entries: &[Entry], sizes: Sizes, tensor: &Tensor) -> Result<Vec<(String, Place)>, String> {
+    let row = tensor.row();
+    let plain = Place {
+        part: 0,
+        tensor: 0,
+        shape: tensor.shape.clone(),
+        transposed: false,
+        rows: tensor.elements() / row,
+        row,
+        order: Order::From(0),
+    };
+    let Some((name, done)) = named(entries, &tensor.name) else {
+        return Ok(vec![(tensor.name.clone(), plain)]);
+    };
+    let vector = tensor.shape.len() == 1;
+    let wrong = |what: String| format!("tensor `{}` of shape {:?}: {what}", tensor.name, tensor.shape);
+    // A vector whose numbers were moved is a matrix of one number to a row.
+    let moved = |order: Order| match vector {
+        true if !tensor.stored.is_float() => Err(wrong("its numbers are not stored one by one".into())),
+        true => Ok(Place { rows: row, row: 1, order, ..plain.clone() }),
+        false => Ok(Place { order, ..plain.clone() }),
+    };
+    let heads_of = |heads: usize, parts: usize| {
+        let rows = tensor.shape[0];
+        let all = heads.checked_mul(parts).filter(|all| *all > 0 && rows.is_multiple_of(*all));
+        all.map(|all| rows / all).ok_or_else(|| wrong(format!("its rows are not those of {heads} heads")))
+    };
+    let halves = |heads: usize| match heads_of(heads, 1)? {
+        d_head if d_head.is_multiple_of(2) => moved(Order::Halves(d_head)),
+        d_head => Err(wrong(format!("heads of {d_head} have no halves"))),
+    };
+    let one = match done {
+        Nothing => plain,
+        PermutedHeads => halves(sizes.heads)?,
+        PermutedGroups => halves(sizes.groups)?,
+        Gathered => moved(Order::Gathered { heads: sizes.heads, d_head: heads_of(sizes.heads, 3)? })?,
+        Transposed if vector => plain,
+        Transposed => {
+            let shape = tensor.shape.iter().rev().copied().collect();
+            Place { shape, transposed: true, ..plain }
+        }
+        Flattened if vector => Place { shape: vec![1, row], ..plain },
+        Flattened => plain,
+        Stacked => {
+            let [experts, rows, _] = tensor.shape[..] else {
+                return Err(wrong("it is no stack of experts' matrices".into()));
+            };
+            if experts > MOST_EXPERTS {
+                return Err(wrong(format!("of more than {MOST_EXPERTS} experts")));
+            }
+            let expert = |expert: usize| {
+                let order = Order::From(expert * rows);
+                let place = Place { shape: vec![rows, row], rows, order, ..plain.clone() };
+                (name.replace("{e}", &expert.to_string()), place)
+            };
+            return Ok((0..experts).map(expert).collect());
+        }
+    };
+    Ok(vec![(name, one)])
+}
+
+/// What the tensor `name` is called in a folder, if an entry says so.
+fn named(entries: &[Entry], name: &str) -> Option<(String, Done)> {
+    let (stem, end) = name.rsplit_once('.').filter(|(_, end)| matches!(*end, "weight" | "bias"))?;
+    let (layer, stem) = match stem.strip_prefix("blk.") {
+        Some(rest) => rest.split_once('.')?,
+        None => ("", stem),
+    };
+    // The number as it is printed, so that two names cannot become one.
+    if !layer.is_empty() && layer.parse::<u16>().ok()?.to_string() != layer {
+        return None;
+    }
+    let (_, folder, done) = entries.iter().find(|(known, ..)| *known == stem)?;
+    let fits = folder.contains("{}") != layer.is_empty();
+    fits.then(|| (format!("{}.{end}", folder.replace("{}", layer)), *done))
+}

@@ -1,0 +1,56 @@
+//! What holds a model's tensors: a file format is one of these.
+
+use tch::{Kind, Tensor};
+
+use crate::error::Result;
+
+/// Tensors under the names, and in the layout, that a folder of Hugging Face's has.
+pub(crate) trait Store {
+    /// The names, in order.
+    fn names(&self) -> Vec<&str>;
+    /// The shape of a tensor, from the header alone.
+    fn shape(&self, name: &str) -> Option<Vec<i64>>;
+    /// Bytes of all tensors, as they are stored.
+    fn total(&self) -> u64;
+    /// The dtype to compute in where nothing else says so.
+    fn kind(&self) -> Kind;
+    /// The files, for messages.
+    fn files(&self) -> String;
+    /// Makes sure that the tensor is there and can be read, and says how its numbers stand.
+    ///
+    /// # Errors
+    /// [`crate::Error::Weight`].
+    fn layout(&self, name: &str) -> Result<Layout>;
+    /// Gives `each` the pieces of a tensor of which [`Store::layout`] was asked, in order.
+    ///
+    /// # Errors
+    /// [`crate::Error::Weight`] for numbers that are not finite, and what `each` returns.
+    fn pieces(&self, name: &str, check: FiniteCheck, each: &mut dyn FnMut(Piece) -> Result<()>)
+    -> Result<()>;
+    /// Whether norms are stored whole that Hugging Face stores less one.
+    fn whole_norms(&self) -> bool {
+        false
+    }
+}
+
+/// How a tensor's numbers stand in a store.
+pub(crate) struct Layout {
+    /// Its shape in the model.
+    pub(crate) shape: Vec<i64>,
+    /// Its pieces are those of the matrix the other way round.
+    pub(crate) transposed: bool,
+}
+
+/// Consecutive numbers of a tensor, on the CPU. They lie in memory of the store's: they are not to be kept.
+pub(crate) struct Piece {
+    /// Numbers before it.
+    pub(crate) before: i64,
+    /// Flat.
+    pub(crate) numbers: Tensor,
+    /// How many bytes they are as they are stored.
+    pub(crate) bytes: u64,
+}
+
+/// What numbers must stay finite in; none: it does not matter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FiniteCheck(pub(crate) Option<Kind>);
