@@ -101,7 +101,10 @@ impl<'a> Reader<'a> {
             return Err(format!("{what}: {count}, of which there may be {most}"));
         }
         if count.checked_mul(least).is_none_or(|bytes| bytes > self.left()) {
-            return Err(format!("{what}: {count}, more than the rest of the file can hold"));
+            return Err(format!(
+                "{what}: {count}, more than the rest of the file can hold\n\
+                 hint: the file is incomplete or damaged: fetch or copy it again"
+            ));
         }
         Ok(count as usize)
     }
