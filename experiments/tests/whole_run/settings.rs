@@ -94,7 +94,7 @@ fn a_file_with_every_key_is_the_same_as_every_flag() -> Result {
     let given: BTreeSet<String> = table
         .keys()
         .cloned()
-        .chain(["config", "revision", "intervene", "stage", "shard"].map(str::to_owned))
+        .chain(["config", "revision", "intervene", "stage", "shard", "tokenizer"].map(str::to_owned))
         .collect();
     assert_eq!(given, known, "this test should give every key");
 
