@@ -85,9 +85,10 @@ fn count(
         top_k: 0,
         // To the end of the window.
         max_new_tokens: Count::of::<1_000_000>(),
-        template: None,
+        asking: AskArgs::default(),
     };
-    let asked = questions(subject, &words, &args, &phrases)?;
+    let asking = Asking::new(subject, &words, &args.asking)?;
+    let asked = questions(subject, &asking, &args, &phrases)?;
     let counting = Counting { args: &args, tokenizer: subject.tokenizer()?, stop: subject.stop(), seed };
     let answers = |n: &Count| {
         let own: Vec<&Question> = asked.iter().filter(|asked| asked.n == n.u32()).collect();
