@@ -10,7 +10,7 @@ cargo := env -u LIBTORCH -u LIBTORCH_USE_PYTORCH $(CARGO)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup build demo test test-setup lint train-model goldens parity bench-decode bench-peers bench-sizes bench-pieces clean
+.PHONY: help setup build demo study test test-setup real-model lint train-model goldens parity bench-decode bench-peers bench-sizes bench-pieces clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,8 +28,17 @@ build: setup ## build every binary in release mode
 demo: build ## run repetition-curse on the built-in model
 	$(cargo) run --release --locked --quiet --bin repetition-curse -- --config experiments/configs/demo.toml --out runs/repetition-curse/demo
 
-test: setup test-setup lint ## all checks: set-up, format, clippy, docs, tests
+test: setup test-setup real-model lint ## all checks: set-up, format, clippy, docs, tests
 	$(cargo) test --release --locked --workspace
+
+# Tests on a real model are skipped without it, and say so.
+real-model: setup
+	@$(PYTHON) scripts/fetch_model.py smollm2 || echo "make: NO REAL MODEL: the tests on SmolLM2 will be skipped" >&2
+
+study: build ## score heads and count on a real model, SmolLM2 (98 MB, fetched once)
+	$(cargo) run --release --locked --quiet --bin refrain -- fetch smollm2
+	$(cargo) run --release --locked --quiet --bin score-heads -- --config experiments/configs/study-heads.toml --out runs/study/heads
+	$(cargo) run --release --locked --quiet --bin repetition-curse -- --config experiments/configs/study-counts.toml --out runs/study/counts
 
 test-setup:
 	$(PYTHON) tests/setup/test_setup.py

@@ -8,7 +8,7 @@ use crate::cache::{ActivationCache, NameFilter};
 use crate::chat::{ChatOptions, ChatTemplate, Message};
 use crate::error::{Error, Result};
 use crate::generate::Generate;
-use crate::load::{LoadOptions, ModelFiles};
+use crate::load::{Hub, LoadOptions, ModelFiles};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
@@ -41,6 +41,16 @@ impl LanguageModel {
         let model = Model::load(files, options)?;
         let tokenizer = Tokenizer::load(files, model.architecture().n_vocab)?;
         Ok(LanguageModel { model, tokenizer, chat: ChatTemplate::load(files)? })
+    }
+
+    /// Loads the model that `name` names, in its own dtype (f32 if it is quantised), on the CPU: a folder in Hugging
+    /// Face's layout, a GGUF file, a model that `refrain fetch` fetched, or `ORG/NAME` of the hub, which is fetched
+    /// once.
+    ///
+    /// # Errors
+    /// As [`ModelFiles::find`] and [`LanguageModel::load`].
+    pub fn from_pretrained(name: &str) -> Result<Self> {
+        LanguageModel::load(&ModelFiles::find(name, None, Hub::from_env)?, &LoadOptions::default())
     }
 
     /// Loads a folder in Hugging Face's layout, in the checkpoint's dtype, on the CPU.

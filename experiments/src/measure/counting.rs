@@ -1,6 +1,6 @@
 //! "Repeat this N times": how often a model does, and how the run ends (Wang et al. 2025, arXiv 2505.13514).
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use refrain_entropy::repetition::text::{Copies, outcome};
 use refrain_entropy::repetition::{rep_n, trailing_cycle};
@@ -12,18 +12,16 @@ use refrain_entropy::table::{
 use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Tokenizer};
 use serde::{Deserialize, Serialize};
 
+use super::asking::{AskArgs, Asking};
 use super::condition::Condition;
-use super::prompts::{blank_response, end_of, known, prompt_row, with_tokens};
-use super::words::{Phrase, Words, stream};
+use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
+use super::words::{Phrase, stream};
 use crate::lab::{Count, CountOrNone, Found, Subject};
-use crate::microworld;
 
 /// Sizes of trailing cycles that are looked for, in tokens.
 const CYCLES: std::ops::RangeInclusive<usize> = 1..=500;
 /// Prompts that are continued together.
 const BATCH: usize = 64;
-/// The instruction for models of natural language.
-const NATURAL_TEMPLATE: &str = "Please repeat this word: {phrase} in {n} times\n";
 
 /// What is asked, and how it is continued.
 #[derive(Debug, Clone, Args, Serialize, Deserialize)]
@@ -50,10 +48,10 @@ pub struct CountArgs {
     /// Stop a continuation after so many tokens even if the window is larger
     #[arg(long, value_name = "N", default_value_t = Count::of::<4096>(), help_heading = "Counting")]
     pub max_new_tokens: Count,
-    /// The instruction, with the placeholders `phrase` and `n` in braces [default: that of the model's language]
-    #[arg(long, value_name = "TEXT", help_heading = "Counting")]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<String>,
+    /// How it is asked
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub asking: AskArgs,
 }
 
 const COUNTS: [Count; 9] = [
@@ -80,11 +78,7 @@ impl CountArgs {
         if counts.len() < self.counts.len() {
             bail!("--counts names a number twice");
         }
-        if let Some(template) = &self.template
-            && !(template.contains("{phrase}") && template.contains("{n}"))
-        {
-            bail!("--template must hold {{phrase}} and {{n}}");
-        }
+        self.asking.check()?;
         self.sampling().validated()?;
         Ok(())
     }
@@ -112,33 +106,6 @@ impl CountArgs {
     pub fn prefilled(&self, n: u32) -> u32 {
         if n > self.prefill.u32() { self.prefill.u32() } else { 0 }
     }
-
-    /// The instruction.
-    pub fn template<'a>(&'a self, words: &Words) -> &'a str {
-        match &self.template {
-            Some(template) => template,
-            None if words.microworld => microworld::REPEAT_TEMPLATE,
-            None => NATURAL_TEMPLATE,
-        }
-    }
-
-    /// The tokens before the answer: the instruction, and some copies if `prefilled` is not 0.
-    ///
-    /// # Errors
-    /// If the tokenizer refuses the text.
-    pub fn prompt(
-        &self,
-        tokenizer: &Tokenizer,
-        template: &str,
-        phrase: &Phrase,
-        n: u32,
-        prefilled: u32,
-    ) -> Result<Vec<i64>> {
-        let text = template.replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
-        let mut tokens = known(tokenizer, &text).context("the prompt")?;
-        tokens.extend(phrase.tokens.repeat(prefilled as usize));
-        Ok(tokens)
-    }
 }
 
 /// A question: a phrase, how often it is to be repeated, and the prompt that asks for it.
@@ -150,6 +117,8 @@ pub struct Question {
     pub n: u32,
     /// Copies in the prompt.
     pub prefilled: u32,
+    /// Their tokens.
+    pub given: Vec<i64>,
     /// The prompt.
     pub tokens: Vec<i64>,
 }
@@ -172,16 +141,15 @@ impl Question {
 /// If the tokenizer refuses a prompt, or one does not fit the window.
 pub fn questions(
     subject: &Subject,
-    words: &Words,
+    asking: &Asking<'_>,
     args: &CountArgs,
     phrases: &[Phrase],
 ) -> Result<Vec<Question>> {
-    let (tokenizer, template) = (subject.tokenizer()?, args.template(words));
     let mut questions = Vec::new();
     for count in &args.counts {
         let (n, prefilled) = (count.u32(), args.prefilled(count.u32()));
         for phrase in phrases {
-            let tokens = args.prompt(tokenizer, template, phrase, n, prefilled)?;
+            let tokens = asking.prompt(phrase, n, prefilled)?;
             if tokens.len() >= subject.window() {
                 bail!(
                     "the prompt for {n} repetitions of {:?} has {} tokens, and the model's window {} positions\nhint: \
@@ -191,7 +159,8 @@ pub fn questions(
                     subject.window()
                 );
             }
-            questions.push(Question { phrase: phrase.clone(), n, prefilled, tokens });
+            let given = asking.copies(phrase, prefilled)?;
+            questions.push(Question { phrase: phrase.clone(), n, prefilled, given, tokens });
         }
     }
     Ok(questions)
@@ -260,9 +229,9 @@ impl Counting<'_> {
         (decoding, sample): (DecodingLabel, u32),
         generated: &Generated,
     ) -> Result<CountRow> {
-        let Question { phrase, n, prefilled, .. } = asked;
+        let Question { phrase, n, prefilled, given, .. } = asked;
         let length = phrase.tokens.len();
-        let mut response = phrase.tokens.repeat(*prefilled as usize);
+        let mut response = given.clone();
         response.extend(&generated.tokens);
         let text = self.tokenizer.decode(&response)?;
         let own = self.tokenizer.decode(&generated.tokens)?;

@@ -87,6 +87,7 @@ impl HeadArgs {
 }
 
 /// The pairs of every task that the heads may be selected on, in their order.
+#[derive(Default)]
 pub struct Selection {
     /// Each with its pairs.
     pub tasks: Vec<(Task, Vec<Pair>)>,

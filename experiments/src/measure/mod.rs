@@ -1,6 +1,7 @@
 //! What several experiments measure, as functions from a model, its inputs and a condition to rows of tables; each
 //! with the flags that set it.
 
+pub mod asking;
 pub mod condition;
 pub mod counting;
 pub mod gates;

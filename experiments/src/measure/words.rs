@@ -7,6 +7,7 @@ use clap::Args;
 use rand::seq::SliceRandom;
 use refrain_entropy::stats::rng;
 use refrain_entropy::table::Pool;
+use refrain_runner::Tokenizer;
 use serde::{Deserialize, Serialize};
 use strum::IntoEnumIterator;
 
@@ -65,8 +66,6 @@ pub struct Words {
     words: Vec<String>,
     /// How they were ordered.
     pub source: FrequencySource,
-    /// Put before a word inside a text.
-    lead: &'static str,
     /// Whether the language is the built-in model's.
     pub microworld: bool,
 }
@@ -90,7 +89,7 @@ impl Words {
             Some(counts) => (by_count(counts), FrequencySource::CorpusCounts),
             None => (whole_words(&pieces, marker), FrequencySource::VocabularyOrder),
         };
-        Ok(Words { words, source, lead: if marker == Some("\u{120}") { " " } else { "" }, microworld })
+        Ok(Words { words, source, microworld })
     }
 
     /// The phrases of every pool. No word is in two phrases, of one pool or of different ones: items that share
@@ -137,7 +136,7 @@ impl Words {
             for (length, item) in lengths.iter().zip(0..) {
                 let words: Vec<&str> = words.by_ref().take(*length).map(String::as_str).collect();
                 let text = words.join(" ");
-                let tokens = tokenizer.encode(&format!("{}{text}", self.lead))?;
+                let tokens = in_context(tokenizer, &text)?;
                 if tokens.is_empty() || tokens.iter().any(|id| specials.contains(id)) {
                     bail!(
                         "the tokenizer does not know the phrase {text:?} (pool `{pool}`, from {})",
@@ -149,6 +148,17 @@ impl Words {
         }
         Ok(phrases)
     }
+}
+
+/// The tokens of a phrase inside a text: what a second copy adds to a first one. In many vocabularies that is another
+/// token than the phrase alone has.
+fn in_context(tokenizer: &Tokenizer, text: &str) -> Result<Vec<i64>> {
+    let alone = tokenizer.encode(text)?;
+    let twice = tokenizer.encode(&format!("{text} {text}"))?;
+    Ok(match twice.strip_prefix(&alone[..]) {
+        Some(second) => second.to_vec(),
+        None => alone,
+    })
 }
 
 /// What a pool's random streams are named after. That of the rare words has the name that the pool had first, so

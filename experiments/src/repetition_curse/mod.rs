@@ -20,9 +20,10 @@ pub use settings::Settings;
 
 use crate::lab::disk::Provenance;
 use crate::lab::{Experiment, Finished, Found, Lab, Part, Report, Run, Stage, prompts_sha256};
+use crate::measure::asking::Asking;
 use crate::measure::condition::{Condition, conditions, controls};
 use crate::measure::counting::{Counting, Question, questions};
-use crate::measure::induction::{self, Selected, Selection};
+use crate::measure::induction::{self, Selection};
 use crate::measure::likelihood::likelihood;
 use crate::measure::prompts::prompt_row;
 use crate::measure::tracing::{Traced, Tracing};
@@ -37,7 +38,7 @@ pub struct RepetitionCurse {
     repetition: Vec<Traced>,
     ordinary: Vec<Traced>,
     /// The instruction, and where the order of the words comes from.
-    facts: [(&'static str, String); 2],
+    facts: [(&'static str, String); 3],
 }
 
 impl Experiment for RepetitionCurse {
@@ -66,14 +67,20 @@ continues where it stopped when it is started again.";
         settings.counting.check_window(subject.window())?;
         let words = Words::of(subject)?;
         let phrases = words.phrases(subject, &settings.phrases, common.seed)?;
-        let texts = settings.texts.tokens(subject, &words, common.seed)?;
+        let everything = !settings.counts_only;
         let random_tokens = subject.random_tokens()?;
-        let selection = Selection::new(subject, &settings.heads, &random_tokens, common.seed)?;
+        let (texts, selection) = match everything {
+            true => (
+                settings.texts.tokens(subject, &words, common.seed)?,
+                Selection::new(subject, &settings.heads, &random_tokens, common.seed)?,
+            ),
+            false => Default::default(),
+        };
         let counting = &settings.counting;
-        let (tokenizer, template) = (subject.tokenizer()?, counting.template(&words));
+        let asking = Asking::new(subject, &words, &counting.asking)?;
         let n = settings.tracing.trace_count.u32();
         let traced = |phrase: &crate::measure::words::Phrase| -> Result<Traced> {
-            let tokens = counting.prompt(tokenizer, template, phrase, n, counting.prefilled(n))?;
+            let tokens = asking.prompt(phrase, n, counting.prefilled(n))?;
             Ok(Traced {
                 kind: TraceKind::Repetition,
                 item: phrase.item,
@@ -83,16 +90,20 @@ continues where it stopped when it is started again.";
         };
         Ok(RepetitionCurse {
             selection,
-            questions: questions(subject, &words, counting, &phrases)?,
+            questions: questions(subject, &asking, counting, &phrases)?,
             repetition: phrases
                 .iter()
-                .filter(|phrase| settings.tracing.follows(phrase))
+                .filter(|phrase| everything && settings.tracing.follows(phrase))
                 .map(traced)
                 .collect::<Result<_>>()?,
             ordinary: settings.tracing.ordinary(&texts),
             texts,
             random_tokens,
-            facts: [("template", template.to_owned()), ("frequency_source", words.source.to_string())],
+            facts: [
+                ("template", asking.template.to_owned()),
+                ("chat_template", if asking.is_chat() { "the model's" } else { "none" }.to_owned()),
+                ("frequency_source", words.source.to_string()),
+            ],
         })
     }
 
@@ -116,13 +127,22 @@ continues where it stopped when it is started again.";
         let Lab { settings, subject, common, .. } = lab;
         let bootstrap = Bootstrap { resamples: common.resamples.get(), seed: common.seed };
         let background = lab.background.interventions();
-        let Selected { heads: induction, task, failed_gate, gates, scores } = self
-            .selection
-            .find(subject, &settings.heads, (common, background), &self.random_tokens, run)
-            .context("scoring the heads")?;
-        let controls =
-            controls(&subject.heads(), &induction, settings.conditions.random_sets.u32(), common.seed)?;
-        let conditions = conditions(&induction, &controls, &settings.conditions, background);
+        let found = match settings.counts_only {
+            true => None,
+            false => {
+                let by = (common, background);
+                let found = self.selection.find(subject, &settings.heads, by, &self.random_tokens, run);
+                Some(found.context("scoring the heads")?)
+            }
+        };
+        let induction = found.as_ref().map_or(&[][..], |found| &found.heads[..]);
+        let sets = settings.conditions.random_sets.u32();
+        let controls = found.as_ref().map(|_| controls(&subject.heads(), induction, sets, common.seed));
+        let controls = controls.transpose()?;
+        let conditions = match &controls {
+            Some(controls) => conditions(induction, controls, &settings.conditions, background),
+            None => vec![Condition::none(background)],
+        };
 
         let tokenizer = subject.tokenizer()?;
         let counting =
@@ -138,7 +158,7 @@ continues where it stopped when it is started again.";
             seed: common.seed,
         };
         let work = self.work(settings, &conditions);
-        let parts = work.iter().map(|(work, condition)| work.part(condition, &induction));
+        let parts = work.iter().map(|(work, condition)| work.part(condition, induction));
         let parts = parts.collect::<Result<_>>()?;
         let stage = Stage::side_by_side("conditions", &[], parts, |model, part| {
             let (work, condition) = &work[part];
@@ -151,7 +171,7 @@ continues where it stopped when it is started again.";
                     let traced =
                         if *kind == TraceKind::Repetition { &self.repetition } else { &self.ordinary };
                     // The control sets tell nothing about the toxicity of the induction heads.
-                    let measured = (!condition.is_control()).then_some(&induction[..]);
+                    let measured = (!condition.is_control()).then_some(induction);
                     tracing.run(model, traced, condition, measured)
                 }
                 Work::Likelihood => Found::rows::<Perplexity>(&likelihood(model, &self.texts, condition)?),
@@ -175,31 +195,29 @@ continues where it stopped when it is started again.";
         }
         let named: Vec<ConditionRow> = conditions.iter().map(Condition::row).collect::<Result<_>>()?;
         let prefill = settings.counting.prefill.u32();
-        run.write::<HeadScores>(&scores)?;
-        run.write::<Gates>(&gates)?;
+        let gates = found.as_ref().map_or(&[][..], |found| &found.gates[..]);
         run.write::<Conditions>(&named)?;
-        run.write::<Prompts>(&self.prompts(lab, &gates)?)?;
+        run.write::<Prompts>(&self.prompts(lab, gates)?)?;
         run.write::<Responses>(&responses)?;
         run.write::<CountSummary>(&summaries::counts(&counts))?;
-        run.write::<TraceSummary>(&summaries::traces(&traces, bootstrap))?;
-        run.write::<TraceWindows>(&summaries::trace_windows(&traces, bootstrap))?;
-        let failed = failed_gate.as_deref();
-        run.write::<Contrasts>(&summaries::contrasts(
-            &named,
-            &counts,
-            &perplexity,
-            prefill,
-            failed,
-            bootstrap,
-        ))?;
         run.write::<CountSweep>(&counts)?;
-        run.write::<EntropyTrace>(&traces)?;
-        run.write::<Perplexity>(&perplexity)?;
-        run.fact("ends_by_itself", !subject.stop().is_empty());
-        run.fact("selected_on", task.name());
+        if let Some(found) = &found {
+            let failed = found.failed_gate.as_deref();
+            let contrasts = summaries::contrasts(&named, &counts, &perplexity, prefill, failed, bootstrap);
+            run.write::<HeadScores>(&found.scores)?;
+            run.write::<Gates>(gates)?;
+            run.write::<TraceSummary>(&summaries::traces(&traces, bootstrap))?;
+            run.write::<TraceWindows>(&summaries::trace_windows(&traces, bootstrap))?;
+            run.write::<Contrasts>(&contrasts)?;
+            run.write::<EntropyTrace>(&traces)?;
+            run.write::<Perplexity>(&perplexity)?;
+            run.fact("selected_on", found.task.name());
+        }
+        let shown = |id: &i64| tokenizer.token(*id).unwrap_or_else(|| id.to_string());
+        run.fact("end_tokens", subject.stop().iter().map(shown).collect::<Vec<_>>());
         run.fact("prefill", i64::from(prefill));
-        let layers: Vec<String> = controls.neighbours_for.iter().map(|layer| format!("L{layer}")).collect();
-        run.fact("controls_from_neighbours_of", layers);
+        let layers = controls.iter().flat_map(|controls| &controls.neighbours_for);
+        run.fact("controls_from_neighbours_of", layers.map(|layer| format!("L{layer}")).collect::<Vec<_>>());
         for (name, value) in &self.facts {
             run.fact(name, value.clone());
         }
@@ -245,6 +263,9 @@ impl RepetitionCurse {
         let mut work = Vec::new();
         for condition in conditions {
             work.extend(settings.counting.counts.iter().map(|n| (Work::Count(n.u32()), condition)));
+        }
+        if settings.counts_only {
+            return work;
         }
         for condition in conditions {
             work.push((Work::Trace(TraceKind::Repetition), condition));

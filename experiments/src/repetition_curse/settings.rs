@@ -19,6 +19,10 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub counting: CountArgs,
+    /// Count and do nothing else: no heads are scored, and nothing is turned down or followed
+    #[arg(long, help_heading = "Counting")]
+    #[serde(default)]
+    pub counts_only: bool,
     /// Of which phrases
     #[command(flatten)]
     #[serde(flatten)]

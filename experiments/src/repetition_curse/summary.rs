@@ -25,19 +25,38 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
     let facts = &run.manifest.facts;
     let fact = |name: &str| facts.get(name);
     let task = fact("selected_on").and_then(toml::Value::as_str).unwrap_or("copy");
-    about_heads(report, &run.rows::<HeadScores>()?, &run.rows::<Gates>()?, task);
-    if run.manifest.facts.get("ends_by_itself").and_then(toml::Value::as_bool) == Some(false) {
-        report.note("config.json names no end token: no run can end by itself");
-        report.gap();
+    let scores = run.rows_if_any::<HeadScores>()?;
+    if !scores.is_empty() {
+        about_heads(report, &scores, &run.rows::<Gates>()?, task);
     }
+    about_asking(report, facts);
     let prefill = fact("prefill").and_then(toml::Value::as_integer).unwrap_or(0);
     about_counts(report, &run.rows::<CountSummary>()?, prefill);
-    about_entropy(report, &run.rows::<TraceWindows>()?);
+    let windows = run.rows_if_any::<TraceWindows>()?;
+    if !windows.is_empty() {
+        about_entropy(report, &windows);
+    }
     let conditions = run.rows::<Conditions>()?;
-    about_conditions(report, &conditions, &run.rows::<Contrasts>()?, prefill);
+    about_conditions(report, &conditions, &run.rows_if_any::<Contrasts>()?, prefill);
     let neighbours = fact("controls_from_neighbours_of").and_then(toml::Value::as_array);
     about_controls(report, &conditions, neighbours.map_or(&[], Vec::as_slice));
     Ok(())
+}
+
+/// How the model is asked, and what ends its answers.
+fn about_asking(report: &mut Report, facts: &toml::Table) {
+    let text = |name: &str| facts.get(name).and_then(toml::Value::as_str).unwrap_or_default();
+    let chat = text("chat_template") != "none";
+    let how = if chat { ", in the model's chat template" } else { "" };
+    report.line(format_args!("Asked: {:?}{how}", text("template")));
+    let ends = facts.get("end_tokens").and_then(toml::Value::as_array).map_or(&[][..], Vec::as_slice);
+    let ends: Vec<&str> = ends.iter().filter_map(toml::Value::as_str).collect();
+    match ends.is_empty() {
+        false => report.line(format_args!("Answers end at {}", ends.join(" or "))),
+        true => report
+            .note("NO END TOKEN is named by the model's files: no answer can end by itself, and none did"),
+    }
+    report.gap();
 }
 
 fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], task: &str) {

@@ -12,6 +12,7 @@ use super::measure::{HeldOut, prefix_matching};
 use super::settings::Settings;
 use crate::lab::model_args::Dtype;
 use crate::lab::{Common, Count, CountOrNone, Share, Subject};
+use crate::measure::asking::{AskArgs, Asking};
 use crate::measure::condition::Condition;
 use crate::measure::counting::{CountArgs, Counting, Question, questions};
 use crate::measure::words::{PhraseArgs, Words};
@@ -85,9 +86,10 @@ fn count(
         top_k: 0,
         // To the end of the window.
         max_new_tokens: Count::of::<1_000_000>(),
-        template: None,
+        asking: AskArgs::default(),
     };
-    let asked = questions(subject, &words, &args, &phrases)?;
+    let asking = Asking::new(subject, &words, &args.asking)?;
+    let asked = questions(subject, &asking, &args, &phrases)?;
     let counting = Counting { args: &args, tokenizer: subject.tokenizer()?, stop: subject.stop(), seed };
     let answers = |n: &Count| {
         let own: Vec<&Question> = asked.iter().filter(|asked| asked.n == n.u32()).collect();

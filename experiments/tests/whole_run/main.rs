@@ -1,6 +1,7 @@
 //! Whole runs of `repetition-curse` on a tiny model: what it prints, what makes runs equal, what stands in the
 //! tables, and whether the numbers are right.
 
+mod asking;
 mod counts;
 mod documented;
 mod dtypes;

@@ -28,6 +28,7 @@ top-p = 0.95
 top-k = 40
 max-new-tokens = 20
 template = "repeat {phrase} in {n} :"
+chat = "off"
 trials = 3
 selection-tasks = ["induction"]
 copy-length = 9
@@ -90,11 +91,24 @@ fn a_file_with_every_key_is_the_same_as_every_flag() -> Result {
         .get_arguments()
         .filter_map(|a| a.get_long().map(str::to_owned))
         .collect();
-    // No folder has a revision.
+    // No folder has a revision, the tiny model no chat template, and what is only counted has no heads.
     let given: BTreeSet<String> = table
         .keys()
         .cloned()
-        .chain(["config", "revision", "intervene", "stage", "shard", "tokenizer"].map(str::to_owned))
+        .chain(
+            [
+                "config",
+                "revision",
+                "intervene",
+                "stage",
+                "shard",
+                "system",
+                "thinking",
+                "tokenizer",
+                "counts-only",
+            ]
+            .map(str::to_owned),
+        )
         .collect();
     assert_eq!(given, known, "this test should give every key");
 
