@@ -114,8 +114,11 @@ fn induction_heads(lm: &LanguageModel) -> Result {
         Settings { sequences: 3, detectors: vec![Detector::PrefixMatching], ..Settings::new(probe) };
     let mut found = detect::run(&lm.model, &settings, &mut |_, _| ())?;
     found.sort_by(|a, b| b.value.unwrap_or(0.0).total_cmp(&a.value.unwrap_or(0.0)));
-    let top: Vec<String> = found.iter().take(3).map(|score| score.head.to_string()).collect();
-    assert_eq!(top, ["L18H6", "L17H3", "L17H4"], "{:?}", &found[..4]);
+    let mut top: Vec<String> = found.iter().take(4).map(|score| score.head.to_string()).collect();
+    assert_eq!(top[0], "L18H6", "{:?}", &found[..4]);
+    // Which of the others comes second depends on the sequences.
+    top.sort_unstable();
+    assert_eq!(top, ["L17H3", "L17H4", "L17H5", "L18H6"], "{:?}", &found[..4]);
     assert!(found[0].value > Some(0.85) && found[0].p_value.is_some_and(|p| p < 0.01), "{:?}", found[0]);
     Ok(())
 }
