@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use refrain_entropy::stats::quantile;
-use refrain_entropy::table::{GateName, GateRow};
+use refrain_entropy::table::{CountOutcome, CountRow, GateName, GateRow};
 use refrain_patching::{Metric, Pair, Targets, measure};
 use refrain_runner::{BoundInterventions, Intervention, LogitPositions, Model, Run};
 use tch::{Kind, Tensor};
@@ -13,6 +13,8 @@ use crate::lab::Report;
 const SOLVED: f64 = 0.5;
 /// Median gap between clean and corrupted run, in logits.
 const GAP: f64 = 1.0;
+/// Counts that a model which follows the instruction at all can be expected to try.
+const SMALL: u32 = 8;
 /// Pairs that run at once.
 const ROWS: usize = 16;
 
@@ -77,6 +79,27 @@ pub fn gates(
     Ok(rows)
 }
 
+/// What [`followed`] is a gate of.
+pub const COUNTING: &str = "counting";
+
+/// Whether the model does what it is asked: the share of untouched runs with N up to 8, of which nothing is in the
+/// prompt yet, that attempt to count at all. None if no such N was asked for.
+pub fn followed(counts: &[CountRow]) -> Option<GateRow> {
+    let small: Vec<&CountRow> =
+        counts.iter().filter(|row| row.condition == "none" && row.n <= SMALL && row.prefilled == 0).collect();
+    let tried = small.iter().filter(|row| row.outcome != CountOutcome::NoAttempt).count();
+    let share = tried as f64 / small.len() as f64;
+    (!small.is_empty()).then(|| GateRow {
+        gate: GateName::Followed,
+        subject: COUNTING.into(),
+        value: Some(share),
+        threshold: SOLVED,
+        passed: share >= SOLVED,
+        n: small.len() as u32,
+        message: format!("{:.0} % of the runs with N <= {SMALL} attempt to count", 100.0 * share),
+    })
+}
+
 /// How many rows of `logits`, `[pairs, vocab]`, are finite and have the pair's answer above every other token.
 fn first_alone(logits: &Tensor, pairs: &[Pair]) -> Result<u32> {
     let answers: Vec<i64> = pairs.iter().map(|pair| pair.answer).collect();
@@ -97,8 +120,13 @@ pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
     for gate in gates {
         let state = if gate.passed { "passed" } else { "NOT passed" };
         report.note(&format!(
-            "  gate `{}` of {} {state}: {} (at least {}, {} pairs)",
-            gate.gate, gate.subject, gate.message, gate.threshold, gate.n
+            "  gate `{}` of {} {state}: {} (at least {}, {} {})",
+            gate.gate,
+            gate.subject,
+            gate.message,
+            gate.threshold,
+            gate.n,
+            if gate.gate == GateName::Followed { "runs" } else { "pairs" }
         ));
     }
 }
@@ -106,6 +134,31 @@ pub fn gate_notes(report: &mut Report, gates: &[GateRow]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wording_is_followed_if_half_of_the_small_counts_are_tried() {
+        let row = |condition: &str, n: u32, outcome: CountOutcome| -> CountRow {
+            serde_json::from_value(serde_json::json!({
+                "condition": condition, "n": n, "pool": "top", "item": 0, "phrase": "a", "phrase_tokens": 1,
+                "decoding": "greedy", "sample": 0, "prefilled": if n > 8 { 8 } else { 0 }, "prompt_id": "x",
+                "prompt_tokens": 1, "tokens": 1, "response_tokens": 1, "repetitions": 1, "copies": 1,
+                "separator": null, "separator_changed": false, "words_before": false, "words_after": false,
+                "end": "stopped", "outcome": outcome, "feasible": true, "exact": false, "overshoot": 1.0,
+                "trailing_cycle": null, "rep_4": null, "reason": null,
+            }))
+            .unwrap()
+        };
+        use CountOutcome::{BrokeOffStopped, NoAttempt, PhraseLoop};
+        let mut rows =
+            vec![row("none", 2, BrokeOffStopped), row("none", 8, NoAttempt), row("none", 4, NoAttempt)];
+        // Copies in the prompt make any model go on, and a condition is not the model.
+        rows.extend([row("none", 16, PhraseLoop), row("log:induction", 4, PhraseLoop)]);
+        let gate = followed(&rows).unwrap();
+        assert_eq!((gate.value, gate.n, gate.passed), (Some(1.0 / 3.0), 3, false));
+        rows.push(row("none", 4, PhraseLoop));
+        assert!(followed(&rows).unwrap().passed);
+        assert!(followed(&rows[3..4]).is_none());
+    }
 
     #[test]
     fn only_a_finite_answer_above_all_others_is_solved() {

@@ -6,7 +6,7 @@ mod summary;
 
 use anyhow::{Context, Result};
 use refrain_entropy::schema::Table;
-use refrain_entropy::summary::{self as summaries, Bootstrap};
+use refrain_entropy::summary::{self as summaries, Bootstrap, FailedGates};
 use refrain_entropy::table::{
     ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, GateRow, Gates,
     Perplexity, PerplexityRow, PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
@@ -23,6 +23,7 @@ use crate::lab::{Experiment, Finished, Found, Lab, Part, Report, Run, Stage, pro
 use crate::measure::asking::Asking;
 use crate::measure::condition::{Condition, conditions, controls};
 use crate::measure::counting::{Counting, Question, questions};
+use crate::measure::gates::followed;
 use crate::measure::induction::{self, Selection};
 use crate::measure::likelihood::likelihood;
 use crate::measure::prompts::prompt_row;
@@ -195,17 +196,18 @@ continues where it stopped when it is started again.";
         }
         let named: Vec<ConditionRow> = conditions.iter().map(Condition::row).collect::<Result<_>>()?;
         let prefill = settings.counting.prefill.u32();
-        let gates = found.as_ref().map_or(&[][..], |found| &found.gates[..]);
+        let followed = followed(&counts);
+        let mut gates = found.as_ref().map_or(Vec::new(), |found| found.gates.clone());
         run.write::<Conditions>(&named)?;
-        run.write::<Prompts>(&self.prompts(lab, gates)?)?;
+        run.write::<Prompts>(&self.prompts(lab, &gates)?)?;
         run.write::<Responses>(&responses)?;
         run.write::<CountSummary>(&summaries::counts(&counts))?;
         run.write::<CountSweep>(&counts)?;
         if let Some(found) = &found {
-            let failed = found.failed_gate.as_deref();
+            let counting = followed.as_ref().filter(|gate| !gate.passed).map(|gate| gate.gate.into());
+            let failed = FailedGates { heads: found.failed_gate.as_deref(), counting };
             let contrasts = summaries::contrasts(&named, &counts, &perplexity, prefill, failed, bootstrap);
             run.write::<HeadScores>(&found.scores)?;
-            run.write::<Gates>(gates)?;
             run.write::<TraceSummary>(&summaries::traces(&traces, bootstrap))?;
             run.write::<TraceWindows>(&summaries::trace_windows(&traces, bootstrap))?;
             run.write::<Contrasts>(&contrasts)?;
@@ -215,6 +217,8 @@ continues where it stopped when it is started again.";
         }
         let shown = |id: &i64| tokenizer.token(*id).unwrap_or_else(|| id.to_string());
         run.fact("end_tokens", subject.stop().iter().map(shown).collect::<Vec<_>>());
+        gates.extend(followed);
+        run.write::<Gates>(&gates)?;
         run.fact("prefill", i64::from(prefill));
         let layers = controls.iter().flat_map(|controls| &controls.neighbours_for);
         run.fact("controls_from_neighbours_of", layers.map(|layer| format!("L{layer}")).collect::<Vec<_>>());

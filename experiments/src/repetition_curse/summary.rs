@@ -14,7 +14,7 @@ use refrain_runner::Head;
 
 use crate::lab::report::{Align, interval, number, percent};
 use crate::lab::{Finished, Report};
-use crate::measure::gates::gate_notes;
+use crate::measure::gates::{COUNTING, gate_notes};
 use crate::measure::induction::{effect_on, head_of, selected};
 
 /// Writes the summary.
@@ -26,12 +26,15 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
     let fact = |name: &str| facts.get(name);
     let task = fact("selected_on").and_then(toml::Value::as_str).unwrap_or("copy");
     let scores = run.rows_if_any::<HeadScores>()?;
+    let gates = run.rows::<Gates>()?;
+    let (followed, gates): (Vec<GateRow>, Vec<GateRow>) =
+        gates.into_iter().partition(|gate| gate.subject == COUNTING);
     if !scores.is_empty() {
-        about_heads(report, &scores, &run.rows::<Gates>()?, task);
+        about_heads(report, &scores, &gates, task);
     }
     about_asking(report, facts);
     let prefill = fact("prefill").and_then(toml::Value::as_integer).unwrap_or(0);
-    about_counts(report, &run.rows::<CountSummary>()?, prefill);
+    about_counts(report, &run.rows::<CountSummary>()?, prefill, &followed);
     let windows = run.rows_if_any::<TraceWindows>()?;
     if !windows.is_empty() {
         about_entropy(report, &windows);
@@ -113,7 +116,7 @@ fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], ta
     report.gap();
 }
 
-fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64) {
+fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64, gates: &[GateRow]) {
     report.line(format_args!("Asked to repeat a phrase N times (greedy and sampled, no intervention)"));
     let none: Vec<&CountSummaryRow> =
         rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
@@ -151,6 +154,13 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64) {
             "  Where N > {prefill}, the prompt already holds {prefill} copies. They count towards N, \
             but not as an attempt."
         ));
+    }
+    gate_notes(report, gates);
+    if gates.iter().any(|gate| !gate.passed) {
+        report.note(
+            "  The model hardly follows this wording: no verdict on how it counts. Read the table `responses`, and try \
+            another --template.",
+        );
     }
     report.gap();
 }

@@ -1,7 +1,7 @@
 //! How the model is asked: as a text, or in its chat template; and runs that count and do nothing else.
 
 use refrain_entropy::schema::Table;
-use refrain_entropy::table::{CountSweep, PromptKind, Prompts, Responses};
+use refrain_entropy::table::{CountOutcome, CountSweep, GateName, Gates, PromptKind, Prompts, Responses};
 use refrain_experiments::lab::disk::read_table;
 use refrain_tests::Result;
 use refrain_tests::program::{Place, files};
@@ -82,10 +82,19 @@ fn counting_alone_scores_no_heads() -> Result {
         .iter()
         .filter_map(|path| Some(path.file_name()?.to_str()?.strip_suffix(".parquet")?.to_owned()))
         .collect();
-    assert_eq!(tables, ["conditions", "count_summary", "count_sweep", "prompts", "responses"]);
+    assert_eq!(tables, ["conditions", "count_summary", "count_sweep", "gates", "prompts", "responses"]);
     // The counts are those of the whole experiment.
     let (counts, responses) = (rows::<CountSweep>(&place)?, rows::<Responses>(&place)?);
     assert_eq!(counts.len(), responses.len());
+    // Whether the model counts at all, by the runs with nothing in the prompt.
+    let small: Vec<_> = counts.iter().filter(|row| row.n <= 8).collect();
+    let tried = small.iter().filter(|row| row.outcome != CountOutcome::NoAttempt).count();
+    let share = tried as f64 / small.len() as f64;
+    let gates = rows::<Gates>(&place)?;
+    assert_eq!(gates.len(), 1, "{gates:?}");
+    let found = (gates[0].gate, gates[0].value, gates[0].passed, gates[0].n as usize);
+    assert_eq!(found, (GateName::Followed, Some(share), share >= 0.5, small.len()));
+    assert_eq!(ran.stdout.contains("no verdict on how it counts"), share < 0.5, "{ran:#?}");
     std::fs::remove_dir_all(place.out())?;
     place.run(&[])?.succeeded();
     let whole: Vec<_> =

@@ -7,16 +7,24 @@ use super::shared::{Bootstrap, Item};
 use crate::stats::{FEWEST_TESTED, mean, sign_flip};
 use crate::table::{ConditionRow, ContrastQuantity, ContrastRow, CountOutcome, CountRow, End, PerplexityRow};
 
+/// The names of gates that were not passed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FailedGates<'a> {
+    /// The heads could not be selected properly: no verdict on them.
+    pub heads: Option<&'a str>,
+    /// The model does not do what it is asked: no verdict on counts.
+    pub counting: Option<&'a str>,
+}
+
 /// What every condition changed relative to no intervention, item by item: counts where N > `prefill` and N copies
 /// fit, and texts. With the verdict on the induction heads beside the random sets under the same intervention.
-/// Where the heads could not be selected properly, `failed_gate` says which gate failed, and every verdict on them
-/// is "undecided".
+/// Verdicts behind a gate of `failed` are "undecided".
 pub fn contrasts(
     conditions: &[ConditionRow],
     counts: &[CountRow],
     texts: &[PerplexityRow],
     prefill: u32,
-    failed_gate: Option<&str>,
+    failed: FailedGates<'_>,
     bootstrap: Bootstrap,
 ) -> Vec<ContrastRow> {
     let runs: Vec<&CountRow> = counts.iter().filter(|row| row.n > prefill && row.feasible).collect();
@@ -36,7 +44,8 @@ pub fn contrasts(
     }
     let sets = found.clone();
     for row in &mut found {
-        verdict(row, conditions, &sets, failed_gate);
+        let of_counts = failed.counting.filter(|_| row.quantity != ContrastQuantity::NllNats);
+        verdict(row, conditions, &sets, failed.heads.or(of_counts));
     }
     found
 }

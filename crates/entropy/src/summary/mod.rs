@@ -8,7 +8,7 @@ mod traces;
 use crate::stats::ratio;
 use crate::table::PerplexityRow;
 
-pub use contrasts::contrasts;
+pub use contrasts::{FailedGates, contrasts};
 pub use counts::counts;
 pub use shared::Bootstrap;
 pub use traces::{trace_windows, traces};

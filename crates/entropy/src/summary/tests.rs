@@ -123,11 +123,26 @@ fn gated_verdict(induction: u32, random: &[u32], failed_gate: Option<&str>) -> C
             false => run(&condition.condition, item, 16, CountOutcome::CleanStop, true),
         }));
     }
-    let found = contrasts(&conditions, &rows, &[], 8, failed_gate, BOOTSTRAP);
+    let failed = FailedGates { heads: failed_gate, counting: None };
+    let found = contrasts(&conditions, &rows, &[], 8, failed, BOOTSTRAP);
     found
         .into_iter()
         .find(|row| row.condition == "log:induction" && row.quantity == ContrastQuantity::ExactShare)
         .unwrap()
+}
+
+#[test]
+fn a_wording_that_is_not_followed_decides_nothing_about_counts_alone() {
+    let conditions = [condition("none", "none"), condition("log", "induction")];
+    let rows: Vec<CountRow> = ["none", "log:induction"]
+        .iter()
+        .flat_map(|id| (0..8).map(|item| run(id, item, 16, CountOutcome::CleanStop, *id == "none")))
+        .collect();
+    let failed = FailedGates { heads: None, counting: Some("followed") };
+    for row in contrasts(&conditions, &rows, &[], 8, failed, BOOTSTRAP) {
+        let undecided = row.verdict == "undecided (gate: followed)";
+        assert_eq!(undecided, row.quantity != ContrastQuantity::NllNats && row.estimate.is_some(), "{row:?}");
+    }
 }
 
 #[test]

@@ -98,6 +98,8 @@ label! {
         Solved,
         /// Median over the pairs of the metric in the clean run minus that in the corrupted run.
         Gap,
+        /// Share of the untouched runs with N <= 8 that attempt to count.
+        Followed,
     }
 }
 
