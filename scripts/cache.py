@@ -25,7 +25,7 @@ def folder():
     """Where refrain keeps what it fetches: $REFRAIN_CACHE, else refrain/ in the user's cache folder."""
     own = os.environ.get("REFRAIN_CACHE")
     if own:
-        return Path(own).expanduser().absolute()
+        return Path(own).absolute()
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "refrain"
 

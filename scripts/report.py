@@ -14,6 +14,10 @@ class SetupError(Exception):
         self.hint = hint
 
 
+class NoNetwork(SetupError):
+    """What should be fetched cannot be reached."""
+
+
 def say(message):
     print(f"{PROGRAM}: {message}", file=sys.stderr, flush=True)
 

@@ -52,7 +52,7 @@ pub fn run(args: &Fetch) -> Result<String> {
     }
     // What it says on the way goes to stderr as it comes; the path alone to stdout.
     let done = python.stderr(Stdio::inherit()).output().context(
-        "python3, which brings pip, cannot be run\nhint: on Debian or Ubuntu: sudo apt install python3-venv",
+        "python3, which runs pip, cannot be started\nhint: on Debian or Ubuntu: sudo apt install python3-venv",
     )?;
     if !done.status.success() {
         bail!("{name} was not fetched");

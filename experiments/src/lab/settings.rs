@@ -91,10 +91,11 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// Flags that results do not depend on. The model, the texts and the interventions are recorded by their contents,
+/// Flags that results do not depend on. The model, its tokenizer, the texts and the interventions are recorded by their contents,
 /// the device as it was in the end, all in the provenance.
-const UNRECORDED: [&str; 11] = [
+const UNRECORDED: [&str; 12] = [
     "model",
+    "tokenizer",
     "offline",
     "device",
     "intervene",

@@ -15,7 +15,7 @@ const NATURAL_TEMPLATE: &str = "Please repeat this word: {phrase} in {n} times\n
 /// Now, for chat templates that write the date: a prompt must not depend on the day that it is made.
 const NOW: &str = "2025-01-01T12:00:00";
 
-/// How the model is asked.
+/// The flags about what the model is asked.
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AskArgs {
@@ -27,11 +27,11 @@ pub struct AskArgs {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Chat::Auto, help_heading = "Counting")]
     #[serde(default)]
     pub chat: Chat,
-    /// A system message before it
+    /// System message of the conversation, with a chat template
     #[arg(long, value_name = "TEXT", help_heading = "Counting")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Set `enable_thinking` for the chat template
+    /// Let the model think first: sets the chat template's `enable_thinking` to true, which is false otherwise
     #[arg(long, help_heading = "Counting")]
     #[serde(default)]
     pub thinking: bool,
@@ -73,8 +73,7 @@ pub struct Asking<'a> {
     tokenizer: &'a Tokenizer,
     args: &'a AskArgs,
     chat: Option<ChatTemplate>,
-    /// The instruction.
-    pub template: &'a str,
+    template: &'a str,
 }
 
 impl<'a> Asking<'a> {
@@ -107,17 +106,22 @@ impl<'a> Asking<'a> {
         self.chat.is_some()
     }
 
+    /// The instruction with its placeholders, as it is given.
+    pub fn instruction(&self) -> &str {
+        if self.is_chat() { self.template.trim_end() } else { self.template }
+    }
+
     /// The tokens before the answer: the instruction, and some copies if `prefilled` is not 0.
     ///
     /// # Errors
     /// If the tokenizer or the chat template refuses the text.
     pub fn prompt(&self, phrase: &Phrase, n: u32, prefilled: u32) -> Result<Vec<i64>> {
-        let text = self.template.replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
+        let text = self.instruction().replace("{phrase}", &phrase.text).replace("{n}", &n.to_string());
         let mut tokens = match &self.chat {
             None => known(self.tokenizer, &text).context("the prompt")?,
             Some(chat) => {
                 self.tokenizer.check_known(&text).context("the prompt")?;
-                self.tokenizer.encode(&self.conversation(chat, text.trim_end())?)?
+                self.tokenizer.encode(&self.conversation(chat, &text)?)?
             }
         };
         tokens.extend(self.copies(phrase, prefilled)?);

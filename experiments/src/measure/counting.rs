@@ -264,7 +264,7 @@ impl Counting<'_> {
             words_before,
             words_after,
             end,
-            outcome: outcome(&own, &phrase.text, end, n.saturating_sub(*prefilled) as usize),
+            outcome: outcome(&own, &phrase.text, end, *prefilled > 0, n.saturating_sub(*prefilled) as usize),
             // The end token takes a place, too.
             feasible: answer < room && answer < self.args.max_new_tokens.get(),
             exact: end == End::Stopped && repetitions == *n && !words_before && !words_after,

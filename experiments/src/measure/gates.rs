@@ -83,21 +83,29 @@ pub fn gates(
 pub const COUNTING: &str = "counting";
 
 /// Whether the model does what it is asked: the share of untouched runs with N up to 8, of which nothing is in the
-/// prompt yet, that attempt to count at all. None if no such N was asked for.
-pub fn followed(counts: &[CountRow]) -> Option<GateRow> {
+/// prompt yet, that attempt to count at all. Not passed where no such N was asked for.
+pub fn followed(counts: &[CountRow]) -> GateRow {
+    let is_small = |row: &&CountRow| (2..=SMALL).contains(&row.n) && row.prefilled == 0;
     let small: Vec<&CountRow> =
-        counts.iter().filter(|row| row.condition == "none" && row.n <= SMALL && row.prefilled == 0).collect();
+        counts.iter().filter(|row| row.condition == "none").filter(is_small).collect();
     let tried = small.iter().filter(|row| row.outcome != CountOutcome::NoAttempt).count();
-    let share = tried as f64 / small.len() as f64;
-    (!small.is_empty()).then(|| GateRow {
+    let share = (!small.is_empty()).then(|| tried as f64 / small.len() as f64);
+    GateRow {
         gate: GateName::Followed,
         subject: COUNTING.into(),
-        value: Some(share),
+        value: share,
         threshold: SOLVED,
-        passed: share >= SOLVED,
+        passed: share.is_some_and(|share| share >= SOLVED),
         n: small.len() as u32,
-        message: format!("{:.0} % of the runs with N <= {SMALL} attempt to count", 100.0 * share),
-    })
+        message: match share {
+            Some(share) => {
+                format!("{:.0} % of the runs with N from 2 to {SMALL} attempt to count", 100.0 * share)
+            }
+            None => {
+                format!("not measured: no N from 2 to {SMALL} was asked for without copies in the prompt")
+            }
+        },
+    }
 }
 
 /// How many rows of `logits`, `[pairs, vocab]`, are finite and have the pair's answer above every other token.
@@ -153,11 +161,14 @@ mod tests {
             vec![row("none", 2, BrokeOffStopped), row("none", 8, NoAttempt), row("none", 4, NoAttempt)];
         // Copies in the prompt make any model go on, and a condition is not the model.
         rows.extend([row("none", 16, PhraseLoop), row("log:induction", 4, PhraseLoop)]);
-        let gate = followed(&rows).unwrap();
+        let gate = followed(&rows);
         assert_eq!((gate.value, gate.n, gate.passed), (Some(1.0 / 3.0), 3, false));
         rows.push(row("none", 4, PhraseLoop));
-        assert!(followed(&rows).unwrap().passed);
-        assert!(followed(&rows[3..4]).is_none());
+        assert!(followed(&rows).passed);
+        let gate = followed(&rows[3..4]);
+        assert!(gate.value.is_none() && !gate.passed && gate.message.starts_with("not measured"), "{gate:?}");
+        // One copy of one is no sign that the model counts.
+        assert!(followed(&[row("none", 1, PhraseLoop)]).value.is_none());
     }
 
     #[test]

@@ -101,7 +101,7 @@ continues where it stopped when it is started again.";
             texts,
             random_tokens,
             facts: [
-                ("template", asking.template.to_owned()),
+                ("template", asking.instruction().to_owned()),
                 ("chat_template", if asking.is_chat() { "the model's" } else { "none" }.to_owned()),
                 ("frequency_source", words.source.to_string()),
             ],
@@ -204,7 +204,7 @@ continues where it stopped when it is started again.";
         run.write::<CountSummary>(&summaries::counts(&counts))?;
         run.write::<CountSweep>(&counts)?;
         if let Some(found) = &found {
-            let counting = followed.as_ref().filter(|gate| !gate.passed).map(|gate| gate.gate.into());
+            let counting = (!followed.passed).then(|| followed.gate.into());
             let failed = FailedGates { heads: found.failed_gate.as_deref(), counting };
             let contrasts = summaries::contrasts(&named, &counts, &perplexity, prefill, failed, bootstrap);
             run.write::<HeadScores>(&found.scores)?;
@@ -217,7 +217,7 @@ continues where it stopped when it is started again.";
         }
         let shown = |id: &i64| tokenizer.token(*id).unwrap_or_else(|| id.to_string());
         run.fact("end_tokens", subject.stop().iter().map(shown).collect::<Vec<_>>());
-        gates.extend(followed);
+        gates.push(followed);
         run.write::<Gates>(&gates)?;
         run.fact("prefill", i64::from(prefill));
         let layers = controls.iter().flat_map(|controls| &controls.neighbours_for);

@@ -19,7 +19,8 @@ pub struct Settings {
     #[command(flatten)]
     #[serde(flatten)]
     pub counting: CountArgs,
-    /// Count and do nothing else: no heads are scored, and nothing is turned down or followed
+    /// Only count: score no heads, scale none down, and measure neither entropy nor perplexity. The flags about those
+    /// have no effect
     #[arg(long, help_heading = "Counting")]
     #[serde(default)]
     pub counts_only: bool,

@@ -48,16 +48,18 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
 
 /// How the model is asked, and what ends its answers.
 fn about_asking(report: &mut Report, facts: &toml::Table) {
-    let text = |name: &str| facts.get(name).and_then(toml::Value::as_str).unwrap_or_default();
-    let chat = text("chat_template") != "none";
-    let how = if chat { ", in the model's chat template" } else { "" };
-    report.line(format_args!("Asked: {:?}{how}", text("template")));
-    let ends = facts.get("end_tokens").and_then(toml::Value::as_array).map_or(&[][..], Vec::as_slice);
-    let ends: Vec<&str> = ends.iter().filter_map(toml::Value::as_str).collect();
-    match ends.is_empty() {
-        false => report.line(format_args!("Answers end at {}", ends.join(" or "))),
-        true => report
-            .note("NO END TOKEN is named by the model's files: no answer can end by itself, and none did"),
+    let text = |name: &str| facts.get(name).and_then(toml::Value::as_str);
+    if let Some(template) = text("template") {
+        let chat = text("chat_template").is_some_and(|chat| chat != "none");
+        let how = if chat { ", in the model's chat template" } else { "" };
+        report.line(format_args!("Asked: {template:?}{how}"));
+    }
+    if let Some(ends) = facts.get("end_tokens").and_then(toml::Value::as_array) {
+        let ends: Vec<&str> = ends.iter().filter_map(toml::Value::as_str).collect();
+        match ends.is_empty() {
+            false => report.line(format_args!("Answers end at {}", ends.join(" or "))),
+            true => report.note("NO END TOKEN is named by the model's files: no answer can end by itself"),
+        }
     }
     report.gap();
 }
@@ -156,7 +158,7 @@ fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64, gat
         ));
     }
     gate_notes(report, gates);
-    if gates.iter().any(|gate| !gate.passed) {
+    if gates.iter().any(|gate| gate.value.is_some() && !gate.passed) {
         report.note(
             "  The model hardly follows this wording: no verdict on how it counts. Read the table `responses`, and try \
             another --template.",

@@ -16,6 +16,8 @@ pub struct Copies {
     pub separator: Option<Separator>,
     /// Whether the longest run has separators of several kinds.
     pub separator_changed: bool,
+    /// Whether another run of two copies or more stands before the longest: it broke off, and began again.
+    pub resumed: bool,
     /// Where the longest run is, in bytes of the text.
     pub run: Range<usize>,
 }
@@ -26,16 +28,12 @@ impl Copies {
     /// copies of "apple" and "pineapples" none.
     pub fn of(phrase: &str, text: &str) -> Copies {
         let copies = found(phrase, text);
-        let mut longest: &[Range<usize>] = &[];
-        let mut first = 0;
-        for at in 0..copies.len() {
-            if at > 0 && !separates(&text[copies[at - 1].end..copies[at].start]) {
-                first = at;
-            }
-            if at + 1 - first > longest.len() {
-                longest = &copies[first..=at];
-            }
-        }
+        let runs: Vec<&[Range<usize>]> =
+            copies.chunk_by(|one, next| separates(&text[one.end..next.start])).collect();
+        // Of equally long ones the first.
+        let longest = runs.iter().copied().rev().max_by_key(|run| run.len()).unwrap_or_default();
+        let before = |run: &&[Range<usize>]| run[0].start < longest[0].start;
+        let resumed = runs.iter().take_while(|run| before(run)).any(|run| run.len() > 1);
         let kinds: Vec<Separator> =
             longest.windows(2).map(|two| kind(&text[two[0].end..two[1].start])).collect();
         // Of equally many the one that comes first.
@@ -47,6 +45,7 @@ impl Copies {
             total: copies.len(),
             separator,
             separator_changed: kinds.windows(2).any(|two| two[0] != two[1]),
+            resumed,
             run: longest.first().map_or(0, |copy| copy.start)..longest.last().map_or(0, |copy| copy.end),
         }
     }
@@ -60,21 +59,24 @@ impl Copies {
     /// off there.
     pub fn words_after(&self, phrase: &str, text: &str, cut: bool) -> bool {
         let rest = text[self.run.end..].trim_start_matches(|c: char| !c.is_alphabetic());
-        let begun = || lower(phrase).starts_with(&lower(rest)[..]);
+        let spaced = |text: &str| lower(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+        let begun = || spaced(phrase).starts_with(&spaced(rest)[..]);
         !(rest.is_empty() || (cut && begun()))
     }
 }
 
 /// What became of a response to "repeat this N times": the `generated` text, without copies that the prompt held, why
-/// it ended, and how many copies were `missing`. What the prompt held is no work of the model's: a run that adds
-/// nothing to it is no attempt.
+/// it ended, whether there were such copies (`given`), and how many were `missing`. What the prompt held is no work of the
+/// model's: a run that adds nothing to it is no attempt.
 ///
-/// Words before the copies (an introduction) are no other outcome. An incomplete last copy counts as a part of the
-/// copies where the response was cut off, and as something else where it stopped.
-pub fn outcome(generated: &str, phrase: &str, end: End, missing: usize) -> CountOutcome {
+/// An introduction before the first copies is no other outcome; after copies in the prompt there is none to be given.
+/// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else where
+/// it stopped.
+pub fn outcome(generated: &str, phrase: &str, end: End, given: bool, missing: usize) -> CountOutcome {
     let copies = Copies::of(phrase, generated);
     let stopped = end == End::Stopped;
-    let only_copies = !copies.words_after(phrase, generated, !stopped);
+    let broke = copies.resumed || (given && copies.words_before(generated));
+    let only_copies = !broke && !copies.words_after(phrase, generated, !stopped);
     match (copies.longest >= missing.clamp(1, 2), only_copies, stopped) {
         (false, ..) => CountOutcome::NoAttempt,
         (_, true, true) => CountOutcome::CleanStop,
@@ -108,17 +110,18 @@ fn found(phrase: &str, text: &str) -> Vec<Range<usize>> {
             None => at += 1,
         }
     }
-    // Copies that touch stand or fall together: a word that is not made of copies alone is another word.
-    let of_word = |at: Option<&char>| at.is_some_and(|c| c.is_alphanumeric());
+    // Copies may touch each other and the numbers of a list, and no other letters: those make it another word. The last of
+    // a chain is that word, unless it is a copy that the end of the text cut short.
+    let is_letter = |at: Option<&char>| at.is_some_and(|c| c.is_alphabetic());
     let mut kept = Vec::new();
     for chain in all.chunk_by(|one, next| one.end == next.start) {
         let (start, end) = (chain[0].start, chain[chain.len() - 1].end);
-        let before = start.checked_sub(1).and_then(|before| letters.get(before));
-        // A number may stand right before the first: "1apple".
-        let begins = !before.is_some_and(|c| c.is_alphabetic());
-        if begins && !of_word(letters.get(end)) {
-            kept.extend(chain.iter().map(|copy| places[copy.start]..places[copy.end]));
+        if is_letter(start.checked_sub(1).and_then(|before| letters.get(before))) {
+            continue;
         }
+        let whole = !is_letter(letters.get(end)) || words[0].starts_with(&letters[end..]);
+        let chain = if whole { chain } else { &chain[..chain.len() - 1] };
+        kept.extend(chain.iter().map(|copy| places[copy.start]..places[copy.end]));
     }
     kept
 }
@@ -184,7 +187,12 @@ mod tests {
             // Two runs: the longer one counts, and all are told.
             ("apple", "Sure! apple apple. Here is more: apple apple apple", (3, 5, Some(Space), false)),
             ("apple", "pineapple apples apple", (1, 1, None, false)),
-            ("apple", "appleapples", (0, 0, None, false)),
+            ("apple", "appleapples", (1, 1, None, false)),
+            ("apple", "apple1 apple2 apple3", (3, 3, Some(Number), false)),
+            ("apple", "1.apple2.apple3.apple", (3, 3, Some(Number), false)),
+            // The limit cut the last copy short, glued or not.
+            ("apple", "appleappleapp", (2, 2, Some(Nothing), false)),
+            ("apple", "apple apple appleappleapp", (4, 4, Some(Space), true)),
             ("apple", "", (0, 0, None, false)),
             ("red door", "red door red  door Red\ndoor", (3, 3, Some(Space), false)),
             ("red door", "red doors reddoor", (0, 0, None, false)),
@@ -198,7 +206,7 @@ mod tests {
 
     #[test]
     fn the_five_outcomes() {
-        let of = |response: &str, end| outcome(response, "red door", end, 4);
+        let of = |response: &str, end| outcome(response, "red door", end, false, 4);
         assert_eq!(of(" red door red door", End::Stopped), CountOutcome::CleanStop);
         assert_eq!(of("Sure: red door, red door.", End::Stopped), CountOutcome::CleanStop);
         assert_eq!(of("red door red door red", End::Stopped), CountOutcome::BrokeOffStopped);
@@ -209,8 +217,22 @@ mod tests {
         assert_eq!(of("red door and so on", End::Stopped), CountOutcome::NoAttempt);
         assert_eq!(of("", End::Stopped), CountOutcome::NoAttempt);
         // One copy was missing, and one came.
-        assert_eq!(outcome("red door", "red door", End::Stopped, 1), CountOutcome::CleanStop);
-        assert_eq!(outcome("red door", "red door", End::Stopped, 8), CountOutcome::NoAttempt);
+        let given = |text, missing| outcome(text, "red door", End::Stopped, true, missing);
+        assert_eq!(given("red door", 1), CountOutcome::CleanStop);
+        assert_eq!(given("red door", 8), CountOutcome::NoAttempt);
+        // What breaks off and begins again is not nothing but copies.
+        assert_eq!(
+            of("red door red door and red door red door red door", End::Stopped),
+            CountOutcome::BrokeOffStopped
+        );
+        assert_eq!(
+            of("red door red door and red door red door red door", End::Limit),
+            CountOutcome::BrokeOffEndless
+        );
+        // An introduction may name the phrase; after copies in the prompt there is no introduction.
+        assert_eq!(of("You asked for red door: red door red door", End::Stopped), CountOutcome::CleanStop);
+        assert_eq!(given(" sailed red door red door", 8), CountOutcome::BrokeOffStopped);
+        assert_eq!(of("red door red  door red\n", End::Limit), CountOutcome::PhraseLoop);
     }
 
     #[test]
@@ -223,5 +245,6 @@ mod tests {
         assert!(!of("apple apple.\n", false) && !of("apple 2", false));
         // A copy that the window cut short is none that was broken off.
         assert!(of("apple apple app", false) && !of("apple apple app", true) && of("apple apple apx", true));
+        assert!(of("appleappleapp", false) && !of("appleappleapp", true));
     }
 }

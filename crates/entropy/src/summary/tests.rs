@@ -138,10 +138,29 @@ fn a_wording_that_is_not_followed_decides_nothing_about_counts_alone() {
         .iter()
         .flat_map(|id| (0..8).map(|item| run(id, item, 16, CountOutcome::CleanStop, *id == "none")))
         .collect();
+    let text = |condition: &str, text: u32, nll_nats: f64| PerplexityRow {
+        condition: condition.into(),
+        text: Some(text),
+        tokens: 10,
+        nll_nats,
+        perplexity: nll_nats.exp(),
+        ci_low: None,
+        ci_high: None,
+        n_texts: 1,
+        reason: None,
+    };
+    let texts: Vec<PerplexityRow> = (0..8)
+        .flat_map(|item| {
+            [text("none", item, 2.0), text("log:induction", item, 2.5 + f64::from(item) / 100.0)]
+        })
+        .collect();
     let failed = FailedGates { heads: None, counting: Some("followed") };
-    for row in contrasts(&conditions, &rows, &[], 8, failed, BOOTSTRAP) {
+    let found = contrasts(&conditions, &rows, &texts, 8, failed, BOOTSTRAP);
+    assert_eq!(found.len(), 4);
+    for row in found {
         let undecided = row.verdict == "undecided (gate: followed)";
-        assert_eq!(undecided, row.quantity != ContrastQuantity::NllNats && row.estimate.is_some(), "{row:?}");
+        assert_eq!(undecided, row.quantity != ContrastQuantity::NllNats, "{row:?}");
+        assert!(row.estimate.is_some() && !row.verdict.is_empty(), "{row:?}");
     }
 }
 

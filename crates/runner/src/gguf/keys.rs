@@ -65,9 +65,9 @@ impl<'a> Keys<'a> {
     pub(super) fn number_if(&self, name: &str) -> Result<Option<f64>, String> {
         match self.get(name) {
             None => Ok(None),
-            Some(Value::Number(value)) => Ok(Some(*value)),
+            Some(Value::Number(value)) if value.is_finite() => Ok(Some(*value)),
             Some(Value::Integer(value)) => Ok(Some(*value as f64)),
-            Some(value) => Err(self.wrong(name, "a number", value)),
+            Some(value) => Err(self.wrong(name, "a finite number", value)),
         }
     }
 

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::load::bytes::{Bytes, map};
 
 /// More numbers than any rotation has factors.
-const MOST_FACTORS: usize = 1 << 16;
+const MOST_FACTORS: usize = 1 << 10;
 
 /// What is known of the model before its weights are read.
 #[derive(Debug)]
@@ -202,9 +202,10 @@ fn described(parts: &[Open]) -> Result<GgufModel, String> {
     let (begin, ends) = vocabulary::ends(metadata, n_vocab)?;
     describe::tokens(&mut config, begin, &ends);
     let heads = keys.size("attention.head_count")?;
-    let sizes = Sizes { heads, groups: keys.size_if("attention.head_count_kv")?.unwrap_or(heads) };
-    let experts = keys.size_if("expert_count")?.unwrap_or(0) > 0;
-    let places = names::places(&(family.tensors)(experts), sizes, &tensors)?;
+    let experts = keys.size_if("expert_count")?.unwrap_or(0);
+    let groups = keys.size_if("attention.head_count_kv")?.unwrap_or(heads);
+    let sizes = Sizes { heads, groups, experts, layers: keys.size("block_count")? };
+    let places = names::places(&(family.tensors)(experts > 0), sizes, &tensors)?;
     let mut files: BTreeMap<&'static str, Arc<[u8]>> = BTreeMap::new();
     files.insert("config.json", Json::Object(config).to_string().into_bytes().into());
     if let Some(config) = vocabulary::tokenizer_config(metadata) {

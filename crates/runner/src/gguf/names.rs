@@ -195,6 +195,10 @@ impl Order {
 pub(super) struct Sizes {
     pub(super) heads: usize,
     pub(super) groups: usize,
+    /// Experts of a stack.
+    pub(super) experts: usize,
+    /// Blocks.
+    pub(super) layers: usize,
 }
 
 /// Every tensor of a folder by its name there. A tensor that no entry names keeps its own name, for whoever takes
@@ -231,7 +235,7 @@ fn of(entries: &[Entry], sizes: Sizes, tensor: &Tensor) -> Result<Vec<(String, P
         row,
         order: Order::From(0),
     };
-    let Some((name, done)) = named(entries, &tensor.name) else {
+    let Some((name, done)) = named(entries, &tensor.name, sizes.layers) else {
         return Ok(vec![(tensor.name.clone(), plain)]);
     };
     let vector = tensor.shape.len() == 1;
@@ -267,8 +271,11 @@ fn of(entries: &[Entry], sizes: Sizes, tensor: &Tensor) -> Result<Vec<(String, P
             let [experts, rows, _] = tensor.shape[..] else {
                 return Err(wrong("it is no stack of experts' matrices".into()));
             };
-            if experts > MOST_EXPERTS {
-                return Err(wrong(format!("of more than {MOST_EXPERTS} experts")));
+            if experts != sizes.experts || experts > MOST_EXPERTS {
+                return Err(wrong(format!(
+                    "it is a stack of {experts} experts, of {} (at most {MOST_EXPERTS})",
+                    sizes.experts
+                )));
             }
             let expert = |expert: usize| {
                 let order = Order::From(expert * rows);
@@ -281,15 +288,16 @@ fn of(entries: &[Entry], sizes: Sizes, tensor: &Tensor) -> Result<Vec<(String, P
     Ok(vec![(name, one)])
 }
 
-/// What the tensor `name` is called in a folder, if an entry says so.
-fn named(entries: &[Entry], name: &str) -> Option<(String, Done)> {
+/// What the tensor `name` of a model of so many `layers` is called in a folder, if an entry says so.
+fn named(entries: &[Entry], name: &str, layers: usize) -> Option<(String, Done)> {
     let (stem, end) = name.rsplit_once('.').filter(|(_, end)| matches!(*end, "weight" | "bias"))?;
     let (layer, stem) = match stem.strip_prefix("blk.") {
-        Some(rest) => rest.split_once('.')?,
+        Some(rest) => rest.split_once('.').filter(|(layer, _)| !layer.is_empty())?,
         None => ("", stem),
     };
     // The number as it is printed, so that two names cannot become one.
-    if !layer.is_empty() && layer.parse::<u16>().ok()?.to_string() != layer {
+    let is_layer = |number: usize| number < layers && number.to_string() == layer;
+    if !layer.is_empty() && !layer.parse().is_ok_and(is_layer) {
         return None;
     }
     let (_, folder, done) = entries.iter().find(|(known, ..)| *known == stem)?;

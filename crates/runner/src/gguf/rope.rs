@@ -39,11 +39,12 @@ pub(super) fn scaling(draft: &Draft<'_>) -> Result<Json, String> {
                 }
             };
             set("original_max_position_embeddings", original.map(Json::from));
-            let attention = match keys.number_if("rope.scaling.yarn_attn_factor")? {
-                Some(factor) => Some(factor),
-                None => keys.number_if("rope.scaling.attn_factor")?,
-            };
-            set("attention_factor", attention.map(Json::from));
+            set("attention_factor", keys.number_if("rope.scaling.yarn_attn_factor")?.map(Json::from));
+            // llama.cpp multiplies by this one, where the other is all there is.
+            if let Some(factor) = keys.number_if("rope.scaling.attn_factor")?.filter(|factor| *factor != 1.0)
+            {
+                return Err(format!("YaRN with an `attn_factor` of {factor} is not supported"));
+            }
             set("beta_fast", keys.number_if("rope.scaling.yarn_beta_fast")?.map(Json::from));
             set("beta_slow", keys.number_if("rope.scaling.yarn_beta_slow")?.map(Json::from));
             match keys.number_if("rope.scaling.yarn_ext_factor")? {
@@ -53,7 +54,7 @@ pub(super) fn scaling(draft: &Draft<'_>) -> Result<Json, String> {
                 }
             }
         }
-        (kind, _) => Err(format!("rotary scaling `{kind}` is not supported without its factors")),
+        (kind, _) => Err(format!("rotary scaling `{kind}` is not supported without its factor or factors")),
     }
 }
 

@@ -100,12 +100,25 @@ pub(super) fn vocabulary(metadata: &Metadata) -> Result<Vocabulary, String> {
     })
 }
 
+/// Tokens that end a turn, in the chat templates of today.
+const TURN_ENDS: [&str; 5] = ["<end_of_turn>", "<|end|>", "<|im_end|>", "<|eot_id|>", "<|eom_id|>"];
+
 /// The tokens that begin and end a text, of a model of `n_vocab` tokens: eos, and the ends of a turn and of a message
-/// where they are others.
+/// where they are others. Many files name eos alone: then what ends a turn is known by its text, as llama.cpp knows
+/// it, where the file's chat template writes it.
 pub(super) fn ends(metadata: &Metadata, n_vocab: usize) -> Result<(Option<u32>, Vec<u32>), String> {
     let mut ends = Vec::new();
     for name in ["eos", "eot", "eom"] {
         ends.extend(token(metadata, name, n_vocab)?.filter(|id| !ends.contains(id)));
+    }
+    if let (Some(Value::Text(template)), Some(Value::Texts(tokens))) =
+        (metadata.get(TEMPLATE), metadata.get("tokenizer.ggml.tokens"))
+    {
+        for (text, id) in tokens.iter().take(n_vocab).zip(0..) {
+            if TURN_ENDS.contains(&text.as_str()) && template.contains(text) && !ends.contains(&id) {
+                ends.push(id);
+            }
+        }
     }
     Ok((token(metadata, "bos", n_vocab)?, ends))
 }

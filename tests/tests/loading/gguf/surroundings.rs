@@ -105,6 +105,18 @@ fn what_is_no_model_is_said_so() -> Result {
             "`llama.logit_scale` = 2 is not understood",
         ),
         (&|file: &mut GgufWriter| file.size("llama.expert_count", 1 << 31), "expert_used_count"),
+        (
+            &|file: &mut GgufWriter| file.number("llama.rope.scaling.factor", f64::INFINITY),
+            "`llama.rope.scaling.factor` must be a finite number",
+        ),
+        (
+            &|file: &mut GgufWriter| {
+                file.text("llama.rope.scaling.type", "yarn");
+                file.number("llama.rope.scaling.factor", 4.0);
+                file.number("llama.rope.scaling.attn_factor", 1.5);
+            },
+            "an `attn_factor` of 1.5 is not supported",
+        ),
         (&|file: &mut GgufWriter| file.metadata[3].2 = 5000u32.to_le_bytes().into(), "has 5000 layers"),
         (&|file: &mut GgufWriter| file.metadata[3].2 = 3u32.to_le_bytes().into(), "is missing in "),
         (&|file: &mut GgufWriter| file.metadata[3].2 = 1u32.to_le_bytes().into(), "has no such weight"),
@@ -155,19 +167,24 @@ fn what_is_said_of_the_file() -> Result {
 fn tokens_and_templates() -> Result {
     let both = llama(As::F32)?;
     let mut file = both.writer.clone();
-    let tokens: Vec<String> = (0..48).map(|id| format!("t{id}")).collect();
+    let mut tokens: Vec<String> = (0..48).map(|id| format!("t{id}")).collect();
+    // What ends a turn, named by the template alone; and what the template does not write.
+    (tokens[9], tokens[11]) = ("<end_of_turn>".into(), "<|im_end|>".into());
     file.texts("tokenizer.ggml.tokens", &tokens.iter().map(String::as_str).collect::<Vec<_>>());
     file.size("tokenizer.ggml.eot_token_id", 7);
     file.size("tokenizer.ggml.eom_token_id", 2);
     file.size("tokenizer.ggml.padding_token_id", u64::from(u32::MAX));
-    file.text("tokenizer.chat_template", "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}");
+    file.text(
+        "tokenizer.chat_template",
+        "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}<end_of_turn>",
+    );
     let whole = std::fs::read_to_string(folder("gpt2-tied").join("tokenizer.json"))?;
     file.text("tokenizer.huggingface.json", &whole);
     let files = ModelFiles::gguf(&write(&both, "chat.gguf", &file)?)?;
     let arch = load(&files, None)?.architecture().clone();
-    assert_eq!((arch.bos, arch.eos), (Some(1), vec![2, 7]));
+    assert_eq!((arch.bos, arch.eos), (Some(1), vec![2, 7, 9]));
     let chat = ChatTemplate::load(&files)?.ok_or("no template")?;
-    assert_eq!(chat.apply(&[Message::new("user", "x")], &Default::default())?, "t1xt2");
+    assert_eq!(chat.apply(&[Message::new("user", "x")], &Default::default())?, "t1xt2<end_of_turn>");
     let own = Tokenizer::load(&files, 48)?;
     assert_eq!(own.encode("w3 w5")?, [3, 5]);
 
