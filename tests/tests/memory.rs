@@ -1,4 +1,5 @@
-//! How much memory loading takes beside the weights, from safetensors and from GGUF. A test of its own program: the peak is the whole process's.
+//! How much memory loading takes beside the weights, from safetensors and from GGUF. A test of its own
+//! program: the peak is the whole process's.
 //!
 //! REFRAIN_TEST_MEMORY_MB (320) is the size of the checkpoint.
 #![cfg(target_os = "linux")]

@@ -1,8 +1,8 @@
-//! A real language model, SmolLM2-135M-Instruct in its GGUF file: `make test` fetches it. Without a network the set-up says
-//! so, and this is skipped with a line.
+//! A real language model, SmolLM2-135M-Instruct in its GGUF file: `make test` fetches it. Without a network
+//! `make` says so, and this is skipped.
 //!
-//! Expected values are transformers', of the dequantised weights (tests/goldens/smollm2.py), and the tokens those of the
-//! tokenizers library with the split that the model was trained with.
+//! Expected values are transformers', of the dequantised weights (tests/goldens/smollm2.py), and the tokens those of
+//! the tokenizers library with the split that the model was trained with.
 
 use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::repetition::text::Copies;

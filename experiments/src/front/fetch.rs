@@ -36,7 +36,8 @@ pub fn run(args: &Fetch) -> Result<String> {
     if Fetchable::named(name).is_none() {
         let known: Vec<&str> = Fetchable::all().iter().map(|model| &model.name[..]).collect();
         bail!(
-            "there is no model `{name}` to be fetched\nhint: there are {}; a model of the hub is fetched by --model ORG/NAME",
+            "there is no model `{name}` to be fetched\n\
+             hint: there are {}; a model of the hub is fetched by --model ORG/NAME",
             known.join(" and ")
         );
     }

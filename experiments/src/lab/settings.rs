@@ -91,8 +91,8 @@ pub struct Common {
     pub quiet: bool,
 }
 
-/// Flags that results do not depend on. The model, its tokenizer, the texts and the interventions are recorded by their contents,
-/// the device as it was in the end, all in the provenance.
+/// Flags that results do not depend on. The model, its tokenizer, the texts and the interventions are recorded by
+/// their contents, the device as it was in the end, all in the provenance.
 const UNRECORDED: [&str; 12] = [
     "model",
     "tokenizer",

@@ -66,8 +66,8 @@ impl Copies {
 }
 
 /// What became of a response to "repeat this N times": the `generated` text, without copies that the prompt held, why
-/// it ended, whether there were such copies (`given`), and how many were `missing`. What the prompt held is no work of the
-/// model's: a run that adds nothing to it is no attempt.
+/// it ended, whether there were such copies (`given`), and how many were `missing`. What the prompt held is no
+/// work of the model's: a run that adds nothing to it is no attempt.
 ///
 /// An introduction before the first copies is no other outcome; after copies in the prompt there is none to be given.
 /// An incomplete last copy counts as a part of the copies where the response was cut off, and as something else where
@@ -110,8 +110,8 @@ fn found(phrase: &str, text: &str) -> Vec<Range<usize>> {
             None => at += 1,
         }
     }
-    // Copies may touch each other and the numbers of a list, and no other letters: those make it another word. The last of
-    // a chain is that word, unless it is a copy that the end of the text cut short.
+    // Copies may touch each other and the numbers of a list, and no other letters: those make it another word. The
+    // last of a chain is that word, unless it is a copy that the end of the text cut short.
     let is_letter = |at: Option<&char>| at.is_some_and(|c| c.is_alphabetic());
     let mut kept = Vec::new();
     for chain in all.chunk_by(|one, next| one.end == next.start) {

@@ -1,6 +1,7 @@
 //! From blocks of quantised numbers to f32, bit for bit as gguf-py and llama.cpp's reference do it: in f32, a block's
 //! scale times a sub-block's first, then times the number, then less the minimum.
 
+use super::half::half;
 use super::super_blocks::{q2_k, q3_k, q4_k, q5_k, q6_k};
 use super::types::Stored;
 
@@ -39,19 +40,6 @@ fn each<const BYTES: usize, const NUMBERS: usize>(
     for (block, numbers) in blocks.iter().zip(out.as_chunks_mut::<NUMBERS>().0) {
         one(block, numbers);
     }
-}
-
-/// The f16 at `at`.
-pub(super) fn half(block: &[u8], at: usize) -> f32 {
-    let bits = u16::from_le_bytes([block[at], block[at + 1]]);
-    let (sign, rest) = (u32::from(bits & 0x8000) << 16, u32::from(bits & 0x7fff));
-    let magnitude = match rest {
-        0x7c00.. => f32::from_bits(0x7f80_0000 | (rest & 0x3ff) << 13),
-        0x0400.. => f32::from_bits((rest << 13) + (112 << 23)),
-        // Subnormal: a multiple of 2^-24, exactly.
-        _ => rest as f32 * f32::from_bits((127 - 24) << 23),
-    };
-    f32::from_bits(magnitude.to_bits() | sign)
 }
 
 /// Both halves of byte `j` of 16 are numbers j and j + 16.
@@ -126,7 +114,7 @@ fn mxfp4(block: &[u8; 17], out: &mut [f32; 32]) {
 mod tests {
     use safetensors::SafeTensors;
 
-    use super::{Stored, dequantise, half};
+    use super::{Stored, dequantise};
 
     /// What gguf-py makes of blocks of every type: tests/goldens/gguf_blocks.py.
     #[test]
@@ -151,24 +139,5 @@ mod tests {
             types += 1;
         }
         assert_eq!(types, 13);
-    }
-
-    /// Every f16, by its definition.
-    #[test]
-    fn halves() {
-        for bits in 0..=u16::MAX {
-            let found = half(&bits.to_le_bytes(), 0);
-            let (exponent, fraction) = (i32::from(bits >> 10 & 31), f64::from(bits & 1023));
-            let magnitude = match exponent {
-                0 => fraction * f64::powi(2.0, -24),
-                31 if fraction == 0.0 => f64::INFINITY,
-                31 => f64::NAN,
-                _ => (1024.0 + fraction) * f64::powi(2.0, exponent - 25),
-            };
-            let wanted = if bits >> 15 == 1 { -magnitude } else { magnitude };
-            assert_eq!(found.is_nan(), wanted.is_nan(), "{bits:#x}");
-            assert!(found.is_nan() || f64::from(found) == wanted, "{bits:#x}: {found} for {wanted}");
-            assert_eq!(found.is_sign_negative(), bits >> 15 == 1, "{bits:#x}");
-        }
     }
 }

@@ -3,10 +3,24 @@
 
 use serde_json::{Value as Json, json};
 
-use super::describe::Draft;
+use super::draft::Draft;
 use super::names::{self, Entry};
 use super::rope;
 use super::value::{Value, shortest};
+
+impl Draft<'_> {
+    /// The sizes of Llama's kind, with a rotation of whole heads in every layer.
+    fn llama_like(&mut self) -> Result<(), String> {
+        self.llama_sizes()?;
+        let d_head = self.d_head()?;
+        self.set("head_dim", d_head);
+        self.whole_heads(d_head)?;
+        let (base, scaling) = rope::read(self, d_head)?;
+        self.set("rope_theta", base);
+        self.set("rope_scaling", scaling);
+        Ok(())
+    }
+}
 
 /// One architecture of llama.cpp.
 pub(super) struct Family {

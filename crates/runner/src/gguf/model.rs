@@ -11,7 +11,7 @@ use super::keys::Keys;
 use super::names::{self, Place, Sizes};
 use super::types::Stored;
 use super::value::Value;
-use super::{about, describe, families, split, tokenizer, vocabulary};
+use super::{about, describe, draft, families, split, tokenizer, vocabulary};
 use crate::error::{Error, Result};
 use crate::load::bytes::{Bytes, map};
 
@@ -74,7 +74,7 @@ impl OpenParts<'_> {
     }
 }
 
-impl describe::Tensors for OpenParts<'_> {
+impl draft::Tensors for OpenParts<'_> {
     fn shape(&self, name: &str) -> Option<&[usize]> {
         self.find(name).map(|(_, _, tensor)| &tensor.shape[..])
     }

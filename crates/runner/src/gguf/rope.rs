@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::describe::Draft;
+use super::draft::Draft;
 
 /// What Llama 3.1 and later state of their scaling.
 const LLAMA3: [f64; 3] = [1.0, 4.0, 8192.0];

@@ -57,7 +57,8 @@ pub(super) fn check(parts: &[&Header]) -> Result<(), String> {
         let (number, of) = (integer(&part.metadata, "split.no")?, integer(&part.metadata, "split.count")?);
         if number.unwrap_or(0) != index as i64 || of != Some(count) {
             return Err(format!(
-                "its part {} says that it is another\nhint: the parts belong to different models, or have changed names",
+                "its part {} says that it is another\n\
+                 hint: the parts belong to different models, or have changed names",
                 index + 1
             ));
         }

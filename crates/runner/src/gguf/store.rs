@@ -1,5 +1,5 @@
-//! The tensors of a GGUF file as a [`Store`]: rows are dequantised, put where Hugging Face has them, and handed on a few
-//! megabytes at a time.
+//! The tensors of a GGUF file as a [`Store`]: rows are dequantised, put where Hugging Face has them, and handed on
+//! a few megabytes at a time.
 
 use std::cell::RefCell;
 use std::sync::Arc;

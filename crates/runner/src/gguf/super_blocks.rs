@@ -1,6 +1,6 @@
 //! The K types: blocks of 256 numbers in sub-blocks of 16 or 32, each with a scale of its own.
 
-use super::blocks::half;
+use super::half::half;
 
 pub(super) fn q2_k(block: &[u8; 84], out: &mut [f32; 256]) {
     let (scales, quants) = (&block[..16], &block[16..80]);

@@ -9,11 +9,9 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::gguf::{GgufModel, GgufStore};
+use crate::gguf::GgufModel;
 use crate::load::bytes::{Bytes, CHUNK, map};
 use crate::load::other_tokenizer::OtherTokenizer;
-use crate::load::safe_store::SafeStore;
-use crate::load::store::Store;
 use crate::text::utf8;
 
 /// A place that holds `config.json`, weights and a tokenizer.
@@ -198,11 +196,11 @@ impl ModelFiles {
         self.tokenizer.as_ref()?.path(file)
     }
 
-    /// The weights.
-    pub(crate) fn store(&self) -> Result<Box<dyn Store>> {
+    /// The GGUF file, if it is one.
+    pub(super) fn as_gguf(&self) -> Option<&Arc<GgufModel>> {
         match &self.place {
-            Place::Gguf(model) => Ok(Box::new(GgufStore::open(model)?)),
-            _ => Ok(Box::new(SafeStore::open(self)?)),
+            Place::Gguf(model) => Some(model),
+            _ => None,
         }
     }
 

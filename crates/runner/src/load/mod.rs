@@ -25,6 +25,7 @@ use tch::Kind;
 use crate::device;
 use crate::error::Result;
 use crate::family::{self, Config};
+use crate::gguf::GgufStore;
 use crate::model::Model;
 use checkpoint::Checkpoint;
 pub use dtype::{DTYPES, dtype, dtype_name};
@@ -32,6 +33,8 @@ pub use fetched::Fetchable;
 pub use files::ModelFiles;
 pub use hub_settings::Hub;
 pub use options::LoadOptions;
+use safe_store::SafeStore;
+use store::Store;
 pub use watch::ProgressCallback;
 
 impl Model {
@@ -66,6 +69,14 @@ impl Model {
 }
 
 impl ModelFiles {
+    /// The weights.
+    fn store(&self) -> Result<Box<dyn Store>> {
+        match self.as_gguf() {
+            Some(model) => Ok(Box::new(GgufStore::open(model)?)),
+            None => Ok(Box::new(SafeStore::open(self)?)),
+        }
+    }
+
     /// SHA-256, in hex, over `config.json` and the weight files, and `generation_config.json` where it states other
     /// tokens that end a text; of a GGUF file the file's own, as others state it: what a result is a result of.
     ///

@@ -16,9 +16,9 @@ pub trait TensorSource {
     /// # Errors
     /// [`Error::Weight`] if it is missing, of another shape, or not finite.
     fn take(&mut self, name: &str, shape: &[i64]) -> Result<Tensor>;
-    /// Takes the weight of a norm that Hugging Face stores less one, whole and in wide arithmetic: such norms are applied
-    /// before the result is rounded to the model's dtype. A source that has it whole gives it as it is: one taken off
-    /// and added again is another number in the last bits.
+    /// Takes the weight of a norm that Hugging Face stores less one, whole and in wide arithmetic: such norms are
+    /// applied before the result is rounded to the model's dtype. A source that has it whole gives it as it is: one
+    /// taken off and added again is another number in the last bits.
     ///
     /// # Errors
     /// As [`TensorSource::take`].
