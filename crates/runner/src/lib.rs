@@ -38,7 +38,7 @@ pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use device::{DeviceChoice, Placement};
 pub use error::{Error, Result};
 pub use forward::{KnownActivations, LogitPositions, Output, Run};
-pub use generate::{Choice, Decoding, Generate, Generated, Outcome, StepView};
+pub use generate::{Choice, DecodePath, Decoding, Generate, Generated, Outcome, StepView};
 pub use hook::{Axes, Head, Hook, HookPoint, nearest};
 pub use identity::{Identities, Identity, identities, identities_of};
 pub use intervention::{

@@ -1,9 +1,9 @@
-//! Times prefill and greedy decoding of one prompt, as `tests/speed/decode.py` asks; prints one JSON object.
+//! Times prefill and greedy decoding of some prompts at once, as `tests/speed/decode.py` asks; prints one JSON object.
 
 use std::time::Instant;
 
 use refrain_runner::{
-    Decoding, Generate, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, Run, dtype,
+    DecodePath, Decoding, Generate, KvCache, LoadOptions, LogitPositions, Model, ModelFiles, Run, dtype,
 };
 use refrain_tests::Result;
 use serde_json::json;
@@ -11,16 +11,22 @@ use tch::{Cuda, no_grad};
 
 fn main() -> Result {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, device, kind, threads, prompt, new, repeats] = &arguments[..] else {
-        return Err("usage: decode-speed DIR DEVICE DTYPE THREADS PROMPT NEW REPEATS".into());
+    let [folder, device, kind, threads, prompt, new, repeats, batch, path] = &arguments[..] else {
+        return Err(
+            "usage: decode-speed DIR DEVICE DTYPE THREADS PROMPT NEW REPEATS BATCH fast|general|compare"
+                .into(),
+        );
     };
     let (prompt, new, repeats): (usize, usize, usize) = (prompt.parse()?, new.parse()?, repeats.parse()?);
+    let batch: usize = batch.parse()?;
+    let path: DecodePath = serde_json::from_value(json!(path))?;
     tch::set_num_threads(threads.parse()?);
     let options = LoadOptions { kind: Some(dtype(kind)?), device: device.parse()?, ..LoadOptions::default() };
     let model = Model::load(&ModelFiles::folder(folder.as_ref())?, &options)?;
     let vocabulary = model.architecture().n_vocab as i64;
-    let tokens: Vec<i64> = (0..prompt as i64).map(|i| (i * 7919 + 13) % vocabulary).collect();
-    let ids = model.ids(std::slice::from_ref(&tokens))?;
+    let row = |row: i64| (0..prompt as i64).map(|i| (i * 7919 + 13 + 31 * row) % vocabulary).collect();
+    let prompts: Vec<Vec<i64>> = (0..batch as i64).map(row).collect();
+    let ids = model.ids(&prompts)?;
 
     let settle = || {
         if model.device().is_cuda() {
@@ -29,7 +35,7 @@ fn main() -> Result {
     };
     let prefill = || -> Result<f64> {
         let start = Instant::now();
-        let mut kv = KvCache::new(model.architecture(), 1, prompt + new, model.device())?;
+        let mut kv = KvCache::new(model.architecture(), batch, prompt + new, model.device())?;
         let run = Run { kv: Some(&mut kv), logits: LogitPositions::Last, ..Run::default() };
         let _ = no_grad(|| model.run(&ids, run))?;
         settle();
@@ -41,10 +47,11 @@ fn main() -> Result {
             seeds: &[],
             stop: &[],
             max_new: Some(new),
+            path,
             ..Generate::default()
         };
         let start = Instant::now();
-        let answer = model.generate(std::slice::from_ref(&tokens), options)?.remove(0);
+        let answer = model.generate(&prompts, options)?.remove(0);
         settle();
         Ok((start.elapsed().as_secs_f64(), answer.tokens))
     };

@@ -7,6 +7,7 @@ mod against_transformers;
 mod cached_decoding;
 mod chat;
 mod controls;
+mod decoding_step;
 mod generation;
 mod gradients;
 mod identities;

@@ -8,6 +8,7 @@ mod mlp;
 pub(crate) mod norm;
 mod rotation;
 mod run;
+pub(crate) mod step;
 
 use tch::{Device, Kind, Tensor};
 

@@ -110,6 +110,16 @@ impl Rotation {
         Ok(Rotation { pairing: rotary.pairing, cos: scaled(both.f_cos()?)?, sin: scaled(both.f_sin()?)? })
     }
 
+    /// `[rows, pos, 1, dims]`.
+    pub(crate) fn cos(&self) -> &Tensor {
+        &self.cos
+    }
+
+    /// `[rows, pos, 1, dims]`.
+    pub(crate) fn sin(&self) -> &Tensor {
+        &self.sin
+    }
+
     /// Its last position.
     pub(crate) fn last(&self) -> Result<Self> {
         let last = |t: &Tensor| t.f_narrow(1, t.size()[1] - 1, 1);

@@ -1,5 +1,6 @@
 //! Autoregressive decoding over a key/value cache, many prompts at once.
 
+mod column;
 mod process;
 mod sample;
 
@@ -12,10 +13,11 @@ use tch::{Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::forward::{LogitPositions, Run};
 use crate::intervention::{BoundInterventions, StepIndex};
-use crate::kernels::gemv;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::tap::Edit;
+use column::Columns;
+pub use column::DecodePath;
 pub use sample::{Choice, Decoding};
 
 /// How to continue some prompts.
@@ -35,6 +37,8 @@ pub struct Generate<'a> {
     /// A change in Rust, after the interventions. It is called in every forward pass, the prompt's and each
     /// token's; its rows are the prompts still running, and may be finished ones, too.
     pub edit: Option<Edit<'a>>,
+    /// How the tokens after the prompt are computed.
+    pub path: DecodePath,
 }
 
 impl Generate<'_> {
@@ -171,6 +175,7 @@ impl Model {
         let mut texts = prompts.to_vec();
 
         let mut logits = self.whole_rows(prompts, longest, &mut kv, steps, &mut options)?;
+        let mut columns = Columns::new(self, &mut options)?;
         for step in 0.. {
             let live: Vec<usize> = rows.iter().copied().filter(|row| !done[*row]).collect();
             let at: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
@@ -235,11 +240,7 @@ impl Model {
                 .iter()
                 .map(|row| results[*row].tokens.last().copied().unwrap_or(prompts[*row][0]))
                 .collect();
-            let ids = Tensor::f_from_slice(&last)?.f_unsqueeze(1)?.f_to_device(device)?;
-            let run = Run { kv: Some(&mut kv), steps, ..options.run() };
-            let few = gemv::SingleThread::begin(rows.len(), self.kind(), device);
-            logits = self.next(&ids, run)?;
-            drop(few);
+            logits = columns.next(&last, &mut kv, steps, &mut options)?;
         }
         Ok(results)
     }
@@ -257,11 +258,11 @@ impl Model {
         let (ids, mask) = self.left_padded(rows, length)?;
         let padded = rows.iter().any(|row| row.len() < length);
         let run = Run { mask: padded.then_some(&mask), kv: Some(kv), steps, ..options.run() };
-        self.next(&ids, run)
+        self.last_logits(&ids, run)
     }
 
     /// The logits of the last column, `[rows, vocab]`.
-    fn next(&self, ids: &Tensor, run: Run<'_>) -> Result<Tensor> {
+    fn last_logits(&self, ids: &Tensor, run: Run<'_>) -> Result<Tensor> {
         let output = self.run(ids, Run { logits: LogitPositions::Last, ..run })?;
         Ok(output.logits()?.f_squeeze_dim(1)?)
     }

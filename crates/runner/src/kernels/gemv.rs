@@ -1,15 +1,20 @@
-//! Linear maps of a few vectors, as decoding needs them: bound by the memory that the weights are read from, which
-//! libtorch's general matrix product does not keep busy (measured in docs/benchmarks.md). f32 on the CPU, no gradients;
-//! everything else goes through libtorch.
+//! Linear maps on the CPU by the kernels here, where libtorch's are slow: of a few vectors in f32, which are bound by the
+//! memory that the weights are read from, and in bf16 of any number where the processor has no instructions for it
+//! (measured in docs/benchmarks.md). No gradients; everything else goes through libtorch.
 
 use std::cell::Cell;
 
 use tch::{Device, Kind, Tensor};
 
+use super::lanes::Level;
+use super::product::{Matrix, Product, Vectors, products};
+use super::workers::Workers;
 use crate::error::Result;
 
-/// More vectors than this are a matrix product.
+/// More vectors than this are libtorch's in f32.
 const MOST: usize = 8;
+/// And in bf16, on a processor that multiplies bf16 itself.
+const MOST_BF16: usize = 32;
 /// Weights of less than this are not worth a thread.
 const LEAST_PER_THREAD: usize = 1 << 17;
 
@@ -38,9 +43,14 @@ impl SingleThread {
     /// For steps of `rows` tokens of a model with weights of `kind` on `device`; none where the products are not
     /// made here.
     pub(crate) fn begin(rows: usize, kind: Kind, device: Device) -> Option<Self> {
+        let ours = rows <= MOST && kind == Kind::Float && device == Device::Cpu;
+        if ours { SingleThread::always() } else { None }
+    }
+
+    /// Whatever is computed; none if there is one thread anyway.
+    pub(crate) fn always() -> Option<Self> {
         let before = tch::get_num_threads();
-        let ours = rows <= MOST && kind == Kind::Float && device == Device::Cpu && before > 1;
-        ours.then(|| {
+        (before > 1).then(|| {
             THREADS.set(Some(libtorch_threads()));
             tch::set_num_threads(1);
             SingleThread { before }
@@ -59,142 +69,56 @@ impl Drop for SingleThread {
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Option<Tensor>> {
     let (size, shape) = (x.size(), weight.size());
     let (Some((&width, outer)), [out, input]) = (size.split_last(), &shape[..]) else { return Ok(None) };
-    let rows = outer.iter().product::<i64>();
-    let fits = |t: &Tensor| t.kind() == Kind::Float && t.device() == Device::Cpu && !t.requires_grad();
+    let (rows, kind) = (outer.iter().product::<i64>(), weight.kind());
+    let most = match kind {
+        Kind::Float => MOST,
+        Kind::BFloat16 if multiplies_bf16() => MOST_BF16,
+        Kind::BFloat16 => usize::MAX,
+        _ => 0,
+    };
+    let fits = |t: &Tensor| t.kind() == kind && t.device() == Device::Cpu && !t.requires_grad();
     if rows < 1
-        || rows > MOST as i64
+        || rows as usize > most
         || width != *input
         || *out < 1
         || *input < 1
-        || weight.stride() != [*input, 1]
+        || !weight.is_contiguous()
         || !(fits(x)
             && fits(weight)
             && bias.is_none_or(|b| fits(b) && b.is_contiguous() && b.size() == [*out]))
     {
         return Ok(None);
     }
-    let x = x.f_contiguous()?;
+    let x = x.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let bias = bias.map(|bias| bias.f_to_kind(Kind::Float)).transpose()?;
     let mut size = outer.to_vec();
     size.push(*out);
     let y = Tensor::f_empty(&size, (Kind::Float, Device::Cpu))?;
     let (rows, width, out) = (rows as usize, width as usize, *out as usize);
-    // SAFETY: contiguous f32 tensors of these sizes on the CPU, alive until the end of this function; `y` is new, and
-    // nobody else has it.
-    let (xs, ws, ys) = unsafe {
-        (
-            std::slice::from_raw_parts(x.data_ptr().cast::<f32>(), rows * width),
-            std::slice::from_raw_parts(weight.data_ptr().cast::<f32>(), out * width),
-            std::slice::from_raw_parts_mut(y.data_ptr().cast::<f32>(), rows * out),
-        )
-    };
-    let vectors: Vec<&[f32]> = xs.chunks(width).collect();
-    product(ws, &vectors, ys, out);
-    if let Some(bias) = bias {
-        let mut y = y.shallow_clone();
-        let _ = y.f_add_(bias)?;
+    // SAFETY: contiguous tensors of these sizes and kinds on the CPU, alive until the end of this function; `y` is new,
+    // and nobody else has it.
+    unsafe {
+        let read = |t: &Tensor, numbers| std::slice::from_raw_parts(t.data_ptr().cast::<f32>(), numbers);
+        let matrix = match kind {
+            Kind::Float => Matrix::Single(read(weight, out * width)),
+            _ => Matrix::Bf16(std::slice::from_raw_parts(weight.data_ptr().cast(), out * width)),
+        };
+        let y = std::slice::from_raw_parts_mut(y.data_ptr().cast::<f32>(), rows * out);
+        let bias = bias.as_ref().map(|bias| read(bias, out));
+        let workers =
+            Workers::Pool(threads().min(out * width * rows.div_ceil(MOST) / LEAST_PER_THREAD).max(1));
+        let vectors = Vectors::new(read(&x, rows * width), width, Level::best());
+        products(&vectors, &mut [Product { weight: matrix, bias, y }], workers);
     }
-    Ok(Some(y))
+    Ok(Some(y.f_to_kind(kind)?))
 }
 
-/// `ys[r][o] = w[o] . xs[r]`, the rows of `w` shared out among libtorch's number of threads. The order of each sum does
-/// not depend on the threads.
-fn product(ws: &[f32], xs: &[&[f32]], ys: &mut [f32], out: usize) {
-    let threads = threads().min(ws.len() / LEAST_PER_THREAD).max(1);
-    let width = ws.len() / out;
-    let share = out.div_ceil(threads);
-    // One slice of every row of `ys` for each thread.
-    let mut parts: Vec<Vec<&mut [f32]>> = (0..threads).map(|_| Vec::with_capacity(xs.len())).collect();
-    for row in ys.chunks_mut(out) {
-        for (part, slice) in parts.iter_mut().zip(row.chunks_mut(share)) {
-            part.push(slice);
-        }
-    }
-    let jobs = parts.into_iter().zip(ws.chunks(share * width));
-    if threads == 1 {
-        jobs.for_each(|(mut part, ws)| some(ws, xs, &mut part));
-    } else {
-        rayon::scope(|scope| {
-            for (mut part, ws) in jobs {
-                scope.spawn(move |_| some(ws, xs, &mut part));
-            }
-        });
-    }
-}
-
-/// The products of some rows of weights with every vector.
-fn some(ws: &[f32], xs: &[&[f32]], ys: &mut [&mut [f32]]) {
+/// Whether the processor multiplies bf16 itself, which libtorch uses.
+fn multiplies_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        let mut first = 0;
-        while first < xs.len() {
-            let (xs, ys) = (&xs[first..], &mut ys[first..]);
-            // SAFETY: the processor has these instructions.
-            first += unsafe {
-                match xs.len() {
-                    1 => avx2::<1>(ws, xs, ys),
-                    2 | 3 => avx2::<2>(ws, xs, ys),
-                    _ => avx2::<4>(ws, xs, ys),
-                }
-            };
-        }
-        return;
-    }
-    for (x, y) in xs.iter().zip(ys) {
-        for (row, y) in ws.chunks_exact(x.len()).zip(y.iter_mut()) {
-            *y = dot(row, x);
-        }
-    }
-}
-
-/// A dot product that every compiler makes vector instructions of.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    const LANES: usize = 16;
-    let mut sums = [0f32; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
-}
-
-/// `M` vectors at once: the weights are read once for all of them. A sum is made in the same order whatever `M` is,
-/// so that a row does not depend on the rows that it is batched with. Gives `M`.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2<const M: usize>(ws: &[f32], xs: &[&[f32]], ys: &mut [&mut [f32]]) -> usize {
-    use std::arch::x86_64::{
-        _mm256_add_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_storeu_ps,
-    };
-    const LANES: usize = 8;
-    let width = xs[0].len();
-    let whole = width - width % (2 * LANES);
-    assert!(xs[..M].iter().all(|x| x.len() == width));
-    for (index, row) in ws.chunks_exact(width).enumerate() {
-        let mut sums = [[_mm256_setzero_ps(); 2]; M];
-        for at in (0..whole).step_by(2 * LANES) {
-            // SAFETY: `at + 2 LANES <= whole <= width`, the length of the row and, as asserted, of the vectors.
-            unsafe {
-                let w = row.as_ptr().add(at);
-                let w = [_mm256_loadu_ps(w), _mm256_loadu_ps(w.add(LANES))];
-                for (sums, x) in sums.iter_mut().zip(xs) {
-                    let x = x.as_ptr().add(at);
-                    sums[0] = _mm256_fmadd_ps(w[0], _mm256_loadu_ps(x), sums[0]);
-                    sums[1] = _mm256_fmadd_ps(w[1], _mm256_loadu_ps(x.add(LANES)), sums[1]);
-                }
-            }
-        }
-        for ((sums, x), y) in sums.iter().zip(xs).zip(ys.iter_mut()) {
-            let mut lanes = [0f32; LANES];
-            // SAFETY: `lanes` has room for the eight numbers.
-            unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), _mm256_add_ps(sums[0], sums[1])) };
-            let rest: f32 = row[whole..].iter().zip(&x[whole..]).map(|(w, x)| w * x).sum();
-            y[index] = lanes.iter().sum::<f32>() + rest;
-        }
-    }
-    M
+    return std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
 }
 
 #[cfg(test)]
@@ -225,16 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn a_row_does_not_depend_on_the_others_beside_it_nor_on_the_threads() {
+    fn a_row_does_not_depend_on_the_others_beside_it() {
         let (x, w) = (random(&[1, 4, 300], 1), random(&[1000, 300], 2));
         let all = linear(&x, &w, None).unwrap().unwrap();
         assert_eq!(all.size(), [1, 4, 1000]);
-        let mut ys = vec![0f32; 4000];
-        let flat = Vec::<f32>::try_from(x.reshape([-1])).unwrap();
-        let weights = Vec::<f32>::try_from(w.reshape([-1])).unwrap();
-        let xs: Vec<&[f32]> = flat.chunks(300).collect();
-        some(&weights, &xs, &mut ys.chunks_mut(1000).collect::<Vec<_>>());
-        assert_eq!(Vec::<f32>::try_from(all.reshape([-1])).unwrap(), ys);
         for row in 0..4 {
             let alone = linear(&x.narrow(1, row, 1), &w, None).unwrap().unwrap();
             assert_eq!(alone, all.narrow(1, row, 1));

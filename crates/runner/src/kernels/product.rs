@@ -1,0 +1,486 @@
+//! Products of vectors with a weight matrix: `y = W x` for some `x` at once. Decoding and short texts live on them. A
+//! few vectors are bound by the memory that the weights are read from, many by multiplications; libtorch's own products
+//! reach neither limit for few vectors, nor for bf16 without instructions for it (docs/benchmarks.md).
+
+use super::lanes::{Kernel, Lanes, Level};
+use super::workers::Workers;
+use super::{Bits16, widened};
+
+/// More vectors than this are packed, so that each lane is a vector's.
+const FEW: usize = 8;
+/// Rows of weights in a tile of packed vectors, and vectors of lanes beside them: as many sums as there are registers.
+const TILE_ROWS: usize = 6;
+/// Packed vectors stay in the first cache for so many of their numbers, where there are more than one panel of them.
+const BLOCK: usize = 256;
+/// Rows of weights in one job.
+const JOB_ROWS: usize = 48;
+
+/// A matrix of weights, `[out, width]`, row by row.
+#[derive(Clone, Copy)]
+pub(crate) enum Matrix<'a> {
+    /// f32.
+    Single(&'a [f32]),
+    /// bf16, as bits.
+    Bf16(&'a [Bits16]),
+}
+
+impl<'a> Matrix<'a> {
+    /// How many numbers it has.
+    pub(crate) fn len(self) -> usize {
+        match self {
+            Matrix::Single(numbers) => numbers.len(),
+            Matrix::Bf16(numbers) => numbers.len(),
+        }
+    }
+
+    /// Some of them.
+    pub(crate) fn part(self, range: std::ops::Range<usize>) -> Matrix<'a> {
+        match self {
+            Matrix::Single(numbers) => Matrix::Single(&numbers[range]),
+            Matrix::Bf16(numbers) => Matrix::Bf16(&numbers[range]),
+        }
+    }
+}
+
+/// Vectors as the kernels read them.
+pub(crate) struct Vectors {
+    /// How many there are, and numbers in each.
+    pub(crate) count: usize,
+    pub(crate) width: usize,
+    /// `[count, width]` for a few. Else panels, each `[width, panel]`: number k of all vectors of a panel side by side,
+    /// zeros for those that are missing.
+    packed: Vec<f32>,
+    panel: Option<usize>,
+    level: Level,
+}
+
+impl Vectors {
+    /// `x` is `[count, width]`.
+    pub(crate) fn new(x: &[f32], width: usize, level: Level) -> Vectors {
+        let mut made = Vectors { count: 0, width, packed: Vec::new(), panel: None, level };
+        made.fill(x, width);
+        made
+    }
+
+    /// The same with other numbers, in the memory of before.
+    pub(crate) fn fill(&mut self, x: &[f32], width: usize) {
+        (self.count, self.width) = (x.len() / width.max(1), width);
+        self.packed.clear();
+        self.panel = None;
+        if self.count <= FEW {
+            self.packed.extend_from_slice(x);
+            return;
+        }
+        let lanes = match self.level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => 16,
+            _ => 8,
+        };
+        // Two vectors of lanes, or one if all fit.
+        let panel = if self.count <= lanes { lanes } else { 2 * lanes };
+        self.panel = Some(panel);
+        self.packed.resize(self.count.div_ceil(panel) * panel * width, 0.0);
+        for (rows, panels) in x.chunks(panel * width).zip(self.packed.chunks_mut(panel * width)) {
+            // In squares, so that neither side jumps through memory.
+            for start in (0..width).step_by(16) {
+                let end = (start + 16).min(width);
+                for (lane, row) in rows.chunks(width).enumerate() {
+                    for k in start..end {
+                        panels[k * panel + lane] = row[k];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One product of several that read the same vectors.
+pub(crate) struct Product<'a> {
+    pub(crate) weight: Matrix<'a>,
+    pub(crate) bias: Option<&'a [f32]>,
+    /// `[count, out]`.
+    pub(crate) y: &'a mut [f32],
+}
+
+/// Where a job writes: disjoint columns of `y`.
+#[derive(Clone, Copy)]
+struct Target {
+    y: *mut f32,
+    out: usize,
+}
+
+// SAFETY: jobs write to different places.
+unsafe impl Sync for Target {}
+// SAFETY: as above.
+unsafe impl Send for Target {}
+
+/// `y = W x + b` for every product. A sum is made in one order, whatever the threads, and for a few vectors whatever
+/// their number.
+pub(crate) fn products(x: &Vectors, products: &mut [Product<'_>], workers: Workers<'_>) {
+    if x.count == 0 || x.width == 0 {
+        return;
+    }
+    let mut jobs = Vec::new();
+    for (index, product) in products.iter_mut().enumerate() {
+        let out = product.y.len() / x.count;
+        let numbers = match product.weight {
+            Matrix::Single(w) => w.len(),
+            Matrix::Bf16(w) => w.len(),
+        };
+        assert!(
+            numbers == out * x.width && product.y.len() == out * x.count,
+            "a product's shapes do not fit"
+        );
+        assert!(product.bias.is_none_or(|bias| bias.len() == out), "a bias does not fit");
+        let target = Target { y: product.y.as_mut_ptr(), out };
+        jobs.extend((0..out).step_by(JOB_ROWS).map(|first| (index, first, target)));
+    }
+    let given: Vec<(Matrix<'_>, Option<&[f32]>)> =
+        products.iter().map(|one| (one.weight, one.bias)).collect();
+    workers.each(jobs.len(), &|number| {
+        let (index, first, target) = jobs[number];
+        let (weight, bias) = given[index];
+        let rows = JOB_ROWS.min(target.out - first);
+        x.level.run(Job {
+            x,
+            weight: weight.part(first * x.width..(first + rows) * x.width),
+            rows,
+            first,
+            bias,
+            target,
+        });
+    });
+}
+
+/// Some rows of weights times all vectors.
+struct Job<'a> {
+    x: &'a Vectors,
+    weight: Matrix<'a>,
+    rows: usize,
+    first: usize,
+    bias: Option<&'a [f32]>,
+    target: Target,
+}
+
+impl Kernel for Job<'_> {
+    #[inline(always)]
+    unsafe fn run<L: Lanes>(self) {
+        // SAFETY: as for the caller.
+        match self.weight {
+            Matrix::Single(w) => unsafe { self.compute::<L, f32>(w) },
+            Matrix::Bf16(w) => unsafe { self.compute::<L, Bits16>(w) },
+        }
+    }
+}
+
+/// A number of a weight matrix, or of keys and values.
+pub(crate) trait Element: Copy {
+    fn wide(self) -> f32;
+    /// `L::N` numbers from `from` on.
+    unsafe fn load<L: Lanes>(from: *const Self) -> L;
+    /// Two numbers, each in all lanes.
+    unsafe fn splat_two<L: Lanes>(from: *const Self) -> (L, L);
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        self
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const f32) -> L {
+        // SAFETY: as for the caller.
+        unsafe { L::load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_two<L: Lanes>(from: *const f32) -> (L, L) {
+        // SAFETY: as for the caller.
+        unsafe { (L::splat(*from), L::splat(*from.add(1))) }
+    }
+}
+
+impl Element for Bits16 {
+    #[inline(always)]
+    fn wide(self) -> f32 {
+        widened(self)
+    }
+
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(from: *const Bits16) -> L {
+        // SAFETY: as for the caller.
+        unsafe { L::load_bf16(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn splat_two<L: Lanes>(from: *const Bits16) -> (L, L) {
+        // SAFETY: as for the caller.
+        unsafe { L::splat_two_bf16(from) }
+    }
+}
+
+impl Job<'_> {
+    /// Writes the sum of row `row` (of this job) and vector `vector`.
+    #[inline(always)]
+    fn put(&self, row: usize, vector: usize, sum: f32) {
+        let at = self.first + row;
+        let sum = sum + self.bias.map_or(0.0, |bias| bias[at]);
+        assert!(at < self.target.out && vector < self.x.count);
+        // SAFETY: within `[count, out]`, as just checked; no other job writes to these columns.
+        unsafe { *self.target.y.add(vector * self.target.out + at) = sum };
+    }
+
+    #[inline(always)]
+    unsafe fn compute<L: Lanes, E: Element>(&self, w: &[E]) {
+        // SAFETY, of all below: as for the caller; the slices hold what the kernels read, `rows` times `width` weights
+        // and `width` numbers of each vector, or of each lane of each panel.
+        match self.x.panel {
+            None => {
+                let mut first = 0;
+                while first < self.x.count {
+                    first += match self.x.count - first {
+                        1 => unsafe { self.few::<L, E, 4, 1>(w, first) },
+                        2 | 3 => unsafe { self.few::<L, E, 4, 2>(w, first) },
+                        _ => unsafe { self.few::<L, E, 2, 4>(w, first) },
+                    };
+                }
+            }
+            Some(panel) if panel == L::N => unsafe { self.many::<L, E, 1>(w) },
+            Some(panel) => {
+                assert_eq!(panel, 2 * L::N);
+                unsafe { self.many::<L, E, 2>(w) };
+            }
+        }
+    }
+
+    /// `M` vectors from `first` on; lanes run along the sum, `R` rows of weights at a time. Gives `M`.
+    #[inline(always)]
+    unsafe fn few<L: Lanes, E: Element, const R: usize, const M: usize>(
+        &self,
+        w: &[E],
+        first: usize,
+    ) -> usize {
+        let width = self.x.width;
+        let xs: [&[f32]; M] = std::array::from_fn(|m| &self.x.packed[(first + m) * width..][..width]);
+        let whole = self.rows - self.rows % R;
+        for row in (0..whole).step_by(R) {
+            unsafe { self.dots::<L, E, R, M>(w, row, first, &xs) };
+        }
+        for row in whole..self.rows {
+            unsafe { self.dots::<L, E, 1, M>(w, row, first, &xs) };
+        }
+        M
+    }
+
+    #[inline(always)]
+    unsafe fn dots<L: Lanes, E: Element, const R: usize, const M: usize>(
+        &self,
+        w: &[E],
+        row: usize,
+        first: usize,
+        xs: &[&[f32]; M],
+    ) {
+        let width = self.x.width;
+        let whole = width - width % L::N;
+        let rows: [&[E]; R] = std::array::from_fn(|r| &w[(row + r) * width..][..width]);
+        let mut sums = [[unsafe { L::splat(0.0) }; M]; R];
+        for k in (0..whole).step_by(L::N) {
+            // SAFETY: `k + N <= width`, the length of every slice here.
+            unsafe {
+                let x: [L; M] = std::array::from_fn(|m| L::load(xs[m].as_ptr().add(k)));
+                for (sums, row) in sums.iter_mut().zip(rows) {
+                    let w = E::load::<L>(row.as_ptr().add(k));
+                    for (sum, x) in sums.iter_mut().zip(x) {
+                        *sum = sum.add_product(w, x);
+                    }
+                }
+            }
+        }
+        for (r, (sums, weights)) in sums.iter().zip(rows).enumerate() {
+            for (m, (sum, x)) in sums.iter().zip(xs).enumerate() {
+                let rest: f32 = weights[whole..].iter().zip(&x[whole..]).map(|(w, x)| w.wide() * x).sum();
+                self.put(row + r, first + m, unsafe { sum.sum() } + rest);
+            }
+        }
+    }
+
+    /// All panels; a lane is a vector's, `V` vectors of lanes to a panel.
+    #[inline(always)]
+    unsafe fn many<L: Lanes, E: Element, const V: usize>(&self, w: &[E]) {
+        let (width, panel) = (self.x.width, V * L::N);
+        let panels = self.x.packed.len() / (panel * width);
+        let tiles = self.rows.div_ceil(TILE_ROWS);
+        let tile = TILE_ROWS * panel;
+        // With one panel the weights stream past it. With several, a block of each is in reach of a block of weights.
+        let block = if panels == 1 { width } else { BLOCK };
+        let mut sums = vec![0f32; tiles * panels * tile];
+        for from in (0..width).step_by(block) {
+            let to = (from + block).min(width);
+            for at in 0..panels {
+                let x = &self.x.packed[at * panel * width..][..panel * width];
+                for t in 0..tiles {
+                    let rows = TILE_ROWS.min(self.rows - t * TILE_ROWS);
+                    let sums = &mut sums[(at * tiles + t) * tile..][..tile];
+                    let w = &w[t * TILE_ROWS * width..][..rows * width];
+                    match rows {
+                        TILE_ROWS => unsafe { self.tile::<L, E, V, TILE_ROWS>(w, x, from..to, sums) },
+                        _ => {
+                            for (w, sums) in w.chunks(width).zip(sums.chunks_mut(panel)) {
+                                unsafe { self.tile::<L, E, V, 1>(w, x, from..to, sums) };
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        for at in 0..panels {
+            for row in 0..self.rows {
+                let sums = &sums[at * tiles * tile + row * panel..][..panel];
+                for (lane, sum) in sums.iter().enumerate().take(self.x.count - at * panel) {
+                    self.put(row, at * panel + lane, *sum);
+                }
+            }
+        }
+    }
+
+    /// Adds to `sums`, `[R, panel]`, the numbers `ks` of `R` rows of weights times those of a panel.
+    #[inline(always)]
+    unsafe fn tile<L: Lanes, E: Element, const V: usize, const R: usize>(
+        &self,
+        w: &[E],
+        x: &[f32],
+        ks: std::ops::Range<usize>,
+        sums: &mut [f32],
+    ) {
+        let (width, panel) = (self.x.width, V * L::N);
+        assert!(
+            w.len() >= R * width && x.len() >= width * panel && sums.len() >= R * panel && ks.end <= width
+        );
+        // SAFETY: the offsets are within these lengths.
+        unsafe {
+            let rows: [*const E; R] = std::array::from_fn(|r| w.as_ptr().add(r * width));
+            let mut acc: [[L; V]; R] = std::array::from_fn(|r| {
+                std::array::from_fn(|v| L::load(sums.as_ptr().add(r * panel + v * L::N)))
+            });
+            let column = |k: usize| -> [L; V] {
+                std::array::from_fn(|v| L::load(x.as_ptr().add(k * panel + v * L::N)))
+            };
+            let even = ks.end - (ks.end - ks.start) % 2;
+            for k in (ks.start..even).step_by(2) {
+                let (x0, x1) = (column(k), column(k + 1));
+                for (acc, row) in acc.iter_mut().zip(rows) {
+                    let (w0, w1) = E::splat_two::<L>(row.add(k));
+                    for v in 0..V {
+                        acc[v] = acc[v].add_product(w0, x0[v]).add_product(w1, x1[v]);
+                    }
+                }
+            }
+            for k in even..ks.end {
+                let x = column(k);
+                for (acc, row) in acc.iter_mut().zip(rows) {
+                    let w = L::splat((*row.add(k)).wide());
+                    for v in 0..V {
+                        acc[v] = acc[v].add_product(w, x[v]);
+                    }
+                }
+            }
+            for (r, acc) in acc.iter().enumerate() {
+                for (v, acc) in acc.iter().enumerate() {
+                    acc.store(sums.as_mut_ptr().add(r * panel + v * L::N));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::narrowed;
+    use crate::kernels::workers::Team;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|i| (((i * 7919 + seed * 104_729) % 2003) as f32 / 1001.0 - 1.0) * 1.3).collect()
+    }
+
+    /// Every sum in f64, number by number, and the sum of its terms' magnitudes.
+    fn reference(w: &[f32], x: &[f32], width: usize, bias: Option<&[f32]>) -> Vec<(f64, f64)> {
+        let row = |x: &[f32]| {
+            let sum = |(o, w): (usize, &[f32])| {
+                let terms = w.iter().zip(x).map(|(w, x)| f64::from(*w) * f64::from(*x));
+                let bias = bias.map_or(0.0, |bias| f64::from(bias[o]));
+                (terms.clone().sum::<f64>() + bias, terms.map(f64::abs).sum::<f64>() + bias.abs())
+            };
+            w.chunks(width).enumerate().map(sum).collect::<Vec<_>>()
+        };
+        x.chunks(width).flat_map(row).collect()
+    }
+
+    /// The rounding of sums in f32: at most half a unit a term, far less where terms differ in sign.
+    fn near(y: f32, (want, magnitude): (f64, f64)) -> bool {
+        (f64::from(y) - want).abs() <= 4.0 * f64::from(f32::EPSILON) * magnitude + 1e-7
+    }
+
+    #[test]
+    fn every_level_equals_the_sums_in_double_precision() {
+        let team = Team::new(2);
+        for (out, width) in [(1, 1), (3, 7), (50, 64), (97, 33), (129, 577), (13, 1024)] {
+            let (w, bias) = (numbers(out * width, 1), numbers(out, 2));
+            let short: Vec<Bits16> = w.iter().map(|w| narrowed(*w)).collect();
+            let rounded: Vec<f32> = short.iter().map(|w| widened(*w)).collect();
+            for count in [1, 2, 3, 4, 7, 8, 9, 16, 17, 33, 70] {
+                let x = numbers(count * width, 3);
+                for level in Level::all() {
+                    let vectors = Vectors::new(&x, width, level);
+                    for (weight, exact) in [(Matrix::Single(&w), &w), (Matrix::Bf16(&short), &rounded)] {
+                        for bias in [None, Some(&bias[..])] {
+                            let mut y = vec![f32::NAN; count * out];
+                            let mut one = [Product { weight, bias, y: &mut y }];
+                            products(&vectors, &mut one, Workers::Team(&team));
+                            let want = reference(exact, &x, width, bias);
+                            for (index, (y, want)) in y.iter().zip(want).enumerate() {
+                                assert!(
+                                    near(*y, want),
+                                    "{level:?} {out} {width} {count} {index}: {y} {want:?}"
+                                );
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_vector_does_not_depend_on_the_few_beside_it_nor_on_the_threads() {
+        let (out, width) = (200, 300);
+        let (w, x) = (numbers(out * width, 1), numbers(FEW * width, 2));
+        let of = |x: &[f32], workers| {
+            let mut y = vec![0f32; x.len() / width * out];
+            let mut one = [Product { weight: Matrix::Single(&w), bias: None, y: &mut y }];
+            products(&Vectors::new(x, width, Level::best()), &mut one, workers);
+            y
+        };
+        let all = of(&x, Workers::Pool(3));
+        for (x, y) in x.chunks(width).zip(all.chunks(out)) {
+            assert_eq!(of(x, Workers::Pool(1)), y);
+        }
+    }
+
+    #[test]
+    fn several_products_read_the_same_vectors() {
+        let (x, a, b) = (numbers(20, 1), numbers(4 * 60, 2), numbers(4 * 7, 3));
+        let (mut of_a, mut of_b) = (vec![0f32; 5 * 60], vec![0f32; 5 * 7]);
+        let mut both = [
+            Product { weight: Matrix::Single(&a), bias: None, y: &mut of_a },
+            Product { weight: Matrix::Single(&b), bias: None, y: &mut of_b },
+        ];
+        products(&Vectors::new(&x, 4, Level::best()), &mut both, Workers::Pool(2));
+        for (w, y) in [(&a, &of_a), (&b, &of_b)] {
+            for (y, want) in y.iter().zip(reference(w, &x, 4, None)) {
+                assert!(near(*y, want), "{y} {want:?}");
+            }
+        }
+    }
+}
