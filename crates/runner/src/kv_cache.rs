@@ -114,6 +114,19 @@ impl KvCache {
         Ok((all(keys)?, all(values)?))
     }
 
+    /// Forgets the columns from `columns` on, all of which are real.
+    pub(crate) fn truncate(&mut self, columns: usize) -> Result<()> {
+        let less = self.columns.saturating_sub(columns);
+        self.next_position = self.next_position.f_sub_scalar(less as i64)?;
+        self.columns -= less;
+        Ok(())
+    }
+
+    /// Columns that fit it.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Keeps only `rows`, in this order.
     ///
     /// # Errors

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use refrain_runner::{
-    Action, BoundInterventions, DecodePath, Edit, Generate, Hook, HookPoint, Intervention, Model, NameFilter,
-    Schedule, StepView,
+    Action, BoundInterventions, DecodePath, Decoding, Edit, Generate, Generated, Hook, HookPoint,
+    Intervention, Model, NameFilter, Schedule, StepView,
 };
 use refrain_tests::Result;
 use refrain_tests::golden::{model, models};
@@ -138,5 +138,57 @@ fn observers_see_the_same() -> Result {
         let error = (logits - want).abs().max().double_value(&[]);
         assert!(error < 1e-5 * want.abs().max().double_value(&[]).max(1.0), "{error:.1e}");
     }
+    Ok(())
+}
+
+/// Tokens run ahead save passes and change nothing: not a bit of the logits, not a draw.
+#[test]
+fn running_ahead_gives_the_same_to_the_last_bit_in_fewer_passes() -> Result {
+    let mut saved = 0;
+    for name in ["llama-gqa", "gpt2-tied", "mistral-window", "gemma2-caps"] {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let model = model(name, kind)?;
+            let what = [Intervention {
+                heads: Some(vec![0]),
+                ..Intervention::new(Hook::block(0, HookPoint::Z), Action::Schedule(Schedule::Linear))
+            }];
+            let bound = BoundInterventions::new(model.architecture(), &what, &[])?;
+            // A text that repeats itself, one that ends early, and both.
+            let repeats: Vec<i64> = [5, 9, 4, 7].into_iter().cycle().take(14).collect();
+            let other = vec![3, 8, 6];
+            for prompts in [vec![repeats.clone()], vec![repeats, other]] {
+                let seeds = [11, 12];
+                for decoding in [Decoding::GREEDY, Decoding { temperature: 0.05, ..Decoding::SAMPLE }] {
+                    let seen = |path| -> Result<(Vec<Tensor>, usize, Vec<Generated>)> {
+                        let (mut logits, mut passes) = (Vec::new(), 0);
+                        let observe = |view: &StepView<'_>| -> Result {
+                            logits.push(view.logits.copy());
+                            passes = view.pass;
+                            Ok(())
+                        };
+                        let room = model.architecture().n_ctx - 14;
+                        let options = Generate {
+                            path,
+                            decoding,
+                            seeds: &seeds[..prompts.len()],
+                            stop: &[11],
+                            interventions: Some(&bound),
+                            max_new: Some(room.min(40)),
+                            ..Generate::default()
+                        };
+                        let made = model.generate_with(&prompts, options, observe)?;
+                        Ok((logits, passes, made))
+                    };
+                    let (fast, step) = (seen(DecodePath::Fast)?, seen(DecodePath::Step)?);
+                    assert_eq!(fast.2, step.2, "{name} in {kind:?}, {decoding:?}");
+                    assert_eq!(fast.0.len(), step.0.len());
+                    assert!(fast.0.iter().zip(&step.0).all(|(a, b)| a == b), "{name} in {kind:?}");
+                    assert_eq!(step.1 + 1, step.0.len());
+                    saved += step.1 - fast.1;
+                }
+            }
+        }
+    }
+    assert!(saved > 100, "only {saved} passes were saved: nothing was run ahead");
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The next column of every row: by the decoding step where it can, by the general path else.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
@@ -7,8 +9,10 @@ use crate::error::{Error, Result};
 use crate::forward::Run;
 use crate::forward::step::Step;
 use crate::generate::Generate;
-use crate::intervention::StepIndex;
+use crate::generate::ahead::Ngrams;
+use crate::intervention::{BoundInterventions, StepIndex};
 use crate::kernels::gemv::SingleThread;
+use crate::kernels::product::FEW;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::tap::{Edit, Tap};
@@ -17,12 +21,17 @@ use crate::tap::{Edit, Tap};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecodePath {
-    /// By a step of its own where it does all that is asked for (on the CPU, in f32 or bf16), else as the prompt is.
+    /// By a step of its own where it does all that is asked for (on the CPU, in f32 or bf16), else as the prompt is. Where
+    /// a text repeats itself, the tokens that followed before are run along with the next one; those that are then
+    /// chosen need no pass of their own. Tokens, logits and draws are those of [`DecodePath::Step`], to the last bit.
     #[default]
     Fast,
+    /// By the step, one token a pass.
+    Step,
     /// As the prompt is.
     General,
-    /// Both ways, for a check: an error if they differ by more than rounding. The general path's logits are used.
+    /// One token a pass, both ways, for a check: an error if they differ by more than rounding. The general path's
+    /// logits are used.
     Compare,
 }
 
@@ -30,10 +39,28 @@ pub enum DecodePath {
 /// whose numbers have eight bits.
 const ROUNDING: [f64; 2] = [1e-4, 6e-2];
 
+/// Tokens of one pass at most: so many give the logits of a pass each, to the last bit
+/// ([`crate::kernels::product::FEW`]).
+const MOST_TOKENS: usize = FEW;
+/// Passes without tokens ahead, at most, where those before were wrong.
+const LONGEST_PAUSE: usize = 32;
+
 pub(super) struct Columns<'m> {
     model: &'m Model,
     step: Option<Step<'m>>,
     path: DecodePath,
+    passes: usize,
+    /// Whether tokens may be run ahead.
+    may_run_ahead: bool,
+    /// For each row.
+    ngrams: Vec<Ngrams>,
+    /// Tokens run ahead, one of every row, with the logits after them.
+    ahead: VecDeque<(Vec<i64>, Tensor)>,
+    /// How many to run ahead next, at most, and how many were.
+    width: usize,
+    asked: usize,
+    /// Passes before they are tried again, and how long the last pause was.
+    pause: (usize, usize),
 }
 
 impl<'m> Columns<'m> {
@@ -49,37 +76,136 @@ impl<'m> Columns<'m> {
                 threads,
             )?,
         };
-        Ok(Columns { model, step, path })
+        // An edit is a function that may count its calls; positions are those of a call's columns.
+        let may_run_ahead = path == DecodePath::Fast
+            && options.edit.is_none()
+            && !options.interventions.is_some_and(BoundInterventions::names_positions);
+        let (ngrams, ahead) = (Vec::new(), VecDeque::new());
+        Ok(Columns {
+            model,
+            step,
+            path,
+            passes: 0,
+            may_run_ahead,
+            ngrams,
+            ahead,
+            width: 2,
+            asked: 0,
+            pause: (0, 1),
+        })
     }
 
-    /// The logits after `last`, one token of every row, `[rows, vocab]`.
+    /// Forward passes after the prompt's.
+    pub(super) fn passes(&self) -> usize {
+        self.passes
+    }
+
+    /// Forgets what was run ahead, and its columns.
+    pub(super) fn settle(&mut self, kv: &mut KvCache) -> Result<()> {
+        if !self.ahead.is_empty() {
+            kv.truncate(kv.columns() - self.ahead.len())?;
+            self.ahead.clear();
+        }
+        // Rows may be others from here on.
+        self.ngrams.clear();
+        Ok(())
+    }
+
+    /// The logits after `last`, one token of every row, `[rows, vocab]`. `texts` are the rows so far, `last` included; a
+    /// row without a text is finished, and gets the same token again and again.
     pub(super) fn next(
         &mut self,
         last: &[i64],
+        texts: &[Option<&[i64]>],
         kv: &mut KvCache,
         steps: StepIndex,
         options: &mut Generate<'_>,
     ) -> Result<Tensor> {
+        if let Some((tokens, logits)) = self.ahead.pop_front() {
+            if tokens == last {
+                if self.ahead.is_empty() {
+                    // All were right.
+                    self.width = (2 * self.asked + 1).min(MOST_TOKENS);
+                    self.pause = (0, 1);
+                }
+                return Ok(logits);
+            }
+            kv.truncate(kv.columns() - self.ahead.len() - 1)?;
+            let right = self.asked.saturating_sub(self.ahead.len() + 1);
+            self.width = right.max(1);
+            if right == 0 {
+                self.pause = (self.pause.1, (2 * self.pause.1).min(LONGEST_PAUSE));
+            }
+            self.ahead.clear();
+        }
+        self.passes += 1;
+        let proposed = self.proposed(last, texts, kv)?;
         let Some(step) = &mut self.step else { return general(self.model, last, kv, steps, options) };
         let mut before = (self.path == DecodePath::Compare).then(|| kv.shallow_clone());
+        let ids: Vec<i64> = last
+            .iter()
+            .enumerate()
+            .flat_map(|(row, token)| std::iter::once(*token).chain(proposed.iter().map(move |all| all[row])))
+            .collect();
         let one = SingleThread::always();
-        let fast = step.run(last, kv, &mut tap(options, steps))?.f_squeeze_dim(1)?;
+        let fast = step.run(&ids, kv, &mut tap(options, steps))?;
         drop(one);
+        for (index, tokens) in proposed.into_iter().enumerate() {
+            self.ahead.push_back((tokens, fast.f_select(1, index as i64 + 1)?));
+        }
+        let fast = fast.f_select(1, 0)?;
         let Some(before) = &mut before else { return Ok(fast) };
         let logits = general(self.model, last, before, steps, options)?;
-        let largest = |t: &Tensor| -> Result<f64> {
-            Ok(t.f_to_kind(Kind::Double)?.f_abs()?.f_max()?.f_double_value(&[])?)
-        };
-        let share = largest(&fast.f_sub(&logits)?)? / largest(&logits)?.max(f64::MIN_POSITIVE);
-        let most = ROUNDING[usize::from(logits.kind() == Kind::BFloat16)];
-        if share > most {
-            return Err(Error::Input(format!(
-                "the decoding step differs from the general path by {share:.1e} of the largest logit, more than \
-                 rounding ({most:.0e})\nhint: this is a fault of refrain; decode by the general path, and report it"
-            )));
-        }
+        same(&fast, &logits)?;
         Ok(logits)
     }
+
+    /// Tokens to run ahead, one of every row each; none where a row has no idea of what comes.
+    fn proposed(&mut self, last: &[i64], texts: &[Option<&[i64]>], kv: &KvCache) -> Result<Vec<Vec<i64>>> {
+        self.asked = 0;
+        if !self.may_run_ahead || self.step.is_none() {
+            return Ok(Vec::new());
+        }
+        if self.pause.0 > 0 {
+            self.pause.0 -= 1;
+            return Ok(Vec::new());
+        }
+        let rows = texts.len();
+        let position = Vec::<i64>::try_from(kv.next_position())?.into_iter().max().unwrap_or(0) as usize;
+        let most = self
+            .width
+            .min((MOST_TOKENS / rows.max(1)).saturating_sub(1))
+            .min(kv.capacity().saturating_sub(kv.columns() + 1))
+            .min(self.model.architecture().n_ctx.saturating_sub(position + 1));
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        self.ngrams.resize_with(rows, Ngrams::default);
+        let of_row = |(ngrams, (text, last)): (&mut Ngrams, (&Option<&[i64]>, &i64))| match text {
+            Some(text) => ngrams.propose(text, most),
+            None => Some(vec![*last; most]),
+        };
+        let all: Option<Vec<Vec<i64>>> =
+            self.ngrams.iter_mut().zip(texts.iter().zip(last)).map(of_row).collect();
+        let Some(all) = all else { return Ok(Vec::new()) };
+        self.asked = most;
+        Ok((0..most).map(|index| all.iter().map(|row| row[index]).collect()).collect())
+    }
+}
+
+/// An error unless `fast` is `general` but for rounding.
+fn same(fast: &Tensor, general: &Tensor) -> Result<()> {
+    let largest =
+        |t: &Tensor| -> Result<f64> { Ok(t.f_to_kind(Kind::Double)?.f_abs()?.f_max()?.f_double_value(&[])?) };
+    let share = largest(&fast.f_sub(general)?)? / largest(general)?.max(f64::MIN_POSITIVE);
+    let most = ROUNDING[usize::from(general.kind() == Kind::BFloat16)];
+    if share <= most {
+        return Ok(());
+    }
+    Err(Error::Input(format!(
+        "the decoding step differs from the general path by {share:.1e} of the largest logit, more than rounding \
+         ({most:.0e})\nhint: this is a fault of refrain; decode by the general path, and report it"
+    )))
 }
 
 fn tap<'a>(options: &'a mut Generate<'_>, steps: StepIndex) -> Tap<'a> {

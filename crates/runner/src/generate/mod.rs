@@ -1,5 +1,6 @@
 //! Autoregressive decoding over a key/value cache, many prompts at once.
 
+mod ahead;
 mod column;
 mod process;
 mod sample;
@@ -83,6 +84,9 @@ pub struct StepView<'a> {
     pub scores: &'a Tensor,
     /// The tokens chosen, a stop token included.
     pub chosen: &'a [i64],
+    /// The forward pass that gave the logits; the prompt's is 0. Several steps may share one (see
+    /// [`DecodePath::Fast`]).
+    pub pass: usize,
 }
 
 impl Model {
@@ -194,7 +198,9 @@ impl Model {
             let so_far: Vec<&[i64]> = live.iter().map(|row| &texts[*row][..]).collect();
             let scores = decoding.process(&logits, &so_far)?;
             let chosen = decoding.choose(&scores, &mut drawing)?;
-            let view = StepView { step, rows: &live, logits: &logits, scores: &scores, chosen: &chosen };
+            let pass = columns.passes();
+            let view =
+                StepView { step, rows: &live, logits: &logits, scores: &scores, chosen: &chosen, pass };
             if observe(&view).is_break() {
                 break;
             }
@@ -223,6 +229,7 @@ impl Model {
             let full = rows.iter().any(|row| prompts[*row].len() + step >= window);
             if full || 4 * left <= 3 * rows.len() {
                 let kept: Vec<i64> = (0..rows.len() as i64).filter(|i| !done[rows[*i as usize]]).collect();
+                columns.settle(&mut kv)?;
                 kv.keep_rows(&kept)?;
                 rows.retain(|row| !done[*row]);
             }
@@ -240,7 +247,9 @@ impl Model {
                 .iter()
                 .map(|row| results[*row].tokens.last().copied().unwrap_or(prompts[*row][0]))
                 .collect();
-            logits = columns.next(&last, &mut kv, steps, &mut options)?;
+            let text = |row: &usize| (!done[*row]).then_some(&texts[*row][..]);
+            let so_far: Vec<Option<&[i64]>> = rows.iter().map(text).collect();
+            logits = columns.next(&last, &so_far, &mut kv, steps, &mut options)?;
         }
         Ok(results)
     }

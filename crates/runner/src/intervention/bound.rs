@@ -43,6 +43,11 @@ impl<'a> BoundInterventions<'a> {
         self.bound.iter().any(|bound| bound.what.rows.is_some())
     }
 
+    /// Whether an intervention names positions, or takes values from a run that has some.
+    pub(crate) fn names_positions(&self) -> bool {
+        self.bound.iter().any(|bound| bound.what.positions.is_some() || bound.what.action.source().is_some())
+    }
+
     /// Whether something is done at `hook`.
     pub(crate) fn touches(&self, hook: Hook) -> bool {
         self.bound.iter().any(|bound| bound.what.hook == hook)

@@ -98,6 +98,9 @@ pub(crate) trait Lanes: Copy {
 
     /// The sum of all lanes.
     unsafe fn sum(self) -> f32;
+    /// Asks for the memory at `at`, which need not be good for anything.
+    #[inline(always)]
+    fn prefetch<T>(_at: *const T) {}
 }
 
 /// Lanes of every processor.
@@ -167,6 +170,13 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(crate) struct Avx2(__m256);
 
+    /// A hint, which every processor has.
+    #[inline(always)]
+    fn prefetch<T>(at: *const T) {
+        // SAFETY: a prefetch reads nothing that the program could see, and cannot fault.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
     // SAFETY, of every block below: the trait's conditions are those of the instructions.
     impl Lanes for Avx2 {
         const N: usize = 8;
@@ -203,6 +213,11 @@ mod x86 {
             let first = unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(two)) };
             let second = unsafe { _mm256_castsi256_ps(_mm256_and_si256(two, _mm256_set1_epi32(SECOND))) };
             (Avx2(first), Avx2(second))
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(at: *const T) {
+            prefetch(at);
         }
 
         #[inline(always)]
@@ -253,6 +268,11 @@ mod x86 {
             let first = unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(two)) };
             let second = unsafe { _mm512_castsi512_ps(_mm512_and_si512(two, _mm512_set1_epi32(SECOND))) };
             (Avx512(first), Avx512(second))
+        }
+
+        #[inline(always)]
+        fn prefetch<T>(at: *const T) {
+            prefetch(at);
         }
 
         #[inline(always)]

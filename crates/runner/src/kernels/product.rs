@@ -6,8 +6,8 @@ use super::lanes::{Kernel, Lanes, Level};
 use super::workers::Workers;
 use super::{Bits16, widened};
 
-/// More vectors than this are packed, so that each lane is a vector's.
-const FEW: usize = 8;
+/// More vectors than this are packed, so that each lane is a vector's. So many, or fewer, do not depend on each other.
+pub(crate) const FEW: usize = 8;
 /// Rows of weights in a tile of packed vectors, and vectors of lanes beside them: as many sums as there are registers.
 const TILE_ROWS: usize = 6;
 /// Packed vectors stay in the first cache for so many of their numbers, where there are more than one panel of them.
@@ -290,6 +290,8 @@ impl Job<'_> {
             unsafe {
                 let x: [L; M] = std::array::from_fn(|m| L::load(xs[m].as_ptr().add(k)));
                 for (sums, row) in sums.iter_mut().zip(rows) {
+                    // The next rows, which lie behind these.
+                    L::prefetch(row.as_ptr().wrapping_add(R * width + k));
                     let w = E::load::<L>(row.as_ptr().add(k));
                     for (sum, x) in sums.iter_mut().zip(x) {
                         *sum = sum.add_product(w, x);
@@ -367,12 +369,16 @@ impl Job<'_> {
                 std::array::from_fn(|v| L::load(x.as_ptr().add(k * panel + v * L::N)))
             };
             let even = ks.end - (ks.end - ks.start) % 2;
-            for k in (ks.start..even).step_by(2) {
-                let (x0, x1) = (column(k), column(k + 1));
-                for (acc, row) in acc.iter_mut().zip(rows) {
-                    let (w0, w1) = E::splat_two::<L>(row.add(k));
-                    for v in 0..V {
-                        acc[v] = acc[v].add_product(w0, x0[v]).add_product(w1, x1[v]);
+            for line in (ks.start..even).step_by(16) {
+                // The next tile's rows, which lie behind these.
+                rows.iter().for_each(|row| L::prefetch(row.wrapping_add(R * width + line)));
+                for k in (line..even.min(line + 16)).step_by(2) {
+                    let (x0, x1) = (column(k), column(k + 1));
+                    for (acc, row) in acc.iter_mut().zip(rows) {
+                        let (w0, w1) = E::splat_two::<L>(row.add(k));
+                        for v in 0..V {
+                            acc[v] = acc[v].add_product(w0, x0[v]).add_product(w1, x1[v]);
+                        }
                     }
                 }
             }
