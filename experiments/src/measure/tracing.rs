@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::condition::Condition;
 use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
 use super::words::{self, Phrase};
-use crate::lab::{Count, Found};
+use crate::lab::{Count, Found, Speed};
 
 /// Tokens of an ordinary text that are given; the model continues it.
 const GIVEN: usize = 16;
@@ -151,7 +151,8 @@ impl Tracing<'_> {
         let mut rows = Vec::new();
         let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
         let mut last: Option<(Vec<usize>, LogProbs)> = None;
-        let generated = model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
+        let mut speed = Speed::default();
+        let mut observe = |view: &StepView<'_>| -> Result<()> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
                 None => None,
@@ -174,7 +175,8 @@ impl Tracing<'_> {
             }
             last = Some((view.rows.to_vec(), now));
             Ok(())
-        })?;
+        };
+        let generated = speed.of(|| model.generate_with(&prompts, options, &mut observe))?;
         // By trace, then step, whatever the order of execution.
         rows.sort_by_key(|row: &TraceRow| (row.pool, row.item, row.step));
         let responses: Vec<ResponseRow> = traced
@@ -194,7 +196,7 @@ impl Tracing<'_> {
                 rows.extend(self.toxicities(model, induction, &at)?);
             }
         }
-        Found::rows::<EntropyTrace>(&rows)?.and::<Responses>(&responses)
+        Ok(Found::rows::<EntropyTrace>(&rows)?.and::<Responses>(&responses)?.at(speed))
     }
 
     fn blank(

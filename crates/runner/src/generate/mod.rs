@@ -1,6 +1,7 @@
 //! Autoregressive decoding over a key/value cache, many prompts at once.
 
 mod process;
+mod recommended;
 mod sample;
 
 use std::ops::ControlFlow;
