@@ -234,3 +234,39 @@ fn candidates(args: &AskArgs, microworld: bool) -> Vec<Wording> {
         None => NATURAL.map(wording).into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Common;
+    use refrain_entropy::table::Pool;
+
+    #[test]
+    fn copies_are_written_in_the_format() {
+        let subject = Subject::load(&Common::default().model, true).unwrap();
+        let words = Words::of(&subject).unwrap();
+        let args = AskArgs::default();
+        let asking = Asking::new(&subject, &words, &args).unwrap();
+        let tokenizer = subject.tokenizer().unwrap();
+        let ids = |text: &str| tokenizer.encode(text).unwrap();
+        let phrase = Phrase { pool: Pool::Top, item: 0, text: "the cat".into(), tokens: ids("the cat") };
+        assert_eq!(asking.copies(&phrase, 3).unwrap(), ids("the cat the cat the cat"));
+        assert!(asking.copies(&phrase, 0).unwrap().is_empty());
+        let format = Format { first: "1 : ".into(), next: " , {i} : ".into(), ..Format::spaces() };
+        let other =
+            asking.with(&Wording { name: "say", template: "say {phrase} {n} times :".into() }, &format);
+        assert_eq!(other.copies(&phrase, 2).unwrap(), ids("1 : the cat , 2 : the cat"));
+        let prompt = tokenizer.encode_with_specials("say the cat 4 times : 1 : the cat").unwrap();
+        assert_eq!(other.prompt(&phrase, 4, 1).unwrap(), prompt);
+        // Nothing is tried on a model without a chat template, unless it is asked for.
+        assert!(asking.to_try().is_empty());
+        let args = AskArgs { try_wordings: Tries::On, ..AskArgs::default() };
+        let names: Vec<&str> = Asking::new(&subject, &words, &args)
+            .unwrap()
+            .to_try()
+            .iter()
+            .map(|wording| wording.name)
+            .collect();
+        assert_eq!(names, ["repeat", "say", "write"]);
+    }
+}

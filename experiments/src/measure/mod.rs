@@ -12,6 +12,7 @@ pub mod question;
 pub mod sampling;
 pub mod scoring;
 pub mod texts;
+mod toxicity;
 pub mod tracing;
 pub mod wordings;
 pub mod words;
