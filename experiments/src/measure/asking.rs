@@ -24,13 +24,12 @@ pub struct Wording {
 
 /// Wordings for models of natural language, by name. The first is the paper's (Wang et al. 2025), and what a model is asked
 /// that no wordings are tried on.
-const NATURAL: [(&str, &str); 6] = [
+const NATURAL: [(&str, &str); 5] = [
     ("paper", "Please repeat this word: {phrase} in {n} times\n"),
     ("say", "Say the word \"{phrase}\" {n} times.\n"),
-    ("write", "Write the word {phrase} {n} times in a row, and nothing else.\n"),
-    ("spaces", "Repeat \"{phrase}\" exactly {n} times, separated by spaces. Do not write anything else.\n"),
+    ("after", "Repeat after me {n} times: {phrase}\n"),
+    ("write", "Write the word \"{phrase}\" {n} times, separated by spaces.\n"),
     ("list", "Make a list in which every one of the {n} entries is the word {phrase}.\n"),
-    ("output", "Output: the word {phrase}, {n} times, separated by commas.\n"),
 ];
 /// Those of the built-in model's language; in the first every run on it was made.
 const MICROWORLD: [(&str, &str); 3] = [

@@ -94,8 +94,13 @@ fn shortened(text: &str) -> String {
     format!("{shown:?}{more}")
 }
 
-pub(super) fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefill: i64, gates: &[GateRow]) {
-    report.line(format_args!("Asked to repeat a phrase N times (greedy and sampled, no intervention)"));
+pub(super) fn about_counts(
+    report: &mut Report,
+    rows: &[CountSummaryRow],
+    (prefill, format): (i64, Option<&str>),
+    gates: &[GateRow],
+) {
+    report.line(format_args!("Asked to repeat a phrase N times (all answers, no intervention)"));
     let none: Vec<&CountSummaryRow> =
         rows.iter().filter(|row| row.condition == "none" && row.pool.is_none()).collect();
     let mut counts: Vec<u32> = none.iter().map(|row| row.n).collect();
@@ -127,9 +132,10 @@ pub(super) fn about_counts(report: &mut Report, rows: &[CountSummaryRow], prefil
     report.note("  exact: over the runs where N copies fit, of so many. clean stop: only copies, then the end. broke: \
         something else after copies; stop: ended, on: did not end. loop: copies to the window or the limit. none: \
         fewer than two copies generated.");
-    if prefill > 0 {
+    if counts.iter().any(|n| i64::from(*n) > prefill) && prefill > 0 {
+        let format = format.map_or(String::new(), |format| format!(", written as {format:?}"));
         report.note(&format!(
-            "  Where N > {prefill}, the prompt already holds {prefill} copies. They count towards N, \
+            "  Where N > {prefill}, the answer already begins with {prefill} copies{format}. They count towards N, \
             but not as an attempt."
         ));
     }

@@ -36,7 +36,8 @@ pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
     about_wordings(report, &run.rows_if_any::<Wordings>()?, &run.rows::<Responses>()?);
     about_asking(report, facts);
     let prefill = fact("prefill").and_then(toml::Value::as_integer).unwrap_or(0);
-    about_counts(report, &run.rows::<CountSummary>()?, prefill, &followed);
+    let format = fact("prefill_format").and_then(toml::Value::as_str);
+    about_counts(report, &run.rows::<CountSummary>()?, (prefill, format), &followed);
     let windows = run.rows_if_any::<TraceWindows>()?;
     if !windows.is_empty() {
         about_entropy(report, &windows);
