@@ -82,8 +82,8 @@ pub(crate) fn heads(
                 patched.extend(reading.patched(&corrupted, &kv, background, (layer, some), &new, first)?);
             }
         }
-        let (heads, values): (usize, Vec<f64>) = (patched.len(), patched.into_iter().flatten().collect());
-        let patched = Array2::from_shape_vec((heads, positions.len()), values)
+        let values: Vec<f64> = patched.into_iter().flatten().collect();
+        let patched = Array2::from_shape_vec((model.heads().len(), positions.len()), values)
             .map_err(|error| Error::Input(format!("readings of different lengths: {error}")))?;
         Ok(Along { clean: whole(&clean)?, corrupted: whole(&corrupted)?, patched })
     })

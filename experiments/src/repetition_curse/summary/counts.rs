@@ -143,7 +143,7 @@ pub(super) fn about_counts(
     if gates.iter().any(|gate| gate.value.is_some() && !gate.passed) {
         report.note(
             "  The model hardly follows this wording: no verdict on how it counts. Read the table `responses`, and try \
-            another --template.",
+            another --template, or --try-wordings on.",
         );
     }
     report.gap();
