@@ -10,7 +10,7 @@ use refrain_entropy::table::{
 };
 use refrain_experiments::lab::disk::read_table;
 use refrain_tests::Result;
-use refrain_tests::program::{Place, Ran, files, same_tables, tables};
+use refrain_tests::program::{Place, Ran, files};
 
 use crate::place;
 
@@ -79,7 +79,9 @@ fn the_wording_that_is_followed_best_asks_everything() -> Result {
     for prompt in rows::<Prompts>(&out)?.iter().filter(|prompt| prompt.kind == PromptKind::Count) {
         let row = counts.iter().find(|row| row.prompt_id == prompt.prompt_id).ok_or("not counted")?;
         let text = template.replace("{phrase}", &row.phrase).replace("{n}", &row.n.to_string());
-        assert!(prompt.text.replace("<bos>", "").trim().starts_with(text.trim()), "{prompt:?}");
+        // The vocabulary writes numbers digit by digit.
+        let plain = |text: &str| text.replace("<bos>", "").replace(' ', "");
+        assert!(plain(&prompt.text).starts_with(&plain(&text)), "{prompt:?}");
     }
     // The summary says so, with ten answers.
     let examples =
@@ -117,6 +119,10 @@ fn the_choice_is_the_same_when_a_run_is_taken_up() -> Result {
     staged("wordings")?;
     staged("conditions")?;
     counted(&place, "staged", &arguments)?;
-    same_tables(&tables(&place.path("whole"))?, &tables(&place.path("staged"))?);
+    let (whole, staged) = (place.path("whole"), place.path("staged"));
+    assert_eq!(rows::<Wordings>(&whole)?, rows::<Wordings>(&staged)?);
+    assert_eq!(rows::<Prompts>(&whole)?, rows::<Prompts>(&staged)?);
+    assert_eq!(rows::<Responses>(&whole)?, rows::<Responses>(&staged)?);
+    assert_eq!(rows::<CountSweep>(&whole)?, rows::<CountSweep>(&staged)?);
     Ok(())
 }
