@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes experiments/data/english_words.txt: whole English words with how often WordNet's definitions and examples use them.
+"""Makes experiments/data/english_words.txt: whole English words by how often WordNet's definitions and examples use them.
 
     apt-get download wordnet-base wamerican
     dpkg-deb -x wordnet-base_*.deb . && dpkg-deb -x wamerican_*.deb .
     scripts/english_words.py usr/share/wordnet usr/share/dict/american-english > experiments/data/english_words.txt
 
-The text is WordNet 3.0's, about a million words; a word is kept if a spelling dictionary (SCOWL's) has it too, so that neither
-pieces of words nor misprints are among them. Only the standard library is needed.
+The text is WordNet 3.0's, about a million words; a word is kept if a spelling dictionary (SCOWL's) has it too, so that
+neither pieces of words nor misprints are among them. Only the standard library is needed.
 """
 
 import re
@@ -57,8 +57,14 @@ def main() -> None:
         return word in spelled and counts[word] >= fewest and not {word, word.removesuffix("s")} & rude
 
     words = sorted(filter(kept, counts), key=lambda word: (-counts[word], word))
-    print("# Whole English words by how often WordNet 3.0's definitions and examples use them: a count, then the words that have it.")
-    print(f"# {len(words)} words; the text has {total} of three letters or more. Made by scripts/english_words.py; README.md has the licences.")
+    print(
+        "# Whole English words by how often WordNet 3.0's definitions and examples use them: a count, then the words "
+        "that have it."
+    )
+    print(
+        f"# {len(words)} words; the text has {total} of three letters or more. Made by scripts/english_words.py; "
+        "README.md has the licences."
+    )
     for count, group in groupby(words, key=counts.get):
         print(count, *group)
 

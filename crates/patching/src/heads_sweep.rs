@@ -13,15 +13,16 @@ use crate::sweep::background::Background;
 use crate::sweep::job::is_within;
 use crate::sweep::{Settings, Sweep};
 
-/// The logit of the answer in three kinds of run: at the last position of several pairs, or at several positions of one.
+/// The logit of the answer in three kinds of run: at the last position of several pairs, or at several positions of
+/// one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadSweep {
     /// Per pair or position: the clean run.
     pub clean: Vec<f64>,
     /// Per pair or position: the corrupted run.
     pub corrupted: Vec<f64>,
-    /// `[head, pair or position]`: the corrupted run with the head's z, at all positions, from the clean run. Heads in
-    /// the order of [`Model::heads`].
+    /// `[head, pair or position]`: the corrupted run with the head's z, at all positions, from the clean run. Heads
+    /// in the order of [`Model::heads`].
     pub patched: Array2<f64>,
 }
 
@@ -59,10 +60,10 @@ pub fn patch_heads(
     Ok(swept)
 }
 
-/// Patches each head in turn in one pair, and reads the answer's logit after the tokens at `positions`: what [`patch_heads`]
-/// gives for the pairs that end there, in that order, but from the same runs. Where a model is not one of which a text's
-/// beginning can be read off the whole (layers that share keys, rotations that depend on the length), the pairs are patched
-/// one by one.
+/// Patches each head in turn in one pair, and reads the answer's logit after the tokens at `positions`: what
+/// [`patch_heads`] gives for the pairs that end there, in that order, but from the same runs. Where a model is not
+/// one of which a text's beginning can be read off the whole (layers that share keys, rotations that depend on the
+/// length), the pairs are patched one by one.
 ///
 /// # Errors
 /// As [`patch_heads`]; [`Error::Input`] for a position that is not in the pair or stands before what is corrupted.

@@ -22,8 +22,8 @@ pub struct Wording {
     pub template: String,
 }
 
-/// Wordings for models of natural language, by name. The first is the paper's (Wang et al. 2025), and what a model is asked
-/// that no wordings are tried on.
+/// Wordings for models of natural language, by name. The first is the paper's (Wang et al. 2025), and what a model is
+/// asked that no wordings are tried on.
 const NATURAL: [(&str, &str); 5] = [
     ("paper", "Please repeat this word: {phrase} in {n} times\n"),
     ("say", "Say the word \"{phrase}\" {n} times.\n"),
@@ -49,8 +49,8 @@ pub struct AskArgs {
     #[arg(long, value_name = "TEXT", help_heading = "Counting")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// Ask in several wordings for a few copies of other words first, and use the wording that the model follows best and
-    /// the format that it answers in; with --template find the format alone
+    /// Ask in several wordings for a few copies of other words first, and use the wording that the model follows best
+    /// and the format that it answers in; with --template find the format alone
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Tries::Auto, help_heading = "Counting")]
     #[serde(default)]
     pub try_wordings: Tries,

@@ -110,9 +110,9 @@ impl Trace<'_> {
         Ok(rows)
     }
 
-    /// The share of the heads' effects that is the induction heads', at each step. Steps at which the induction rule copies
-    /// the same token, those of one phase of the phrase, share the corrupted text and the runs: up to a step it is the
-    /// context of that step with that token replaced.
+    /// The share of the heads' effects that is the induction heads', at each step. Steps at which the induction rule
+    /// copies the same token, those of one phase of the phrase, share the corrupted text and the runs: up to a step
+    /// it is the context of that step with that token replaced.
     fn causal(&self, steps: &[usize]) -> Result<BTreeMap<usize, Causal>> {
         let mut found = BTreeMap::new();
         let mut phases: BTreeMap<i64, Vec<usize>> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Which wording of the instruction a model follows, and in what format it answers: tried for a few copies of words that
-//! nothing is measured on.
+//! Which wording of the instruction a model follows, and in what format it answers: tried for a few copies of words
+//! that nothing is measured on.
 
 use anyhow::Result;
 use refrain_entropy::repetition::format::Format;
@@ -83,8 +83,8 @@ impl Trials {
         self.questions.iter().flatten()
     }
 
-    /// Asks in every wording, greedily, and chooses the one with the most answers that are followed and exact. If there are
-    /// none to choose from, it is that of `asking`.
+    /// Asks in every wording, greedily, and chooses the one with the most answers that are followed and exact. If
+    /// there are none to choose from, it is that of `asking`.
     ///
     /// # Errors
     /// If the model cannot be run, or no more is to be done now.
@@ -188,8 +188,9 @@ impl Answers {
     }
 }
 
-/// The wording whose answers are followed and exact most often, each counting alike: a wording that gives a loop whatever N
-/// is is followed, and one that few answers follow may be exact by chance. Of equal ones the first; none of none.
+/// The wording whose answers are followed and exact most often, each counting alike: a wording that gives a loop
+/// whatever N is is followed, and one that few answers follow may be exact by chance. Of equal ones the first; none
+/// of none.
 fn best(answers: &[Answers]) -> Option<usize> {
     let score = |index: usize| {
         let (followed, exact) = answers[index].shares();

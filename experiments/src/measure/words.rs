@@ -38,7 +38,8 @@ pub struct PhraseArgs {
     pub single_tokens: bool,
 }
 
-/// English words by how often a text uses them: a count, then the words that have it. `data/README.md` says which text.
+/// English words by how often a text uses them: a count, then the words that have it. `data/README.md` says which
+/// text.
 const ENGLISH: &str = include_str!("../../data/english_words.txt");
 
 /// A phrase to repeat.
@@ -81,8 +82,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// The words of a model's language: those that its folder has counts of, else the English words that its tokenizer can
-    /// write. Of a vocabulary that cannot write most of them, its own.
+    /// The words of a model's language: those that its folder has counts of, else the English words that its
+    /// tokenizer can write. Of a vocabulary that cannot write most of them, its own.
     ///
     /// # Errors
     /// If there is no tokenizer, or the counts of its words cannot be read.

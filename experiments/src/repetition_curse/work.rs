@@ -25,7 +25,8 @@ pub(super) enum Work {
 }
 
 impl Work {
-    /// It depends on which heads were found: toxicity is theirs, whatever the condition. And on how the model is `asked`.
+    /// It depends on which heads were found: toxicity is theirs, whatever the condition. And on how the model is
+    /// `asked`.
     pub(super) fn part(
         &self,
         condition: &Condition,

@@ -7,8 +7,8 @@ const NUMBER: &str = "{i}";
 /// Stands for the number of the copy before.
 const LAST: &str = "{last}";
 
-/// How copies are written. Copy i is `first` (where it is the first) or `next`, and the phrase; in both, `{i}` is its number
-/// and `{last}` that of the copy before.
+/// How copies are written. Copy i is `first` (where it is the first) or `next`, and the phrase; in both, `{i}` is its
+/// number and `{last}` that of the copy before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Format {
     /// What stands before the first copy.
@@ -87,7 +87,8 @@ impl Case {
     }
 }
 
-/// `text` with the number of copy `i`, and of the one before it, replaced by what stands for them. Other numbers stay.
+/// `text` with the number of copy `i`, and of the one before it, replaced by what stands for them. Other numbers
+/// stay.
 fn numbered(text: &str, i: usize) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -105,8 +106,8 @@ fn numbered(text: &str, i: usize) -> String {
     out + rest
 }
 
-/// What the first copy has before it: as much of the end of `before` as the other copies have before theirs, in `next`,
-/// without the white space that separates copies.
+/// What the first copy has before it: as much of the end of `before` as the other copies have before theirs, in
+/// `next`, without the white space that separates copies.
 fn first(before: &str, next: &str) -> String {
     let same = before.chars().rev().zip(next.chars().rev()).take_while(|(one, other)| one == other);
     let length: usize = same.map(|(c, _)| c.len_utf8()).sum();

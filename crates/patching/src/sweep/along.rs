@@ -1,5 +1,5 @@
-//! Every head's z along one pair of texts, read after many positions of the same runs. In a decoder no position knows of
-//! later ones, so what stands after a position is what the text up to there alone gives.
+//! Every head's z along one pair of texts, read after many positions of the same runs. In a decoder no position knows
+//! of later ones, so what stands after a position is what the text up to there alone gives.
 
 use ndarray::Array2;
 use refrain_runner::{
@@ -37,8 +37,8 @@ struct Reading<'a> {
 /// Patches each head of the pair in turn. `settings` are those of a sweep of z.
 ///
 /// # Errors
-/// [`Error::Length`] for texts of unequal length, [`Error::Input`] if a position is not in them or stands before what is
-/// corrupted, [`Error::Memory`] naming the smallest budget that works, and what the model cannot run.
+/// [`Error::Length`] for texts of unequal length, [`Error::Input`] if a position is not in them or stands before what
+/// is corrupted, [`Error::Memory`] naming the smallest budget that works, and what the model cannot run.
 pub(crate) fn heads(
     model: &Model,
     pair: &Pair,
@@ -90,8 +90,8 @@ pub(crate) fn heads(
 }
 
 impl Reading<'_> {
-    /// The corrupted run from block `layer` and column `first` on, once for each of `heads` with its z of `new`: `[head]
-    /// [position]`.
+    /// The corrupted run from block `layer` and column `first` on, once for each of `heads` with its z of `new`:
+    /// `[head] [position]`.
     fn patched(
         &self,
         base: &Streams,
@@ -130,8 +130,8 @@ impl Reading<'_> {
         self.read(self.model.run(&ids, run)?.cache.get(last)?, first)
     }
 
-    /// The logits after the positions, of what leaves the last block, `[row, column, d_model]`, where column 0 is position
-    /// `first`: `[row][position]`.
+    /// The logits after the positions, of what leaves the last block, `[row, column, d_model]`, where column 0 is
+    /// position `first`: `[row][position]`.
     fn read(&self, stream: &Tensor, first: usize) -> Result<Vec<Vec<f64>>> {
         let columns: Vec<i64> = self.positions.iter().map(|position| (position - first) as i64).collect();
         let columns = Tensor::f_from_slice(&columns)?.f_to_device(stream.device())?;

@@ -26,8 +26,8 @@ pub(super) const REPETITION: TaskInfo = TaskInfo {
 /// In the corrupted prompt the answer is another token, which the phrase does not hold, at each of its occurrences;
 /// that token is the incorrect answer. With one copy this is the induction task, `A B ... A` -> B.
 ///
-/// **Choice**: the last copy is cut at half of the phrase, so that all pairs have one length and the places that matter
-/// are the same in all of them.
+/// **Choice**: the last copy is cut at half of the phrase, so that all pairs have one length and the places that
+/// matter are the same in all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Repeated<'a> {
     /// Tokens of the phrase.
@@ -76,18 +76,18 @@ impl Repeated<'_> {
     }
 }
 
-/// What the induction rule copies at the end of `context`: the token after the most recent earlier occurrence of the last
-/// token. None if that is new.
+/// What the induction rule copies at the end of `context`: the token after the most recent earlier occurrence of the
+/// last token. None if that is new.
 pub fn induction_answer(context: &[i64]) -> Option<i64> {
     let (last, earlier) = context.split_last()?;
     let before = earlier.iter().rposition(|token| token == last)?;
     Some(context[before + 1])
 }
 
-/// The pair that asks for `answer`, which the induction rule copies somewhere in `context`. **Choice** (the paper does not
-/// say how effects are built while generating): in the corrupted context that token is replaced, at each of its
-/// occurrences, by one random token of `candidates` that the context does not hold. So a beginning of the two is the pair of
-/// that beginning. None if no candidate is left.
+/// The pair that asks for `answer`, which the induction rule copies somewhere in `context`. **Choice** (the paper
+/// does not say how effects are built while generating): in the corrupted context that token is replaced, at each of
+/// its occurrences, by one random token of `candidates` that the context does not hold. So a beginning of the two is
+/// the pair of that beginning. None if no candidate is left.
 pub fn induction_pair(
     context: &[i64],
     answer: i64,

@@ -19,9 +19,9 @@ struct Stated {
 }
 
 impl Decoding {
-    /// The sampling that the model's `generation_config.json` recommends: temperature, top-k, top-p, min-p and repetition
-    /// penalty, as far as they stand there. None if there is no such file or it states none of them. Nothing in this
-    /// crate uses it by itself.
+    /// The sampling that the model's `generation_config.json` recommends: temperature, top-k, top-p, min-p and
+    /// repetition penalty, as far as they stand there. None if there is no such file or it states none of them.
+    /// Nothing in this crate uses it by itself.
     ///
     /// # Errors
     /// [`Error::Format`] if the file cannot be read as JSON, or a value is out of its range.
