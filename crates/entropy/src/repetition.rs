@@ -1,4 +1,4 @@
-//! How a sequence repeats itself. No model: sequences of token ids, and of text [`text`] and [`format`].
+//! How a sequence repeats itself. No model: sequences of token ids, and of text [`text`] and [`mod@format`].
 
 pub mod format;
 pub mod text;
