@@ -1,5 +1,6 @@
-//! How a sequence repeats itself. No model: sequences of token ids, and [`text`].
+//! How a sequence repeats itself. No model: sequences of token ids, and of text [`text`] and [`mod@format`].
 
+pub mod format;
 pub mod text;
 
 use std::collections::HashSet;

@@ -23,6 +23,21 @@ impl Pair {
     pub fn first_difference(&self) -> Option<usize> {
         self.clean.iter().zip(&self.corrupted).position(|(a, b)| a != b)
     }
+
+    /// The beginnings of both prompts, up to the token at `position`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if one of them does not have it.
+    pub fn until(&self, position: usize) -> Result<Pair> {
+        match (self.clean.get(..=position), self.corrupted.get(..=position)) {
+            (Some(clean), Some(corrupted)) => {
+                Ok(Pair { clean: clean.to_vec(), corrupted: corrupted.to_vec(), ..*self })
+            }
+            _ => {
+                Err(Error::Input(format!("a pair of {} tokens has no position {position}", self.clean.len())))
+            }
+        }
+    }
 }
 
 /// Indices into `pairs`, grouped so that all prompts of a group have one length, at most `most` pairs each: by

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use refrain_runner::{ChatOptions, ChatTemplate, Decoding, Generate, Message, Outcome};
+use refrain_runner::{ChatOptions, ChatTemplate, Decoding, Generate, Message, Outcome, StepView};
 
 use super::prompt::PromptArgs;
-use crate::lab::Subject;
 use crate::lab::model_args::ModelArgs;
 use crate::lab::progress::say;
+use crate::lab::{CountOrNone, Factor, Speed, Subject, TopP};
 
 /// Continue a prompt, with interventions if given
 #[derive(Args)]
@@ -25,14 +25,14 @@ pub struct GenerateArgs {
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_new_tokens: usize,
     /// Temperature; 0 takes the most probable token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
-    temperature: f64,
+    #[arg(long, value_name = "T", default_value = "0")]
+    temperature: Factor,
     /// Sample from the smallest set of most probable tokens whose total probability reaches this
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f64,
+    #[arg(long, value_name = "P", default_value_t = TopP::ONE)]
+    top_p: TopP,
     /// Sample from the K most probable tokens (0: all)
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: usize,
+    #[arg(long, value_name = "K", default_value_t = CountOrNone::of::<0>())]
+    top_k: CountOrNone,
     /// Repetition penalty on the logits of tokens already in the text (1: none)
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     repetition_penalty: f64,
@@ -68,15 +68,13 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
     ensure!(!tokens.is_empty(), "the prompt is empty\nhint: --prompt TEXT gives one");
     let loaded = args.prompt.interventions(&subject)?;
     let bound = loaded.bind(subject.model.architecture())?;
-    let greedy = args.temperature == 0.0;
-    let choice = if greedy {
-        Decoding::GREEDY
-    } else {
-        Decoding { temperature: args.temperature, ..Decoding::SAMPLE }
+    let choice = match args.temperature.get() {
+        0.0 => Decoding::GREEDY,
+        temperature => Decoding { temperature, ..Decoding::SAMPLE },
     };
     let decoding = Decoding {
-        top_p: args.top_p,
-        top_k: args.top_k,
+        top_p: args.top_p.get(),
+        top_k: args.top_k.get(),
         repetition_penalty: args.repetition_penalty,
         ..choice
     };
@@ -90,7 +88,8 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
     };
     let mut stream = tokenizer.stream();
     let mut out = std::io::stdout().lock();
-    let found = subject.model.generate_with(&[tokens], options, |view| -> Result<()> {
+    let mut speed = Speed::default();
+    let mut show = |view: &StepView<'_>| -> Result<()> {
         for token in view.chosen.iter().filter(|token| !subject.stop().contains(token)) {
             if let Some(text) = stream.push(*token)? {
                 write!(out, "{text}")?;
@@ -98,7 +97,8 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
             }
         }
         Ok(())
-    })?;
+    };
+    let found = speed.of(|| subject.model.generate_with(&[tokens], options, &mut show))?;
     if let Some(text) = stream.finish()? {
         write!(out, "{text}")?;
     }
@@ -109,7 +109,8 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
             Outcome::OutOfWindow => "the context window is full",
             Outcome::Limit => "--max-new-tokens is reached",
         };
-        say(&format!("{} tokens: {why}", found.tokens.len()));
+        let rate = speed.tokens_per_s().map_or(String::new(), |rate| format!(", {rate:.1} tokens/s"));
+        say(&format!("{} tokens{rate}: {why}", found.tokens.len()));
     }
     Ok(String::new())
 }

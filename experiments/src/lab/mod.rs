@@ -18,6 +18,7 @@ pub mod report;
 mod run;
 pub mod settings;
 pub mod shard;
+mod speed;
 mod subject;
 mod threads;
 
@@ -31,11 +32,12 @@ use serde::de::DeserializeOwned;
 pub use background::Background;
 pub use choice::{choice, documented};
 pub use finished::Finished;
-pub use number::{Bytes, Count, CountOrNone, Factor, Share};
+pub use number::{Bytes, Count, CountOrNone, Factor, Share, Temperature, TopP};
 pub use part::{Finish, Found, Part, Stage};
 pub use report::Report;
 pub use run::{Extent, Halt, Run};
 pub use settings::{Common, Flags};
+pub use speed::Speed;
 pub use subject::{Subject, by_count, prompts_sha256};
 pub use threads::Threads;
 

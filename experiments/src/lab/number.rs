@@ -29,6 +29,16 @@ pub struct Share(f64);
 #[serde(try_from = "f64", into = "f64")]
 pub struct Factor(f64);
 
+/// What logits are divided by before a token is drawn: a finite number above 0.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct Temperature(f64);
+
+/// Probability that the tokens drawn from reach together: above 0, at most 1.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
+pub struct TopP(f64);
+
 impl Count {
     /// `N`, checked when the program is compiled.
     pub const fn of<const N: usize>() -> Self {
@@ -69,23 +79,34 @@ impl CountOrNone {
 }
 
 impl Share {
-    /// The number.
-    pub const fn get(self) -> f64 {
-        self.0
-    }
-
     /// The share of `percent` hundredths, at most 100.
     pub const fn percent(percent: u8) -> Self {
         Share(if percent > 100 { 1.0 } else { percent as f64 / 100.0 })
     }
 }
 
-impl Factor {
-    /// The number.
-    pub const fn get(self) -> f64 {
-        self.0
-    }
+impl Temperature {
+    /// The model's own distribution.
+    pub const ONE: Self = Temperature(1.0);
 }
+
+impl TopP {
+    /// All tokens.
+    pub const ONE: Self = TopP(1.0);
+}
+
+macro_rules! real {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// The number.
+            pub const fn get(self) -> f64 {
+                self.0
+            }
+        }
+    )*};
+}
+
+real!(Share Factor Temperature TopP);
 
 impl TryFrom<usize> for Count {
     type Error = String;
@@ -128,6 +149,28 @@ impl TryFrom<f64> for Factor {
     }
 }
 
+impl TryFrom<f64> for Temperature {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Self, String> {
+        match number > 0.0 && number.is_finite() {
+            true => Ok(Temperature(number)),
+            false => Err(format!("a temperature must be above 0 and finite, but is {number}")),
+        }
+    }
+}
+
+impl TryFrom<f64> for TopP {
+    type Error = String;
+
+    fn try_from(number: f64) -> Result<Self, String> {
+        match number > 0.0 && number <= 1.0 {
+            true => Ok(TopP(number)),
+            false => Err(format!("{number} is not above 0 and at most 1")),
+        }
+    }
+}
+
 macro_rules! number {
     ($($name:ident: $inner:ty;)*) => {$(
         impl From<$name> for $inner {
@@ -158,6 +201,8 @@ number! {
     CountOrNone: usize;
     Share: f64;
     Factor: f64;
+    Temperature: f64;
+    TopP: f64;
 }
 
 /// A size of memory in bytes, written as `512MiB` or `4GiB`.
@@ -228,6 +273,10 @@ mod tests {
         assert!("-1".parse::<Count>().is_err() && "1000001".parse::<Count>().is_err());
         assert!("0".parse::<CountOrNone>().is_ok() && "nan".parse::<Share>().is_err());
         assert!("1.5".parse::<Share>().is_err() && "inf".parse::<Factor>().is_err());
+        assert!("0".parse::<Temperature>().is_err_and(|error| error.contains("temperature")));
+        assert!("inf".parse::<Temperature>().is_err() && "nan".parse::<TopP>().is_err());
+        assert!("0".parse::<TopP>().is_err() && "1.1".parse::<TopP>().is_err());
+        assert_eq!(("0.7".parse().map(Temperature::get), "1".parse().map(TopP::get)), (Ok(0.7), Ok(1.0)));
         assert!(serde_json::from_str::<Count>("0").is_err() && serde_json::from_str::<Share>("2.0").is_err());
         assert_eq!(serde_json::to_string(&Count::of::<3>()).unwrap(), "3");
     }

@@ -14,11 +14,16 @@ use serde::Serialize;
 
 use super::disk::sha256_hex;
 use super::progress::Progress;
+use super::speed::Speed;
 use super::threads::Threads;
 
 /// What a part found: rows of one table or of several.
 #[derive(Debug, Default)]
-pub struct Found(BTreeMap<&'static str, RecordBatch>);
+pub struct Found {
+    tables: BTreeMap<&'static str, RecordBatch>,
+    /// What it generated, and how fast.
+    pub(super) speed: Speed,
+}
 
 impl Found {
     /// Rows of table `T`.
@@ -34,8 +39,14 @@ impl Found {
     /// # Errors
     /// If a row does not fit the table.
     pub fn and<T: Table>(mut self, rows: &[T::Row]) -> Result<Self> {
-        self.0.insert(T::NAME, T::batch(rows)?);
+        self.tables.insert(T::NAME, T::batch(rows)?);
         Ok(self)
+    }
+
+    /// The same, generated at this speed.
+    #[must_use]
+    pub fn at(self, speed: Speed) -> Self {
+        Found { speed, ..self }
     }
 
     /// The rows of table `T`.
@@ -43,13 +54,14 @@ impl Found {
     /// # Errors
     /// If it has none.
     pub fn rows_of<T: Table>(&self) -> Result<Vec<T::Row>> {
-        let batch = self.0.get(T::NAME).with_context(|| format!("the part has no rows of {}", T::NAME))?;
+        let batch =
+            self.tables.get(T::NAME).with_context(|| format!("the part has no rows of {}", T::NAME))?;
         Ok(T::rows(batch)?)
     }
 
     /// The tables by name.
     pub(super) fn into_tables(self) -> BTreeMap<&'static str, RecordBatch> {
-        self.0
+        self.tables
     }
 }
 
@@ -200,6 +212,7 @@ impl<'a> Stage<'a> {
         let (name, parts) = (self.name, &self.parts);
         let id = |part: usize| format!("{name} {}", parts[part].id);
         let done = |part: usize, found: Found| -> Result<()> {
+            progress.generated(found.speed);
             finish(part, found).with_context(|| id(part))?;
             progress.advance(parts[part].cost);
             Ok(())

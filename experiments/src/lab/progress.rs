@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressFinish, ProgressStyle};
 use refrain_runner::ProgressCallback;
 
+use super::speed::Speed;
+
 /// How often a line appears where there is no terminal.
 const EVERY: Duration = Duration::from_secs(15);
 /// What is over sooner is not shown: a bar that appears and goes is noise.
@@ -29,6 +31,7 @@ struct State {
     resumed: f64,
     begun: Instant,
     doing: String,
+    speed: Speed,
 }
 
 enum Shown {
@@ -51,7 +54,8 @@ impl Progress {
                 Shown::Bar(bar)
             }
         };
-        Progress(Mutex::new(State { shown, pieces, cost, resumed: cost.1, begun, doing: String::new() }))
+        let (doing, speed) = (String::new(), Speed::default());
+        Progress(Mutex::new(State { shown, pieces, cost, resumed: cost.1, begun, doing, speed }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -74,6 +78,11 @@ impl Progress {
         state.show();
     }
 
+    /// Counts tokens as generated.
+    pub fn generated(&self, speed: Speed) {
+        self.state().speed.add(speed);
+    }
+
     /// Prints a line that stays.
     pub fn note(&self, text: &str) {
         match &self.state().shown {
@@ -83,12 +92,13 @@ impl Progress {
         }
     }
 
-    /// Takes the bar away.
-    pub fn finish(self) {
+    /// Takes the bar away, and says what was generated meanwhile.
+    pub fn finish(self) -> Speed {
         let state = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         if let Shown::Bar(bar) = state.shown {
             bar.finish_and_clear();
         }
+        state.speed
     }
 }
 
@@ -114,6 +124,9 @@ impl State {
         if rate > 0.0 {
             let left = (self.cost.0 - self.cost.1).max(0.0) / rate;
             text += &format!(", {} left", duration(left));
+        }
+        if let Some(rate) = self.speed.tokens_per_s() {
+            text += &format!(", {rate:.0} tokens/s a core");
         }
         if !self.doing.is_empty() {
             text += &format!(": {}", self.doing);
@@ -211,6 +224,8 @@ mod tests {
         progress.advance(4.0);
         // What was there before says nothing about the rate: 4 in 2 s, and 4 are left.
         assert_eq!(progress.state().text(2.0), "2/4, 2 s left: patching");
+        progress.generated(Speed { tokens: 90, seconds: 1.5 });
+        assert_eq!(progress.state().text(2.0), "2/4, 2 s left, 60 tokens/s a core: patching");
         assert_eq!(["99 s", "2 min", "2.5 h"], [99.0, 110.0, 9000.0].map(duration));
     }
 

@@ -13,6 +13,7 @@ use super::part::Stage;
 use super::part_files::Kept;
 use super::progress::Progress;
 use super::shard::Shard;
+use super::speed::Speed;
 
 /// How much of a run is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,8 @@ pub struct Run<'a> {
     rows: BTreeMap<&'static str, usize>,
     /// Parts, and those that were there already.
     parts: (usize, usize),
+    /// What this process generated.
+    speed: Speed,
 }
 
 impl<'a> Run<'a> {
@@ -94,6 +97,7 @@ impl<'a> Run<'a> {
             facts: toml::Table::new(),
             rows: BTreeMap::new(),
             parts: (0, 0),
+            speed: Speed::default(),
         }
     }
 
@@ -121,7 +125,8 @@ impl<'a> Run<'a> {
         };
         if !todo.is_empty() {
             let stale = todo.iter().filter(|part| kept[**part] == Kept::Stale).count();
-            self.run(stage, &todo, (there, stale))?;
+            let speed = self.run(stage, &todo, (there, stale))?;
+            self.speed.add(speed);
         }
         if halt {
             let done = (0..all).filter(|part| self.kept(stage, *part) == Kept::Yes).count();
@@ -131,7 +136,7 @@ impl<'a> Run<'a> {
     }
 
     /// Does the parts `todo`, where of all of them so many are `there` already and so many others are `stale`.
-    fn run(&self, stage: &Stage<'_>, todo: &[usize], (there, stale): (usize, usize)) -> Result<()> {
+    fn run(&self, stage: &Stage<'_>, todo: &[usize], (there, stale): (usize, usize)) -> Result<Speed> {
         let cost =
             |parts: &mut dyn Iterator<Item = usize>| parts.map(|part| stage.parts[part].cost).sum::<f64>();
         let all = stage.parts.len();
@@ -153,8 +158,8 @@ impl<'a> Run<'a> {
         let done = stage.run(todo, self.model, self.cores, &progress, &|part, found| {
             folder.write_part(&keys[part], tables[part], found)
         });
-        progress.finish();
-        done
+        let speed = progress.finish();
+        done.map(|()| speed)
     }
 
     fn kept(&self, stage: &Stage<'_>, part: usize) -> Kept {
@@ -242,6 +247,10 @@ impl<'a> Run<'a> {
         self.fact("parts", self.parts.0 as i64);
         self.fact("resumed_parts", self.parts.1 as i64);
         self.fact("cores", self.cores as i64);
+        if let Some(rate) = self.speed.tokens_per_s() {
+            self.fact("generated_tokens", self.speed.tokens as i64);
+            self.fact("tokens_per_s_a_core", rate);
+        }
         let rows = self.rows.iter().map(|(name, rows)| ((*name).to_owned(), (*rows as i64).into()));
         self.fact("rows", rows.collect::<toml::Table>());
         let facts = std::mem::take(&mut self.facts);

@@ -1,7 +1,10 @@
 //! How a model is asked to repeat a phrase: the instruction, the chat template around it, copies put into its answer.
 
+use std::rc::Rc;
+
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+use refrain_entropy::repetition::format::Format;
 use refrain_runner::{ChatOptions, ChatTemplate, Message, Tokenizer};
 use serde::{Deserialize, Serialize};
 
@@ -10,8 +13,30 @@ use super::words::{Phrase, Words};
 use crate::lab::Subject;
 use crate::microworld;
 
-/// The instruction for models of natural language (Wang et al. 2025).
-const NATURAL_TEMPLATE: &str = "Please repeat this word: {phrase} in {n} times\n";
+/// A wording of the instruction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wording {
+    /// Its name.
+    pub name: &'static str,
+    /// The instruction, with the placeholders `phrase` and `n` in braces.
+    pub template: String,
+}
+
+/// Wordings for models of natural language, by name. The first is the paper's (Wang et al. 2025), and what a model is
+/// asked that no wordings are tried on.
+const NATURAL: [(&str, &str); 5] = [
+    ("paper", "Please repeat this word: {phrase} in {n} times\n"),
+    ("say", "Say the word \"{phrase}\" {n} times.\n"),
+    ("after", "Repeat after me {n} times: {phrase}\n"),
+    ("write", "Write the word \"{phrase}\" {n} times, separated by spaces.\n"),
+    ("list", "Make a list in which every one of the {n} entries is the word {phrase}.\n"),
+];
+/// Those of the built-in model's language; in the first every run on it was made.
+const MICROWORLD: [(&str, &str); 3] = [
+    ("repeat", microworld::REPEAT_TEMPLATE),
+    ("say", microworld::REPEAT_PARAPHRASES[0]),
+    ("write", microworld::REPEAT_PARAPHRASES[1]),
+];
 /// Now, for chat templates that write the date: a prompt must not depend on the day that it is made.
 const NOW: &str = "2025-01-01T12:00:00";
 
@@ -19,10 +44,16 @@ const NOW: &str = "2025-01-01T12:00:00";
 #[derive(Debug, Clone, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct AskArgs {
-    /// The instruction, with the placeholders `phrase` and `n` in braces [default: that of the model's language]
+    /// The instruction, with the placeholders `phrase` and `n` in braces [default: the wording that the model follows
+    /// best, or the first for its language]
     #[arg(long, value_name = "TEXT", help_heading = "Counting")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
+    /// Ask in several wordings for a few copies of other words first, and use the wording that the model follows best
+    /// and the format that it answers in; with --template find the format alone
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Tries::Auto, help_heading = "Counting")]
+    #[serde(default)]
+    pub try_wordings: Tries,
     /// Give the instruction as a user's message in the model's chat template
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Chat::Auto, help_heading = "Counting")]
     #[serde(default)]
@@ -50,6 +81,19 @@ pub enum Chat {
     Off,
 }
 
+/// When wordings are tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tries {
+    /// If the model is asked in its chat template
+    #[default]
+    Auto,
+    /// Always
+    On,
+    /// Never: one wording, and copies in the prompt are separated by spaces
+    Off,
+}
+
 impl AskArgs {
     /// Refuses what does not go together.
     ///
@@ -69,22 +113,25 @@ impl AskArgs {
 }
 
 /// What asks a model.
+#[derive(Clone)]
 pub struct Asking<'a> {
     tokenizer: &'a Tokenizer,
     args: &'a AskArgs,
-    chat: Option<ChatTemplate>,
-    template: &'a str,
+    chat: Option<Rc<ChatTemplate>>,
+    wording: Wording,
+    format: Format,
+    microworld: bool,
 }
 
 impl<'a> Asking<'a> {
-    /// As the flags say.
+    /// As the flags say, in the first wording, with spaces between copies.
     ///
     /// # Errors
     /// If there is no tokenizer, or a chat template is asked for and there is none, or it cannot be read.
     pub fn new(subject: &'a Subject, words: &Words, args: &'a AskArgs) -> Result<Self> {
         let chat = match args.chat {
             Chat::Off => None,
-            Chat::Auto | Chat::On => ChatTemplate::load(subject.files())?,
+            Chat::Auto | Chat::On => ChatTemplate::load(subject.files())?.map(Rc::new),
         };
         if chat.is_none() && (args.chat == Chat::On || args.system.is_some() || args.thinking) {
             bail!(
@@ -93,12 +140,24 @@ impl<'a> Asking<'a> {
                 subject.name
             );
         }
-        let template = match &args.template {
-            Some(template) => template,
-            None if words.microworld => microworld::REPEAT_TEMPLATE,
-            None => NATURAL_TEMPLATE,
-        };
-        Ok(Asking { tokenizer: subject.tokenizer()?, args, chat, template })
+        let (microworld, format) = (words.microworld, Format::spaces());
+        let wording = candidates(args, microworld).swap_remove(0);
+        Ok(Asking { tokenizer: subject.tokenizer()?, args, chat, wording, format, microworld })
+    }
+
+    /// The same in another wording, with copies in another format.
+    #[must_use]
+    pub fn with(&self, wording: &Wording, format: &Format) -> Self {
+        Asking { wording: wording.clone(), format: format.clone(), ..self.clone() }
+    }
+
+    /// The wordings that are to be tried, none if none are.
+    pub fn to_try(&self) -> Vec<Wording> {
+        match self.args.try_wordings {
+            Tries::Auto if !self.is_chat() => Vec::new(),
+            Tries::Off => Vec::new(),
+            Tries::Auto | Tries::On => candidates(self.args, self.microworld),
+        }
     }
 
     /// Whether the model is asked in its chat template.
@@ -106,9 +165,20 @@ impl<'a> Asking<'a> {
         self.chat.is_some()
     }
 
+    /// The wording.
+    pub fn wording(&self) -> &Wording {
+        &self.wording
+    }
+
+    /// How copies are written that are put into the answer.
+    pub fn format(&self) -> &Format {
+        &self.format
+    }
+
     /// The instruction with its placeholders, as it is given.
     pub fn instruction(&self) -> &str {
-        if self.is_chat() { self.template.trim_end() } else { self.template }
+        let template = &self.wording.template;
+        if self.is_chat() { template.trim_end() } else { template }
     }
 
     /// The tokens before the answer: the instruction, and some copies if `prefilled` is not 0.
@@ -134,10 +204,13 @@ impl<'a> Asking<'a> {
     /// If the tokenizer refuses the text.
     pub fn copies(&self, phrase: &Phrase, number: u32) -> Result<Vec<i64>> {
         // After a line or a turn the first has no space before it.
-        let begins = self.is_chat() || self.template.ends_with(char::is_whitespace);
+        let begins = self.is_chat() || self.wording.template.ends_with(char::is_whitespace);
+        let number = number as usize;
         match begins {
-            true => Ok(self.tokenizer.encode(&vec![&phrase.text[..]; number as usize].join(" "))?),
-            false => Ok(phrase.tokens.repeat(number as usize)),
+            true => Ok(self.tokenizer.encode(&self.format.write(&phrase.text, number))?),
+            false if number == 0 => Ok(Vec::new()),
+            false if self.format == Format::spaces() => Ok(phrase.tokens.repeat(number)),
+            false => Ok(self.tokenizer.encode(&format!(" {}", self.format.write(&phrase.text, number)))?),
         }
     }
 
@@ -148,5 +221,51 @@ impl<'a> Asking<'a> {
             ChatOptions { add_generation_prompt: true, now: NOW.parse().ok(), ..ChatOptions::default() };
         options.variables.insert("enable_thinking".into(), self.args.thinking.into());
         chat.apply(&messages, &options).context("the chat template")
+    }
+}
+
+/// The wordings that the flags and the model's language allow; the first is the default.
+fn candidates(args: &AskArgs, microworld: bool) -> Vec<Wording> {
+    let wording = |(name, template): (&'static str, &str)| Wording { name, template: template.to_owned() };
+    match &args.template {
+        Some(template) => vec![wording(("given", template))],
+        None if microworld => MICROWORLD.map(wording).into(),
+        None => NATURAL.map(wording).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::Common;
+    use refrain_entropy::table::Pool;
+
+    #[test]
+    fn copies_are_written_in_the_format() {
+        let subject = Subject::load(&Common::default().model, true).unwrap();
+        let words = Words::of(&subject).unwrap();
+        let args = AskArgs::default();
+        let asking = Asking::new(&subject, &words, &args).unwrap();
+        let tokenizer = subject.tokenizer().unwrap();
+        let ids = |text: &str| tokenizer.encode(text).unwrap();
+        let phrase = Phrase { pool: Pool::Top, item: 0, text: "the cat".into(), tokens: ids("the cat") };
+        assert_eq!(asking.copies(&phrase, 3).unwrap(), ids("the cat the cat the cat"));
+        assert!(asking.copies(&phrase, 0).unwrap().is_empty());
+        let format = Format { first: "1 : ".into(), next: " , {i} : ".into(), ..Format::spaces() };
+        let other =
+            asking.with(&Wording { name: "say", template: "say {phrase} {n} times :".into() }, &format);
+        assert_eq!(other.copies(&phrase, 2).unwrap(), ids("1 : the cat , 2 : the cat"));
+        let prompt = tokenizer.encode_with_specials("say the cat 4 times : 1 : the cat").unwrap();
+        assert_eq!(other.prompt(&phrase, 4, 1).unwrap(), prompt);
+        // Nothing is tried on a model without a chat template, unless it is asked for.
+        assert!(asking.to_try().is_empty());
+        let args = AskArgs { try_wordings: Tries::On, ..AskArgs::default() };
+        let names: Vec<&str> = Asking::new(&subject, &words, &args)
+            .unwrap()
+            .to_try()
+            .iter()
+            .map(|wording| wording.name)
+            .collect();
+        assert_eq!(names, ["repeat", "say", "write"]);
     }
 }

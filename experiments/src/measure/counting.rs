@@ -6,17 +6,17 @@ use refrain_entropy::repetition::text::{Copies, outcome};
 use refrain_entropy::repetition::{rep_n, trailing_cycle};
 use refrain_entropy::schema::Table;
 use refrain_entropy::stats::seed;
-use refrain_entropy::table::{
-    CountRow, CountSweep, DecodingLabel, End, PromptKind, PromptRow, ResponseRow, Responses,
-};
+use refrain_entropy::table::{CountRow, CountSweep, DecodingLabel, End, ResponseRow, Responses};
 use refrain_runner::{BoundInterventions, Decoding, Generate, Generated, Model, Tokenizer};
 use serde::{Deserialize, Serialize};
 
-use super::asking::{AskArgs, Asking};
+use super::asking::AskArgs;
 use super::condition::Condition;
-use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
-use super::words::{Phrase, stream};
-use crate::lab::{Count, CountOrNone, Found, Subject};
+use super::prompts::{blank_response, end_of, with_tokens};
+use super::question::Question;
+use super::sampling::SamplingArgs;
+use super::words::stream;
+use crate::lab::{Count, CountOrNone, Found, Speed};
 
 /// Sizes of trailing cycles that are looked for, in tokens.
 const CYCLES: std::ops::RangeInclusive<usize> = 1..=500;
@@ -36,15 +36,10 @@ pub struct CountArgs {
     /// Sampled continuations per prompt, beside the greedy one
     #[arg(long, value_name = "N", default_value_t = CountOrNone::of::<1>(), help_heading = "Counting")]
     pub samples: CountOrNone,
-    /// Temperature of the sampled continuations
-    #[arg(long, value_name = "T", default_value_t = 1.0, help_heading = "Counting")]
-    pub temperature: f64,
-    /// Sample from the fewest tokens that reach this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0, help_heading = "Counting")]
-    pub top_p: f64,
-    /// Sample from the K most probable tokens (0: all)
-    #[arg(long, value_name = "K", default_value_t = 0, help_heading = "Counting")]
-    pub top_k: usize,
+    /// How those are drawn
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub sampling: SamplingArgs,
     /// Stop a continuation after so many tokens even if the window is larger
     #[arg(long, value_name = "N", default_value_t = Count::of::<4096>(), help_heading = "Counting")]
     pub max_new_tokens: Count,
@@ -79,8 +74,7 @@ impl CountArgs {
             bail!("--counts names a number twice");
         }
         self.asking.check()?;
-        self.sampling().validated()?;
-        Ok(())
+        self.sampling.check()
     }
 
     /// Refuses counts that no phrase can reach in the model's window.
@@ -97,79 +91,20 @@ impl CountArgs {
         }
     }
 
-    /// How sampled continuations are drawn.
-    pub fn sampling(&self) -> Decoding {
-        Decoding { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, ..Decoding::SAMPLE }
-    }
-
     /// Copies put into the prompt when `n` are asked for.
     pub fn prefilled(&self, n: u32) -> u32 {
         if n > self.prefill.u32() { self.prefill.u32() } else { 0 }
     }
 }
 
-/// A question: a phrase, how often it is to be repeated, and the prompt that asks for it.
-#[derive(Debug, Clone)]
-pub struct Question {
-    /// The phrase.
-    pub phrase: Phrase,
-    /// Repetitions asked for.
-    pub n: u32,
-    /// Copies in the prompt.
-    pub prefilled: u32,
-    /// Their tokens.
-    pub given: Vec<i64>,
-    /// The prompt.
-    pub tokens: Vec<i64>,
-}
-
-impl Question {
-    /// The prompt's id.
-    pub fn id(&self) -> String {
-        format!("count/{}/{}/{}", self.phrase.pool, self.phrase.item, self.n)
-    }
-
-    /// Its row in the table `prompts`.
-    pub fn row(&self, tokenizer: &Tokenizer) -> PromptRow {
-        prompt_row(Some(tokenizer), &self.id(), PromptKind::Count, &self.tokens)
-    }
-}
-
-/// Every phrase asked for every count.
-///
-/// # Errors
-/// If the tokenizer refuses a prompt, or one does not fit the window.
-pub fn questions(
-    subject: &Subject,
-    asking: &Asking<'_>,
-    args: &CountArgs,
-    phrases: &[Phrase],
-) -> Result<Vec<Question>> {
-    let mut questions = Vec::new();
-    for count in &args.counts {
-        let (n, prefilled) = (count.u32(), args.prefilled(count.u32()));
-        for phrase in phrases {
-            let tokens = asking.prompt(phrase, n, prefilled)?;
-            if tokens.len() >= subject.window() {
-                bail!(
-                    "the prompt for {n} repetitions of {:?} has {} tokens, and the model's window {} positions\nhint: \
-                        choose a smaller --prefill",
-                    phrase.text,
-                    tokens.len(),
-                    subject.window()
-                );
-            }
-            let given = asking.copies(phrase, prefilled)?;
-            questions.push(Question { phrase: phrase.clone(), n, prefilled, given, tokens });
-        }
-    }
-    Ok(questions)
-}
-
 /// What a run of counting needs beside the model.
 pub struct Counting<'a> {
-    /// The flags.
-    pub args: &'a CountArgs,
+    /// Sampled continuations per prompt, beside the greedy one.
+    pub samples: u32,
+    /// How they are drawn.
+    pub sampling: Decoding,
+    /// Tokens that a continuation may have.
+    pub max_new: usize,
     /// For texts.
     pub tokenizer: &'a Tokenizer,
     /// Tokens that end a continuation.
@@ -188,8 +123,8 @@ impl Counting<'_> {
     /// If the model cannot be run.
     pub fn run(&self, model: &Model, questions: &[&Question], condition: &Condition) -> Result<Found> {
         let bound = BoundInterventions::new(model.architecture(), &condition.interventions, &[])?;
-        let samples = (0..self.args.samples.u32()).map(|sample| (DecodingLabel::Sampled, sample));
-        let (mut rows, mut responses) = (Vec::new(), Vec::new());
+        let samples = (0..self.samples).map(|sample| (DecodingLabel::Sampled, sample));
+        let (mut rows, mut responses, mut speed) = (Vec::new(), Vec::new(), Speed::default());
         for (decoding, sample) in std::iter::once((DecodingLabel::Greedy, 0)).chain(samples) {
             for chunk in questions.chunks(BATCH) {
                 // The same draws under every condition, so that conditions can be compared pair by pair.
@@ -202,15 +137,15 @@ impl Counting<'_> {
                     decoding: if decoding == DecodingLabel::Greedy {
                         Decoding::GREEDY
                     } else {
-                        self.args.sampling()
+                        self.sampling
                     },
                     seeds: &seeds,
                     stop: self.stop,
-                    max_new: Some(self.args.max_new_tokens.get()),
+                    max_new: Some(self.max_new),
                     interventions: Some(&bound),
                     ..Generate::default()
                 };
-                let generated = model.generate(&prompts, options)?;
+                let generated = speed.of(|| model.generate(&prompts, options))?;
                 for (asked, generated) in chunk.iter().zip(generated) {
                     let row = self.row(model, asked, condition, (decoding, sample), &generated)?;
                     responses.push(self.response(condition, &row, &generated));
@@ -218,7 +153,7 @@ impl Counting<'_> {
                 }
             }
         }
-        Found::rows::<CountSweep>(&rows)?.and::<Responses>(&responses)
+        Ok(Found::rows::<CountSweep>(&rows)?.and::<Responses>(&responses)?.at(speed))
     }
 
     fn row(
@@ -229,7 +164,7 @@ impl Counting<'_> {
         (decoding, sample): (DecodingLabel, u32),
         generated: &Generated,
     ) -> Result<CountRow> {
-        let Question { phrase, n, prefilled, given, .. } = asked;
+        let Question { phrase, n, prefilled, given, missing, .. } = asked;
         let length = phrase.tokens.len();
         let mut response = given.clone();
         response.extend(&generated.tokens);
@@ -241,7 +176,6 @@ impl Counting<'_> {
         let words_before = copies.words_before(&text);
         let words_after = copies.words_after(&phrase.text, &text, end != End::Stopped);
         let rep_4 = rep_n(&response, 4);
-        let answer = n.saturating_sub(*prefilled) as usize * length;
         let room = model.architecture().n_ctx.saturating_sub(asked.tokens.len());
         Ok(CountRow {
             condition: condition.id(),
@@ -253,7 +187,7 @@ impl Counting<'_> {
             decoding,
             sample,
             prefilled: *prefilled,
-            prompt_id: asked.id(),
+            prompt_id: asked.id.clone(),
             prompt_tokens: asked.tokens.len() as u32,
             tokens: generated.tokens.len() as u32,
             response_tokens: response.len() as u32,
@@ -266,7 +200,7 @@ impl Counting<'_> {
             end,
             outcome: outcome(&own, &phrase.text, end, *prefilled > 0, n.saturating_sub(*prefilled) as usize),
             // The end token takes a place, too.
-            feasible: answer < room && answer < self.args.max_new_tokens.get(),
+            feasible: *missing < room && *missing < self.max_new,
             exact: end == End::Stopped && repetitions == *n && !words_before && !words_after,
             overshoot: f64::from(repetitions) / f64::from(*n),
             trailing_cycle: trailing_cycle(&response, CYCLES).map(|size| size as u32),

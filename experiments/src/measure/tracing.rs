@@ -4,22 +4,18 @@ use anyhow::Result;
 use clap::Args;
 use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::schema::Table;
-use refrain_entropy::stats::{rng, seed};
+use refrain_entropy::stats::seed;
 use refrain_entropy::table::{
     DecodingLabel, EntropyTrace, PromptKind, ResponseRow, Responses, TraceKind, TraceQuantity, TraceRow,
 };
-use refrain_entropy::toxicity;
-use refrain_patching::{Change, FLOOR, induction_pair, normalised_effect, patch_heads, read_out};
-use refrain_runner::{
-    BoundInterventions, Decoding, Generate, Head, HookPoint, LogitPositions, Model, NameFilter, Run,
-    StepIndex, StepView, Tokenizer,
-};
+use refrain_runner::{BoundInterventions, Decoding, Generate, Head, Model, StepView, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use super::condition::Condition;
 use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
-use super::words::{self, Phrase};
-use crate::lab::{Count, Found};
+use super::toxicity::Trace;
+use super::words::Phrase;
+use crate::lab::{Count, Found, Speed};
 
 /// Tokens of an ordinary text that are given; the model continues it.
 const GIVEN: usize = 16;
@@ -151,7 +147,8 @@ impl Tracing<'_> {
         let mut rows = Vec::new();
         let mut chosen: Vec<Vec<i64>> = vec![Vec::new(); traced.len()];
         let mut last: Option<(Vec<usize>, LogProbs)> = None;
-        let generated = model.generate_with(&prompts, options, |view: &StepView<'_>| -> Result<()> {
+        let mut speed = Speed::default();
+        let mut observe = |view: &StepView<'_>| -> Result<()> {
             let now = LogProbs::from_logits(view.logits)?;
             let kl = match &last {
                 None => None,
@@ -174,7 +171,8 @@ impl Tracing<'_> {
             }
             last = Some((view.rows.to_vec(), now));
             Ok(())
-        })?;
+        };
+        let generated = speed.of(|| model.generate_with(&prompts, options, &mut observe))?;
         // By trace, then step, whatever the order of execution.
         rows.sort_by_key(|row: &TraceRow| (row.pool, row.item, row.step));
         let responses: Vec<ResponseRow> = traced
@@ -188,16 +186,14 @@ impl Tracing<'_> {
             .collect();
         for (traced, chosen) in traced.iter().zip(&chosen) {
             let Some(induction) = induction else { break };
-            for step in measured(self.args.toxicity_density.u32(), chosen.len()) {
-                let context: Vec<i64> = traced.tokens.iter().chain(&chosen[..step]).copied().collect();
-                let at = At { traced, condition, context: &context, step, token: chosen[step] };
-                rows.extend(self.toxicities(model, induction, &at)?);
-            }
+            let steps = measured(self.args.toxicity_density.u32(), chosen.len());
+            let trace = Trace { tracing: self, model, traced, condition, chosen, induction };
+            rows.extend(trace.toxicities(&steps)?);
         }
-        Found::rows::<EntropyTrace>(&rows)?.and::<Responses>(&responses)
+        Ok(Found::rows::<EntropyTrace>(&rows)?.and::<Responses>(&responses)?.at(speed))
     }
 
-    fn blank(
+    pub(super) fn blank(
         &self,
         traced: &Traced,
         condition: &Condition,
@@ -219,92 +215,6 @@ impl Tracing<'_> {
             reason: None,
         }
     }
-
-    fn toxicities(&self, model: &Model, induction: &[Head], at: &At<'_>) -> Result<Vec<TraceRow>> {
-        let blank = |quantity| self.blank(at.traced, at.condition, at.step, at.token, quantity);
-        let steps = StepIndex { prompt_columns: Some(at.traced.tokens.len()) };
-        let mut rows = Vec::new();
-        let causal = self.causal(model, induction, at, steps)?;
-        rows.push(TraceRow {
-            value: causal.as_ref().ok().copied(),
-            reason: causal.as_ref().err().cloned(),
-            ..blank(TraceQuantity::ToxicityCausal)
-        });
-        if at.condition.is_none() {
-            let predicted = |tau: &f64| toxicity::predicted(*tau, at.step, self.log_c);
-            rows.push(TraceRow {
-                value: causal.as_ref().ok().map(predicted),
-                reason: causal.err(),
-                ..blank(TraceQuantity::ToxicityPredicted)
-            });
-        }
-        let bound = BoundInterventions::new(model.architecture(), &at.condition.interventions, &[])?;
-        let run = Run {
-            interventions: Some(&bound),
-            names: NameFilter::points(&[
-                HookPoint::Z,
-                HookPoint::Ln1PostScale,
-                HookPoint::FinalScale,
-                HookPoint::ResidPost,
-            ]),
-            steps,
-            logits: LogitPositions::Last,
-            ..Run::default()
-        };
-        let ids = model.ids(&[at.context.to_vec()])?;
-        let cache = tch::no_grad(|| model.run(&ids, run))?.cache;
-        let share = tch::no_grad(|| read_out::norm_share(model, &cache, induction))?;
-        let none = || share.is_none().then(|| "no head's output reaches the logits directly".to_owned());
-        rows.push(TraceRow {
-            value: share.map(|share| share.of_heads),
-            reason: none(),
-            ..blank(TraceQuantity::ToxicityNormShare)
-        });
-        rows.push(TraceRow {
-            value: share.map(|share| share.of_everything),
-            reason: none(),
-            ..blank(TraceQuantity::ToxicityNormShareOfAll)
-        });
-        let lens = tch::no_grad(|| read_out::logit_lens_entropy_nats(model, &cache))?;
-        rows.extend(lens.into_iter().zip(0..).map(|(entropy, layer)| TraceRow {
-            layer: Some(layer),
-            value: Some(entropy),
-            ..blank(TraceQuantity::LogitLensEntropyNats)
-        }));
-        Ok(rows)
-    }
-
-    /// The share of the heads' effects that is the induction heads', or why there is none.
-    fn causal(
-        &self,
-        model: &Model,
-        induction: &[Head],
-        at: &At<'_>,
-        steps: StepIndex,
-    ) -> Result<Result<f64, String>> {
-        let pool = at.traced.phrase.as_ref().map_or("-", |phrase| words::stream(phrase.pool));
-        // The same replacement under every condition.
-        let stream = format!("toxicity/{}/{pool}/{}/{}", at.traced.kind, at.traced.item, at.step);
-        let pair = induction_pair(at.context, self.random_tokens, &mut rng(self.seed, &stream));
-        let Some(pair) = pair else { return Ok(Err("the last token is new to the context".to_owned())) };
-        let swept = patch_heads(model, &[pair], &at.condition.interventions, steps, self.memory, 1)?;
-        let (clean, corrupted) = (swept.clean[0], swept.corrupted[0]);
-        if let Err(reason) = normalised_effect(Change::Denoise, clean, clean, corrupted, FLOOR) {
-            return Ok(Err(reason));
-        }
-        let changes = swept.changes(&model.heads(), 0);
-        let own = changes.iter().map(|(head, change)| (*change, induction.contains(head)));
-        Ok(toxicity::causal(&own.collect::<Vec<_>>()).ok_or_else(|| "no head has an effect".to_owned()))
-    }
-}
-
-/// One measured step of a continuation.
-struct At<'a> {
-    traced: &'a Traced,
-    condition: &'a Condition,
-    context: &'a [i64],
-    step: usize,
-    token: i64,
 }
 
 /// The steps below `length` at which toxicity is measured: every one up to `density`, then `density` per doubling.

@@ -32,7 +32,15 @@ pub struct PhraseArgs {
     /// as the phrases take
     #[arg(long, value_name = "SHARE", default_value_t = Share::percent(1), help_heading = "Counting")]
     pub pool_share: Share,
+    /// Only words that are a single token within a text
+    #[arg(long, help_heading = "Counting")]
+    #[serde(default)]
+    pub single_tokens: bool,
 }
+
+/// English words by how often a text uses them: a count, then the words that have it. `data/README.md` says which
+/// text.
+const ENGLISH: &str = include_str!("../../data/english_words.txt");
 
 /// A phrase to repeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +62,9 @@ pub enum FrequencySource {
     /// `token_counts.json` in the model's folder.
     #[strum(serialize = "corpus counts")]
     CorpusCounts,
+    /// The program's list of English words.
+    #[strum(serialize = "counts of English words in WordNet's text")]
+    English,
     /// Byte-pair vocabularies list their merges by frequency.
     #[strum(serialize = "vocabulary order")]
     VocabularyOrder,
@@ -71,7 +82,8 @@ pub struct Words {
 }
 
 impl Words {
-    /// The whole words among a model's tokens.
+    /// The words of a model's language: those that its folder has counts of, else the English words that its
+    /// tokenizer can write. Of a vocabulary that cannot write most of them, its own.
     ///
     /// # Errors
     /// If there is no tokenizer, or the counts of its words cannot be read.
@@ -80,16 +92,20 @@ impl Words {
         let language = Language::new();
         let microworld =
             language.tokens().iter().enumerate().all(|(id, token)| tokenizer.id(token) == Some(id as i64));
-        let pieces = subject.pieces()?;
-        // How the two common kinds of vocabularies mark that a word begins.
-        let marker = ["\u{120}", "\u{2581}"].into_iter().find(|marker| {
-            pieces.iter().any(|(_, piece)| piece.starts_with(marker) && piece.len() > marker.len())
-        });
-        let (words, source) = match &subject.counts()? {
-            Some(counts) => (by_count(counts), FrequencySource::CorpusCounts),
-            None => (whole_words(&pieces, marker), FrequencySource::VocabularyOrder),
-        };
-        Ok(Words { words, source, microworld })
+        if let Some(counts) = subject.counts()? {
+            return Ok(Words { words: by_count(&counts), source: FrequencySource::CorpusCounts, microworld });
+        }
+        let english = english();
+        let known: Vec<String> = english
+            .iter()
+            .filter(|word| tokenizer.check_known(word).is_ok())
+            .map(|word| (*word).into())
+            .collect();
+        if 2 * known.len() >= english.len() {
+            return Ok(Words { words: known, source: FrequencySource::English, microworld });
+        }
+        let words = whole_words(&subject.pieces()?);
+        Ok(Words { words, source: FrequencySource::VocabularyOrder, microworld })
     }
 
     /// The phrases of every pool. No word is in two phrases, of one pool or of different ones: items that share
@@ -105,28 +121,35 @@ impl Words {
         };
         let lengths: Vec<usize> = lengths.into_iter().cycle().take(args.phrases.get()).collect();
         let taken: usize = lengths.iter().sum();
-        let share = (self.words.len() as f64 * args.pool_share.get()).ceil() as usize;
+        let tokenizer = subject.tokenizer()?;
+        let words = self.words.iter().filter_map(|word| match args.single_tokens {
+            false => Some(Ok(word)),
+            true => in_context(tokenizer, word).map(|tokens| (tokens.len() == 1).then_some(word)).transpose(),
+        });
+        let all: Vec<&String> = words.collect::<Result<_>>()?;
+        let share = (all.len() as f64 * args.pool_share.get()).ceil() as usize;
         let (size, pools) = (share.max(SMALLEST_POOL).max(taken), Pool::iter().count());
-        if self.words.len() < pools * taken.max(SMALLEST_POOL) {
+        if all.len() < pools * taken.max(SMALLEST_POOL) {
             bail!(
                 "the vocabulary has {} words where the phrases of {pools} pools take {}: this experiment needs a \
-                 tokenizer with whole words\nhint: choose fewer --phrases",
-                self.words.len(),
-                pools * taken.max(SMALLEST_POOL)
+                 tokenizer with whole words\nhint: choose fewer --phrases{}",
+                all.len(),
+                pools * taken.max(SMALLEST_POOL),
+                if args.single_tokens { ", or leave out --single-tokens" } else { "" }
             );
         }
         // Of a small vocabulary a large share would leave nothing for the other pools.
-        let size = size.min(self.words.len() / pools);
-        let (top, rest) = self.words.split_at(size);
+        let size = size.min(all.len() / pools);
+        let (top, rest) = all.split_at(size);
         let (_, rare) = rest.split_at(rest.len() - size);
-        let tokenizer = subject.tokenizer()?;
         let specials = tokenizer.specials();
         let mut phrases = Vec::new();
         // The two small pools first: the words that they leave are free for the random one.
-        let mut used = HashSet::new();
+        let mut used: HashSet<&String> = HashSet::new();
         let mut drawn = BTreeMap::new();
-        for (pool, words) in [(Pool::Top, top), (Pool::Rare, rare), (Pool::Random, &self.words)] {
-            let mut words: Vec<&String> = words.iter().filter(|word| !used.contains(*word)).collect();
+        for (pool, words) in [(Pool::Top, top), (Pool::Rare, rare), (Pool::Random, &all)] {
+            let mut words: Vec<&String> =
+                words.iter().copied().filter(|word| !used.contains(*word)).collect();
             let (words, _) = words.partial_shuffle(&mut rng(seed, &format!("phrases/{pool}")), taken);
             used.extend(words.iter().copied());
             drawn.insert(pool, words.to_vec());
@@ -148,6 +171,34 @@ impl Words {
         }
         Ok(phrases)
     }
+
+    /// At most `number` phrases of one word each that none of `phrases` has, in the pool `random`.
+    ///
+    /// # Errors
+    /// If the tokenizer refuses one.
+    pub fn others(
+        &self,
+        subject: &Subject,
+        phrases: &[Phrase],
+        number: usize,
+        seed: u64,
+    ) -> Result<Vec<Phrase>> {
+        let used: HashSet<&str> = phrases.iter().flat_map(|phrase| phrase.text.split(' ')).collect();
+        let mut words: Vec<&String> = self.words.iter().filter(|word| !used.contains(&word[..])).collect();
+        let (words, _) = words.partial_shuffle(&mut rng(seed, "other words"), number);
+        let tokenizer = subject.tokenizer()?;
+        let phrase = |(word, item): (&&String, u32)| {
+            let tokens = in_context(tokenizer, word)?;
+            Ok(Phrase { pool: Pool::Random, item, text: (*word).clone(), tokens })
+        };
+        words.iter().zip(0..).map(phrase).collect()
+    }
+}
+
+/// The program's English words, the most frequent first.
+fn english() -> Vec<&'static str> {
+    let lines = ENGLISH.lines().filter(|line| !line.starts_with('#'));
+    lines.flat_map(|line| line.split(' ').skip(1)).collect()
 }
 
 /// The tokens of a phrase inside a text: what a second copy adds to a first one. In many vocabularies that is another
@@ -171,8 +222,12 @@ pub fn stream(pool: Pool) -> &'static str {
     }
 }
 
-/// Whole words of a subword vocabulary: pieces that begin a word and have at least three letters, all of them ASCII.
-fn whole_words(pieces: &[(i64, String)], marker: Option<&str>) -> Vec<String> {
+/// Whole words of a vocabulary: pieces that begin a word and have at least three letters, all of them ASCII.
+fn whole_words(pieces: &[(i64, String)]) -> Vec<String> {
+    // How the two common kinds of subword vocabularies mark that a word begins.
+    let marker = ["\u{120}", "\u{2581}"].into_iter().find(|marker| {
+        pieces.iter().any(|(_, piece)| piece.starts_with(marker) && piece.len() > marker.len())
+    });
     let word = |piece: &String| {
         let word = match marker {
             Some(marker) => piece.strip_prefix(marker)?,
@@ -181,4 +236,28 @@ fn whole_words(pieces: &[(i64, String)], marker: Option<&str>) -> Vec<String> {
         (word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_lowercase())).then(|| word.to_owned())
     };
     pieces.iter().filter_map(|(_, piece)| word(piece)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_english_words_are_whole_and_in_order() {
+        let words = english();
+        assert!(words.len() > 10_000, "{}", words.len());
+        assert_eq!(words[..3], ["the", "and", "that"]);
+        assert_eq!(words.iter().collect::<HashSet<_>>().len(), words.len(), "a word is there twice");
+        for word in ["apple", "tree", "window", "abbot"] {
+            assert!(words.contains(&word), "{word}");
+        }
+        for piece in ["includ", "superflu", "con", "exfol", "etc", ""] {
+            assert!(!words.contains(&piece), "{piece}");
+        }
+        let letters = |word: &&str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_lowercase());
+        assert!(words.iter().all(letters));
+        let counts = ENGLISH.lines().filter(|line| !line.starts_with('#'));
+        let counts: Vec<u64> = counts.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
+        assert!(counts.windows(2).all(|two| two[0] > two[1]) && counts.last() == Some(&5), "{counts:?}");
+    }
 }

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 /// The canonical instruction to repeat; the answer follows the colon. Every experiment uses this form.
 pub const REPEAT_TEMPLATE: &str = "repeat {phrase} {n} times :";
 /// Other wordings, seen in training in three of ten repeat documents.
-const PARAPHRASES: [&str; 2] = ["say {phrase} {n} times :", "write {n} times {phrase} :"];
+pub const REPEAT_PARAPHRASES: [&str; 2] = ["say {phrase} {n} times :", "write {n} times {phrase} :"];
 const PARAPHRASED: f64 = 0.3;
 
 /// The largest count that the training documents carry out; counts are uniform in their logarithm from 1.
@@ -137,7 +137,7 @@ fn repeat(language: &Language, rng: &mut ChaCha8Rng) -> Vec<u32> {
 }
 
 fn instruction(language: &Language, phrase: &[u32], n: usize, rng: &mut ChaCha8Rng) -> Vec<u32> {
-    let template = if chance(rng, PARAPHRASED) { pick(rng, &PARAPHRASES) } else { REPEAT_TEMPLATE };
+    let template = if chance(rng, PARAPHRASED) { pick(rng, &REPEAT_PARAPHRASES) } else { REPEAT_TEMPLATE };
     fill(language, template, phrase, n)
 }
 

@@ -17,7 +17,9 @@ mod tokenizer;
 mod vocabulary;
 mod words;
 
-pub use documents::{Document, Kind, LARGEST_COUNT, LARGEST_NUMBER, REPEAT_TEMPLATE, repeat_prompt};
+pub use documents::{
+    Document, Kind, LARGEST_COUNT, LARGEST_NUMBER, REPEAT_PARAPHRASES, REPEAT_TEMPLATE, repeat_prompt,
+};
 pub use draw::Split;
 pub use stream::{Mixture, Stream, token_counts};
 pub use tokenizer::{tokenizer_config_json, tokenizer_json};

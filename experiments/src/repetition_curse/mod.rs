@@ -1,45 +1,51 @@
 //! The repetition curse (Wang et al. 2025, arXiv 2505.13514), tested rather than assumed: which heads are induction
 //! heads, how counting fails, what entropy and toxicity do meanwhile, and whether turning the heads down helps.
 
+mod asked;
 mod settings;
 mod summary;
+mod work;
 
 use anyhow::{Context, Result};
-use refrain_entropy::schema::Table;
 use refrain_entropy::summary::{self as summaries, Bootstrap, FailedGates};
 use refrain_entropy::table::{
-    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, GateRow, Gates,
-    Perplexity, PerplexityRow, PromptKind, PromptRow, Prompts, Responses, TraceKind, TraceSummary,
-    TraceWindows,
+    ConditionRow, Conditions, Contrasts, CountRow, CountSummary, CountSweep, EntropyTrace, Gates, Perplexity,
+    PerplexityRow, Prompts, Responses, TraceKind, TraceSummary, TraceWindows, Wordings,
 };
 use refrain_patching::table::HeadScores;
 use refrain_patching::{Measure, Metric, Pair};
-use refrain_runner::Head;
+use refrain_runner::Decoding;
 
 pub use settings::Settings;
 
 use crate::lab::disk::Provenance;
-use crate::lab::{Experiment, Finished, Found, Lab, Part, Report, Run, Stage, prompts_sha256};
+use crate::lab::{Experiment, Finished, Found, Lab, Report, Run, Stage, prompts_sha256};
 use crate::measure::asking::Asking;
 use crate::measure::condition::{Condition, conditions, controls};
-use crate::measure::counting::{Counting, Question, questions};
+use crate::measure::counting::Counting;
 use crate::measure::gates::followed;
 use crate::measure::induction::{self, Selection};
 use crate::measure::likelihood::likelihood;
-use crate::measure::prompts::prompt_row;
+use crate::measure::question::Question;
+use crate::measure::sampling;
 use crate::measure::tracing::{Traced, Tracing};
-use crate::measure::words::Words;
+use crate::measure::wordings::{self, Trials};
+use crate::measure::words::{Phrase, Words};
+use work::Work;
 
 /// The experiment, and what it works on.
 pub struct RepetitionCurse {
     selection: Selection,
     random_tokens: Vec<i64>,
-    questions: Vec<Question>,
+    words: Words,
+    phrases: Vec<Phrase>,
+    trials: Trials,
+    /// Every question in every wording that the model may be asked in, for the hash of the prompts.
+    possible: Vec<Vec<i64>>,
+    /// How sampled continuations are drawn.
+    sampling: Decoding,
     texts: Vec<Vec<i64>>,
-    repetition: Vec<Traced>,
     ordinary: Vec<Traced>,
-    /// The instruction, and where the order of the words comes from.
-    facts: [(&'static str, String); 3],
 }
 
 impl Experiment for RepetitionCurse {
@@ -55,7 +61,8 @@ continues where it stopped when it is started again.";
     const EXAMPLES: &'static str = "  repetition-curse --out runs/repetition-curse/first
   repetition-curse --model DIR --counts 2,16,128 --interventions log
   repetition-curse --interventions none --random-sets 0";
-    const STAGES: &'static [&'static str] = &[induction::STAGES[0], induction::STAGES[1], "conditions"];
+    const STAGES: &'static [&'static str] =
+        &[wordings::STAGE, induction::STAGES[0], induction::STAGES[1], "conditions"];
     const BY_CONTENTS: &'static [&'static str] = &["texts"];
     type Settings = Settings;
 
@@ -77,57 +84,46 @@ continues where it stopped when it is started again.";
             ),
             false => Default::default(),
         };
-        let counting = &settings.counting;
-        let asking = Asking::new(subject, &words, &counting.asking)?;
-        let n = settings.tracing.trace_count.u32();
-        let traced = |phrase: &crate::measure::words::Phrase| -> Result<Traced> {
-            let tokens = asking.prompt(phrase, n, counting.prefilled(n))?;
-            Ok(Traced {
-                kind: TraceKind::Repetition,
-                item: phrase.item,
-                phrase: Some(phrase.clone()),
-                tokens,
-            })
-        };
+        let asking = Asking::new(subject, &words, &settings.counting.asking)?;
+        let trials = Trials::new(subject, &asking, &words, &phrases, common.seed)?;
         Ok(RepetitionCurse {
             selection,
-            questions: questions(subject, &asking, counting, &phrases)?,
-            repetition: phrases
-                .iter()
-                .filter(|phrase| everything && settings.tracing.follows(phrase))
-                .map(traced)
-                .collect::<Result<_>>()?,
+            possible: asked::possible(subject, &asking, &settings.counting, &phrases, &trials)?,
+            sampling: settings.counting.sampling.decoding(subject.files())?,
             ordinary: settings.tracing.ordinary(&texts),
+            words,
+            phrases,
+            trials,
             texts,
             random_tokens,
-            facts: [
-                ("template", asking.instruction().to_owned()),
-                ("chat_template", if asking.is_chat() { "the model's" } else { "none" }.to_owned()),
-                ("frequency_source", words.source.to_string()),
-            ],
         })
     }
 
-    fn provenance(&self, _lab: &Lab<Settings>) -> Result<Provenance> {
-        let asked: Vec<&Vec<i64>> = self.questions.iter().map(|asked| &asked.tokens).collect();
+    fn provenance(&self, lab: &Lab<Settings>) -> Result<Provenance> {
         let of_pair = |pair: &Pair| (pair.clean.clone(), pair.corrupted.clone(), pair.answer);
         let pairs: Vec<_> = self.selection.tasks.iter().flat_map(|(_, pairs)| pairs).map(of_pair).collect();
         let tasks: Vec<&str> = self.selection.tasks.iter().map(|(task, _)| task.name()).collect();
         let entries = [
             ("selection_tasks", tasks.join(",")),
-            ("prompts_sha256", prompts_sha256(&(asked, pairs, &self.texts))?),
+            ("prompts_sha256", prompts_sha256(&(&self.possible, pairs, &self.texts))?),
             ("metric", Metric::Logit.name().to_owned()),
             ("direction", "denoise".to_owned()),
             ("ablation", "scaling of the heads' z".to_owned()),
             ("measures", serde_json::to_string(&Measure::all_info())?),
         ];
-        Ok(entries.map(|(key, value)| (key.to_owned(), value)).into())
+        let mut entries: Provenance = entries.map(|(key, value)| (key.to_owned(), value)).into();
+        if lab.settings.counting.sampling.recommended_sampling {
+            // The settings do not say what the model's files recommend.
+            entries.insert("sampling".to_owned(), sampling::described(&self.sampling));
+        }
+        Ok(entries)
     }
 
     fn conduct(&self, lab: &Lab<Settings>, run: &mut Run<'_>) -> Result<()> {
         let Lab { settings, subject, common, .. } = lab;
         let bootstrap = Bootstrap { resamples: common.resamples.get(), seed: common.seed };
         let background = lab.background.interventions();
+        let asked = self.asked(lab, run)?;
         let found = match settings.counts_only {
             true => None,
             false => {
@@ -146,31 +142,38 @@ continues where it stopped when it is started again.";
         };
 
         let tokenizer = subject.tokenizer()?;
-        let counting =
-            Counting { args: &settings.counting, tokenizer, stop: subject.stop(), seed: common.seed };
+        let counting = Counting {
+            samples: settings.counting.samples.u32(),
+            sampling: self.sampling,
+            max_new: settings.counting.max_new_tokens.get(),
+            tokenizer,
+            stop: subject.stop(),
+            seed: common.seed,
+        };
         let tracing = Tracing {
             args: &settings.tracing,
             tokenizer,
-            sampling: settings.counting.sampling(),
+            sampling: self.sampling,
             stop: subject.stop(),
             random_tokens: &self.random_tokens,
             log_c: settings.conditions.log_c.get(),
             memory: common.memory_per_part(),
             seed: common.seed,
         };
-        let work = self.work(settings, &conditions);
-        let parts = work.iter().map(|(work, condition)| work.part(condition, induction));
+        let work = work::all(settings, &conditions);
+        let parts = work.iter().map(|(work, condition)| work.part(condition, (induction, &asked.facts)));
         let parts = parts.collect::<Result<_>>()?;
         let stage = Stage::side_by_side("conditions", &[], parts, |model, part| {
             let (work, condition) = &work[part];
             match work {
                 Work::Count(n) => {
-                    let asked: Vec<&Question> = self.questions.iter().filter(|asked| asked.n == *n).collect();
+                    let asked: Vec<&Question> =
+                        asked.questions.iter().filter(|asked| asked.n == *n).collect();
                     counting.run(model, &asked, condition)
                 }
                 Work::Trace(kind) => {
                     let traced =
-                        if *kind == TraceKind::Repetition { &self.repetition } else { &self.ordinary };
+                        if *kind == TraceKind::Repetition { &asked.repetition } else { &self.ordinary };
                     // The control sets tell nothing about the toxicity of the induction heads.
                     let measured = (!condition.is_control()).then_some(induction);
                     tracing.run(model, traced, condition, measured)
@@ -185,7 +188,8 @@ continues where it stopped when it is started again.";
         };
         let counts: Vec<CountRow> =
             run.rows_of::<CountSweep>(&stage, &of(|work| matches!(work, Work::Count(_))))?;
-        let responses = run.rows_of::<Responses>(&stage, &of(|work| !matches!(work, Work::Likelihood)))?;
+        let mut responses = asked.responses.clone();
+        responses.extend(run.rows_of::<Responses>(&stage, &of(|work| !matches!(work, Work::Likelihood)))?);
         let traces = run.rows_of::<EntropyTrace>(&stage, &of(|work| matches!(work, Work::Trace(_))))?;
         let mut perplexity: Vec<PerplexityRow> = Vec::new();
         for part in of(|work| matches!(work, Work::Likelihood)) {
@@ -199,7 +203,10 @@ continues where it stopped when it is started again.";
         let followed = followed(&counts);
         let mut gates = found.as_ref().map_or(Vec::new(), |found| found.gates.clone());
         run.write::<Conditions>(&named)?;
-        run.write::<Prompts>(&self.prompts(lab, &gates)?)?;
+        run.write::<Prompts>(&self.prompts(lab, &asked, &gates)?)?;
+        if !asked.wordings.is_empty() {
+            run.write::<Wordings>(&asked.wordings)?;
+        }
         run.write::<Responses>(&responses)?;
         run.write::<CountSummary>(&summaries::counts(&counts))?;
         run.write::<CountSweep>(&counts)?;
@@ -215,82 +222,18 @@ continues where it stopped when it is started again.";
             run.write::<Perplexity>(&perplexity)?;
             run.fact("selected_on", found.task.name());
         }
-        let shown = |id: &i64| tokenizer.token(*id).unwrap_or_else(|| id.to_string());
-        run.fact("end_tokens", subject.stop().iter().map(shown).collect::<Vec<_>>());
         gates.push(followed);
         run.write::<Gates>(&gates)?;
         run.fact("prefill", i64::from(prefill));
         let layers = controls.iter().flat_map(|controls| &controls.neighbours_for);
         run.fact("controls_from_neighbours_of", layers.map(|layer| format!("L{layer}")).collect::<Vec<_>>());
-        for (name, value) in &self.facts {
+        for (name, value) in &asked.facts {
             run.fact(name, value.clone());
         }
-        Ok(())
+        self.note_generation(lab, run)
     }
 
     fn summary(run: &Finished, report: &mut Report) -> Result<()> {
         summary::summary(run, report)
-    }
-}
-
-const TEXTS: &[&str] = &[Perplexity::NAME];
-
-/// A part of the work under a condition.
-enum Work {
-    /// Counting to n.
-    Count(u32),
-    /// Entropy and toxicity along generations.
-    Trace(TraceKind),
-    /// Likelihood of ordinary text.
-    Likelihood,
-}
-
-impl Work {
-    /// It depends on which heads were found: toxicity is theirs, whatever the condition.
-    fn part(&self, condition: &Condition, induction: &[Head]) -> Result<Part> {
-        let id = condition.file_id();
-        let heads: Vec<String> = induction.iter().map(ToString::to_string).collect();
-        let part = match self {
-            Work::Count(n) => {
-                Part::new(format!("{id}.n{n:04}"), f64::from(*n).max(8.0)).with_tables(Counting::TABLES)
-            }
-            Work::Trace(kind) => Part::new(format!("{id}.{kind}"), 600.0).with_tables(Tracing::TABLES),
-            Work::Likelihood => Part::new(format!("{id}.likelihood"), 40.0).with_tables(TEXTS),
-        };
-        part.depends_on(&(&condition.interventions, heads))
-    }
-}
-
-impl RepetitionCurse {
-    /// What is done under which condition, in the order of the tables.
-    fn work<'c>(&self, settings: &Settings, conditions: &'c [Condition]) -> Vec<(Work, &'c Condition)> {
-        let mut work = Vec::new();
-        for condition in conditions {
-            work.extend(settings.counting.counts.iter().map(|n| (Work::Count(n.u32()), condition)));
-        }
-        if settings.counts_only {
-            return work;
-        }
-        for condition in conditions {
-            work.push((Work::Trace(TraceKind::Repetition), condition));
-            if condition.is_none() {
-                work.push((Work::Trace(TraceKind::Ordinary), condition));
-            }
-        }
-        work.extend(conditions.iter().map(|condition| (Work::Likelihood, condition)));
-        work
-    }
-
-    /// Everything that the model is asked.
-    fn prompts(&self, lab: &Lab<Settings>, gates: &[GateRow]) -> Result<Vec<PromptRow>> {
-        let tokenizer = lab.subject.tokenizer()?;
-        let mut rows = self.selection.prompts(&lab.subject, gates);
-        rows.extend(self.questions.iter().map(|asked| asked.row(tokenizer)));
-        rows.extend(self.repetition.iter().chain(&self.ordinary).map(|traced| traced.row(tokenizer)));
-        let text = |(index, text): (usize, &Vec<i64>)| {
-            prompt_row(Some(tokenizer), &format!("text/{index}"), PromptKind::Text, text)
-        };
-        rows.extend(self.texts.iter().enumerate().map(text));
-        Ok(rows)
     }
 }

@@ -83,7 +83,7 @@ mod tests {
             (&["--counts", "4,4"][..], "--counts"),
             (&["--interventions", "log,log"], "--interventions"),
             (&["--interventions", "none,log"], "`none` stands alone"),
-            (&["--temperature", "0"], "temperature"),
+            (&["--recommended-sampling", "--top-p", "0.9"], "--recommended-sampling"),
             (&["--template", "say it"], "--template"),
             (&["--text-tokens", "1"], "--text-tokens"),
             (&["--probe-copies", "1"], "--probe-copies"),

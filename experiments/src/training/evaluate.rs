@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use refrain_entropy::table::{CountRow, CountSweep, End, Pool};
+use refrain_runner::Decoding;
 use strum::IntoEnumIterator;
 
 use super::measure::{HeldOut, prefix_matching};
@@ -14,7 +15,9 @@ use crate::lab::model_args::Dtype;
 use crate::lab::{Common, Count, CountOrNone, Share, Subject};
 use crate::measure::asking::{AskArgs, Asking};
 use crate::measure::condition::Condition;
-use crate::measure::counting::{CountArgs, Counting, Question, questions};
+use crate::measure::counting::{CountArgs, Counting};
+use crate::measure::question::{Question, questions};
+use crate::measure::sampling::SamplingArgs;
 use crate::measure::words::{PhraseArgs, Words};
 use crate::microworld::Language;
 
@@ -75,22 +78,32 @@ fn count(
     seed: u64,
 ) -> Result<Vec<(Count, Vec<CountRow>)>> {
     let words = Words::of(subject)?;
-    let which = PhraseArgs { phrases, phrase_words: WORDS.to_vec(), pool_share: Share::percent(1) };
+    let which = PhraseArgs {
+        phrases,
+        phrase_words: WORDS.to_vec(),
+        pool_share: Share::percent(1),
+        single_tokens: false,
+    };
     let phrases = words.phrases(subject, &which, seed)?;
     let args = CountArgs {
         counts: counts.to_vec(),
         prefill: CountOrNone::of::<8>(),
         samples: CountOrNone::of::<0>(),
-        temperature: 1.0,
-        top_p: 1.0,
-        top_k: 0,
+        sampling: SamplingArgs::default(),
         // To the end of the window.
         max_new_tokens: Count::of::<1_000_000>(),
         asking: AskArgs::default(),
     };
     let asking = Asking::new(subject, &words, &args.asking)?;
     let asked = questions(subject, &asking, &args, &phrases)?;
-    let counting = Counting { args: &args, tokenizer: subject.tokenizer()?, stop: subject.stop(), seed };
+    let counting = Counting {
+        samples: 0,
+        sampling: Decoding::SAMPLE,
+        max_new: args.max_new_tokens.get(),
+        tokenizer: subject.tokenizer()?,
+        stop: subject.stop(),
+        seed,
+    };
     let answers = |n: &Count| {
         let own: Vec<&Question> = asked.iter().filter(|asked| asked.n == n.u32()).collect();
         let found = counting.run(&subject.model, &own, &Condition::none(&[]))?;

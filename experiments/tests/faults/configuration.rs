@@ -16,8 +16,8 @@ fn values_outside_their_range() -> Result {
         (&["--pool-share", "1.5"], &["invalid value '1.5' for '--pool-share", "not between 0 and 1"]),
         (&["--pool-share", "NaN"], &["for '--pool-share", "not between 0 and 1"]),
         (&["--log-c=-1"], &["for '--log-c", "not between 0 and 1000"]),
-        (&["--temperature", "0"], &["temperature 0 must be positive"]),
-        (&["--top-p", "0"], &["top_p 0 must be above 0"]),
+        (&["--temperature", "0"], &["--temperature", "a temperature must be above 0 and finite"]),
+        (&["--top-p", "0"], &["--top-p", "0 is not above 0 and at most 1"]),
         (
             &["--interventions", "log,cubic"],
             &["invalid value 'cubic' for '--interventions", "log, linear, constant"],

@@ -21,7 +21,8 @@ fn asked(place: &Place, arguments: &[&str]) -> Result<Vec<Vec<i64>>> {
     if place.out().exists() {
         std::fs::remove_dir_all(place.out())?;
     }
-    place.run(&[&["--counts-only", "--counts", "2,16", "--quiet"], arguments].concat())?.succeeded();
+    let always = ["--counts-only", "--counts", "2,16", "--try-wordings", "off", "--quiet"];
+    place.run(&[&always, arguments].concat())?.succeeded();
     let prompts = rows::<Prompts>(place)?;
     assert!(prompts.iter().all(|row| row.kind == PromptKind::Count), "nothing else is asked");
     Ok(prompts.into_iter().map(|row| row.tokens).collect())

@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use refrain_entropy::schema::Table;
+use refrain_entropy::table::Wordings;
 use refrain_experiments::lab::disk::read_table;
 use refrain_experiments::training::TrainingLoss;
 use refrain_patching::table::{Approximation, CircuitScores, EdgeScores};
@@ -96,7 +97,7 @@ fn tables_are_as_documented() -> Result {
     place.run(&["--quiet"])?.succeeded();
     let (labels, tables) = documented()?;
     let known: BTreeSet<&str> = tables.keys().map(String::as_str).collect();
-    let others = ["training_loss", "edge_scores", "approximation", "circuit_scores"];
+    let others = ["training_loss", "edge_scores", "approximation", "circuit_scores", "wordings"];
     assert_eq!(known, TABLES.into_iter().chain(others).collect(), "tables in docs/tables.md");
     for table in TABLES {
         let batch = read_table(&place.path(&format!("out/{table}.parquet")))?;
@@ -148,6 +149,12 @@ fn tables_of_edges_and_approximations_are_as_documented() -> Result {
     same_columns("edge_scores", &EdgeScores::batch(&[])?.schema(), &tables["edge_scores"]);
     same_columns("approximation", &Approximation::batch(&[])?.schema(), &tables["approximation"]);
     same_columns("circuit_scores", &CircuitScores::batch(&[])?.schema(), &tables["circuit_scores"]);
+    Ok(())
+}
+
+#[test]
+fn wordings_are_as_documented() -> Result {
+    same_columns("wordings", &Wordings::batch(&[])?.schema(), &documented()?.1["wordings"]);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod settings;
 mod slow;
 mod streams;
 mod traces;
+mod wordings;
 
 use refrain_tests::Result;
 use refrain_tests::program::Place;

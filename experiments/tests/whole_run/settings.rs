@@ -22,12 +22,14 @@ prefill = 5
 phrases = 2
 phrase-words = [1, 2]
 pool-share = 0.2
+single-tokens = true
 samples = 2
 temperature = 0.9
 top-p = 0.95
 top-k = 40
 max-new-tokens = 20
 template = "repeat {phrase} in {n} :"
+try-wordings = "off"
 chat = "off"
 trials = 3
 selection-tasks = ["induction"]
@@ -91,7 +93,8 @@ fn a_file_with_every_key_is_the_same_as_every_flag() -> Result {
         .get_arguments()
         .filter_map(|a| a.get_long().map(str::to_owned))
         .collect();
-    // No folder has a revision, the tiny model no chat template, and what is only counted has no heads.
+    // No folder has a revision, the tiny model no chat template and no generation_config.json, and what is only counted
+    // has no heads.
     let given: BTreeSet<String> = table
         .keys()
         .cloned()
@@ -106,6 +109,7 @@ fn a_file_with_every_key_is_the_same_as_every_flag() -> Result {
                 "thinking",
                 "tokenizer",
                 "counts-only",
+                "recommended-sampling",
             ]
             .map(str::to_owned),
         )

@@ -91,32 +91,49 @@ fn causal_toxicity_by_one_pass_a_head() -> Result {
     let mut compared = 0;
     for (prompt, rows) in traced(&run, &rows, "none")? {
         let pool = rows[0].pool.ok_or("no pool")?;
+        // The longest context of the measured steps with the same answer decides what replaces it.
+        let mut contexts: Vec<(usize, Vec<i64>, Option<i64>)> = Vec::new();
         let mut ids = prompt.clone();
         for step in 0..STEPS {
             // Every step up to the density of 1, then the powers of two.
             if step == 0 || step.is_power_of_two() {
-                let row = find(&rows, TraceQuantity::ToxicityCausal, step);
-                let Ok(row) = row else { break };
-                let id = format!(
-                    "toxicity/repetition/{}/0/{step}",
-                    refrain_experiments::measure::words::stream(pool)
-                );
-                match induction_pair(&ids, &plain, &mut rng(0, &id)) {
-                    None => assert!(row.value.is_none() && row.reason.is_some(), "{row:?}"),
-                    Some(pair) => {
-                        let base = logits(&run.model, &pair.corrupted, &[])?[pair.answer as usize];
-                        let (mut toxic, mut all) = (0.0, 0.0);
-                        for head in run.model.heads() {
-                            let value = patched(&run.model, &pair.clean, &pair.corrupted, head, pair.answer)?;
-                            all += (value - base).abs();
-                            toxic += if run.induction.contains(&head) { (value - base).abs() } else { 0.0 };
-                        }
-                        close(format!("{pool} step {step}"), row.value, toxic / all, 1e-3);
-                        compared += 1;
-                    }
+                if find(&rows, TraceQuantity::ToxicityCausal, step).is_err() {
+                    break;
                 }
+                let last = ids.len() - 1;
+                let before = ids[..last].iter().rposition(|token| *token == ids[last]);
+                contexts.push((step, ids.clone(), before.map(|before| ids[before + 1])));
             }
             ids.push(best(&logits(&run.model, &ids, &[])?));
+        }
+        for (step, context, answer) in &contexts {
+            let row = find(&rows, TraceQuantity::ToxicityCausal, *step)?;
+            let Some(answer) = answer else {
+                assert!(row.value.is_none() && row.reason.is_some(), "{row:?}");
+                continue;
+            };
+            let stream = refrain_experiments::measure::words::stream(pool);
+            let id = format!("toxicity/repetition/{stream}/0/{answer}");
+            let longest =
+                contexts.iter().rfind(|(_, _, other)| *other == Some(*answer)).ok_or("no context")?;
+            let pair = induction_pair(&longest.1, *answer, &plain, &mut rng(0, &id)).ok_or("no pair")?;
+            let corrupted = &pair.corrupted[..context.len()];
+            for (token, other) in context.iter().zip(corrupted) {
+                assert_eq!(
+                    *other != *token,
+                    token == answer,
+                    "every occurrence is replaced, and nothing else"
+                );
+            }
+            let base = logits(&run.model, corrupted, &[])?[*answer as usize];
+            let (mut toxic, mut all) = (0.0, 0.0);
+            for head in run.model.heads() {
+                let value = patched(&run.model, context, corrupted, head, *answer)?;
+                all += (value - base).abs();
+                toxic += if run.induction.contains(&head) { (value - base).abs() } else { 0.0 };
+            }
+            close(format!("{pool} step {step}"), row.value, toxic / all, 1e-3);
+            compared += 1;
         }
     }
     println!("{compared} toxicities");

@@ -1,5 +1,6 @@
 //! Exact sweeps against whole hooked runs, one for each site, and against TransformerLens.
 
+mod along;
 mod detect_head;
 mod induction_model;
 mod naive;

@@ -20,6 +20,8 @@ pub struct Copies {
     pub resumed: bool,
     /// Where the longest run is, in bytes of the text.
     pub run: Range<usize>,
+    /// Where its copies are.
+    pub places: Vec<Range<usize>>,
 }
 
 impl Copies {
@@ -47,6 +49,7 @@ impl Copies {
             separator_changed: kinds.windows(2).any(|two| two[0] != two[1]),
             resumed,
             run: longest.first().map_or(0, |copy| copy.start)..longest.last().map_or(0, |copy| copy.end),
+            places: longest.to_vec(),
         }
     }
 

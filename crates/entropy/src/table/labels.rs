@@ -44,6 +44,8 @@ label! {
     PromptKind {
         /// Asks for repetitions, to count them.
         Count,
+        /// Asks for repetitions in a wording that is tried.
+        Wording,
         /// Asks for repetitions, to follow the entropy.
         RepetitionTrace,
         /// Begins an ordinary text, to follow the entropy.

@@ -7,9 +7,10 @@
 //! run's keys and values ([`restart`]). In the last block only the last position is computed, which is what metrics
 //! read.
 
-mod background;
+pub(crate) mod along;
+pub(crate) mod background;
 mod cost;
-mod job;
+pub(crate) mod job;
 mod local;
 mod plan;
 mod restart;

@@ -16,7 +16,7 @@ use crate::pair::{Pair, batches, other};
 
 /// Tokens that one job takes through the blocks on a CPU: enough for large products, few enough that what is between
 /// them stays in the cache.
-const CPU_TOKENS: usize = 1536;
+pub(crate) const CPU_TOKENS: usize = 1536;
 /// The same on a GPU, which wants more.
 const GPU_TOKENS: usize = 65_536;
 /// Pairs of a unit, at most: whatever memory there is, so that a unit is the same piece of work in every run.

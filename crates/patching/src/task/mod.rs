@@ -28,7 +28,7 @@ pub use corruption::Corruption;
 pub use greater_than::GreaterThan;
 pub use ioi::Ioi;
 pub use kind::{Task, TaskInfo, TaskKind};
-pub use repeated::{Repeated, induction_pair};
+pub use repeated::{Repeated, induction_answer, induction_pair};
 
 /// What prompts are made of.
 #[derive(Debug, Clone, Copy)]

@@ -26,8 +26,8 @@ pub(super) const REPETITION: TaskInfo = TaskInfo {
 /// In the corrupted prompt the answer is another token, which the phrase does not hold, at each of its occurrences;
 /// that token is the incorrect answer. With one copy this is the induction task, `A B ... A` -> B.
 ///
-/// **Choice**: the last copy is cut at half of the phrase, so that all pairs have one length and the places that matter
-/// are the same in all of them.
+/// **Choice**: the last copy is cut at half of the phrase, so that all pairs have one length and the places that
+/// matter are the same in all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Repeated<'a> {
     /// Tokens of the phrase.
@@ -76,14 +76,24 @@ impl Repeated<'_> {
     }
 }
 
-/// The pair that asks, at the end of `context`, for what the induction rule copies there: the token after the most
-/// recent earlier occurrence of the last token. **Choice** (the paper does not say how effects are built
-/// while generating): in the corrupted context that token is replaced, at each of its occurrences, by one random
-/// token of `candidates` that the context does not hold. None if the last token is new or no candidate is left.
-pub fn induction_pair(context: &[i64], candidates: &[i64], rng: &mut ChaCha8Rng) -> Option<Pair> {
+/// What the induction rule copies at the end of `context`: the token after the most recent earlier occurrence of the
+/// last token. None if that is new.
+pub fn induction_answer(context: &[i64]) -> Option<i64> {
     let (last, earlier) = context.split_last()?;
     let before = earlier.iter().rposition(|token| token == last)?;
-    let answer = context[before + 1];
+    Some(context[before + 1])
+}
+
+/// The pair that asks for `answer`, which the induction rule copies somewhere in `context`. **Choice** (the paper
+/// does not say how effects are built while generating): in the corrupted context that token is replaced, at each of
+/// its occurrences, by one random token of `candidates` that the context does not hold. So a beginning of the two is
+/// the pair of that beginning. None if no candidate is left.
+pub fn induction_pair(
+    context: &[i64],
+    answer: i64,
+    candidates: &[i64],
+    rng: &mut ChaCha8Rng,
+) -> Option<Pair> {
     let mut held = context.to_vec();
     held.sort_unstable();
     let fresh: Vec<i64> =
@@ -155,12 +165,14 @@ mod tests {
     #[test]
     fn the_induction_rule_looks_at_the_most_recent_copy() {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let pair = induction_pair(&[5, 6, 5, 7, 6, 5], &[6, 7, 9], &mut rng).unwrap();
-        assert_eq!(pair.answer, 7);
-        assert_eq!(pair.corrupted, [5, 6, 5, 9, 6, 5]);
+        assert_eq!(induction_answer(&[5, 6, 5, 7, 6, 5]), Some(7));
+        let pair = induction_pair(&[5, 6, 5, 7, 6, 5], 7, &[6, 7, 9], &mut rng).unwrap();
+        assert_eq!((pair.answer, pair.corrupted), (7, vec![5, 6, 5, 9, 6, 5]));
         // A single repeated token is its own successor.
-        let pair = induction_pair(&[1, 4, 4], &[4, 8], &mut rng).unwrap();
-        assert_eq!((pair.answer, pair.corrupted), (4, vec![1, 8, 8]));
-        assert_eq!(induction_pair(&[1, 2, 3], &[9], &mut rng), None);
+        assert_eq!(induction_answer(&[1, 4, 4]), Some(4));
+        let pair = induction_pair(&[1, 4, 4], 4, &[4, 8], &mut rng).unwrap();
+        assert_eq!(pair.corrupted, [1, 8, 8]);
+        assert_eq!((induction_answer(&[1, 2, 3]), induction_answer(&[])), (None, None));
+        assert_eq!(induction_pair(&[1, 4, 4], 4, &[1, 4], &mut rng), None);
     }
 }

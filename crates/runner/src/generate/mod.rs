@@ -3,6 +3,7 @@
 mod ahead;
 mod column;
 mod process;
+mod recommended;
 mod sample;
 
 use std::ops::ControlFlow;

@@ -4,7 +4,7 @@ pub(crate) mod bytes;
 mod checkpoint;
 mod dtype;
 mod embedded;
-mod end;
+pub(crate) mod end;
 mod fetched;
 mod files;
 pub(crate) mod finite;

@@ -1,0 +1,72 @@
+//! Which heads were found.
+
+use std::collections::BTreeSet;
+
+use refrain_entropy::table::GateRow;
+use refrain_patching::detect::Detector;
+use refrain_patching::table::HeadScoreRow;
+use refrain_runner::Head;
+
+use crate::lab::Report;
+use crate::lab::report::{Align, interval, number};
+use crate::measure::gates::gate_notes;
+use crate::measure::induction::{effect_on, head_of, selected};
+
+pub(super) fn about_heads(report: &mut Report, rows: &[HeadScoreRow], gates: &[GateRow], task: &str) {
+    let induction = selected(rows);
+    let means: Vec<&HeadScoreRow> = rows.iter().filter(|row| row.prompt.is_none()).collect();
+    let matching = |head: Option<Head>| {
+        means
+            .iter()
+            .find(|row| row.metric == Detector::PrefixMatching.into() && head_of(row) == head)
+            .and_then(|row| row.value)
+    };
+    let heads: BTreeSet<Head> = means.iter().filter_map(|row| head_of(row)).collect();
+    report.line(format_args!(
+        "Induction heads (H_ind): {} of {}, by activation patching on the task {task}",
+        induction.len(),
+        heads.len()
+    ));
+    // The published task is the first; where it is not solved, the heads are selected on another, and both are shown.
+    let mut tasks: Vec<&str> = gates.iter().map(|gate| gate.subject.as_str()).collect();
+    tasks.dedup();
+    let first = tasks.first().copied().filter(|first| *first != task);
+    let row = |head: &Head| {
+        let effect = effect_on(rows, task, *head);
+        let mut cells = vec![
+            head.to_string(),
+            number(effect.and_then(|row| row.effect)),
+            interval(effect.and_then(|row| row.ci_low), effect.and_then(|row| row.ci_high)),
+        ];
+        cells.extend(first.map(|first| number(effect_on(rows, first, *head).and_then(|row| row.effect))));
+        cells.push(number(matching(Some(*head))));
+        cells
+    };
+    let other = first.map(|first| format!("on {first}"));
+    let mut columns = vec![("head", Align::Left), ("effect", Align::Right), ("95 % interval", Align::Left)];
+    columns.extend(other.as_deref().map(|name| (name, Align::Right)));
+    columns.push(("prefix matching", Align::Right));
+    report.table(&columns, induction.iter().map(row));
+    gate_notes(report, gates);
+    if gates.iter().any(|gate| gate.subject == task && !gate.passed) {
+        report.note(
+            "  The model solves none of these tasks: H_ind may be wrong, and every verdict on it is \
+            undecided.",
+        );
+    } else if let Some(first) = first {
+        report.note(&format!(
+            "  The model does not solve {first}: H_ind is selected on {task}, which it solves."
+        ));
+    }
+    report.note("  Intervals are over the trials; where a task's effects are skewed, they are too narrow.");
+    let others: Vec<String> =
+        heads.iter().filter(|head| matching(Some(**head)) > Some(0.6)).map(ToString::to_string).collect();
+    let named = if others.is_empty() { "none".to_owned() } else { shortened(&others, 6) };
+    report.note(&format!("  heads with prefix matching above 0.6: {named}"));
+    report.gap();
+}
+
+fn shortened(names: &[String], most: usize) -> String {
+    let shown = names[..names.len().min(most)].join(" ");
+    if names.len() > most { format!("{shown} and {} more", names.len() - most) } else { shown }
+}

@@ -1,0 +1,50 @@
+//! What a run found, as found.
+
+mod conditions;
+mod counts;
+mod heads;
+mod traces;
+
+use anyhow::Result;
+use refrain_entropy::table::{
+    Conditions, Contrasts, CountSummary, GateRow, Gates, Responses, TraceWindows, Wordings,
+};
+use refrain_patching::table::HeadScores;
+
+use crate::lab::{Finished, Report};
+use crate::measure::gates::COUNTING;
+use conditions::{about_conditions, about_controls};
+use counts::{about_asking, about_counts, about_wordings};
+use heads::about_heads;
+use traces::about_entropy;
+
+/// Writes the summary.
+///
+/// # Errors
+/// If a table does not have the columns that it should.
+pub fn summary(run: &Finished, report: &mut Report) -> Result<()> {
+    let facts = &run.manifest.facts;
+    let fact = |name: &str| facts.get(name);
+    let task = fact("selected_on").and_then(toml::Value::as_str).unwrap_or("copy");
+    let scores = run.rows_if_any::<HeadScores>()?;
+    let gates = run.rows::<Gates>()?;
+    let (followed, gates): (Vec<GateRow>, Vec<GateRow>) =
+        gates.into_iter().partition(|gate| gate.subject == COUNTING);
+    if !scores.is_empty() {
+        about_heads(report, &scores, &gates, task);
+    }
+    about_wordings(report, &run.rows_if_any::<Wordings>()?, &run.rows::<Responses>()?);
+    about_asking(report, facts);
+    let prefill = fact("prefill").and_then(toml::Value::as_integer).unwrap_or(0);
+    let format = fact("prefill_format").and_then(toml::Value::as_str);
+    about_counts(report, &run.rows::<CountSummary>()?, (prefill, format), &followed);
+    let windows = run.rows_if_any::<TraceWindows>()?;
+    if !windows.is_empty() {
+        about_entropy(report, &windows);
+    }
+    let conditions = run.rows::<Conditions>()?;
+    about_conditions(report, &conditions, &run.rows_if_any::<Contrasts>()?, prefill);
+    let neighbours = fact("controls_from_neighbours_of").and_then(toml::Value::as_array);
+    about_controls(report, &conditions, neighbours.map_or(&[], Vec::as_slice));
+    Ok(())
+}
