@@ -40,7 +40,7 @@ pub use error::{Error, Result};
 pub use forward::{KnownActivations, LogitPositions, Output, Run};
 pub use generate::{Choice, Decoding, Generate, Generated, Outcome, StepView};
 pub use hook::{Axes, Head, Hook, HookPoint, nearest};
-pub use identity::{Identities, Identity, identities, identities_of};
+pub use identity::{Identities, Identity, Recomputation, identities, identities_of, recompute};
 pub use intervention::{
     Action, BoundInterventions, Intervention, Mean, Phase, Positions, Schedule, Sources, StepIndex, Value,
 };

@@ -1,5 +1,5 @@
 //! `refrain-check`: is this model what its user thinks it is? It shows the architecture as it was understood,
-//! recomputes every activation on random tokens ([`refrain_runner::identities_of`]), compares with another
+//! recomputes every activation on random tokens ([`refrain_runner::recompute`]), compares with another
 //! program's logits, and tells rounding from mistakes by computing the same in double precision.
 
 mod args;
@@ -15,9 +15,9 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use rand::RngExt;
 use refrain_entropy::stats::rng;
-use refrain_runner::{Architecture, LoadOptions, Model, NameFilter, Run, identities_of};
+use refrain_runner::{Architecture, Edit, Hook, Identities, LoadOptions, Model, NameFilter, Recomputation};
 use serde::Serialize;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 
 pub use args::{Args, Dtype};
 pub use describe::describe;
@@ -163,7 +163,7 @@ fn examine(args: &Args) -> Result<Report> {
             (name.clone(), checked(found, exact, dtype, whole, overflow.is_some()))
         })
         .collect();
-    let errors = |found: &refrain_runner::Identities| {
+    let errors = |found: &Identities| {
         found.iter().map(|(name, found)| (name.clone(), found.error)).collect::<BTreeMap<_, _>>()
     };
     let verdicts = || details.values().map(|checked| checked.verdict);
@@ -246,13 +246,21 @@ fn examine(args: &Args) -> Result<Report> {
 }
 
 /// Every activation of `ids` computed anew, and how large they are.
-fn recompute(model: &Model, ids: &Tensor) -> Result<(refrain_runner::Identities, Sizes)> {
-    let run = Run { names: NameFilter::all(), ..Run::default() };
+fn recompute(model: &Model, ids: &Tensor) -> Result<(Identities, Sizes)> {
     let there = ids.f_to_device(model.device())?;
-    let cache = no_grad(|| model.run(&there, run))?.cache;
-    let mut found = identities_of(model, &there, None, &cache)?;
-    found.extend(paths::paths(model, ids)?);
-    Ok((found, overflow::sizes(&cache)?))
+    let mut sizes = Sizes::new();
+    let mut look = |hook: Hook, tensor: &Tensor| {
+        sizes.insert(hook, overflow::size(tensor)?);
+        Ok(None)
+    };
+    let edit = Edit::new(NameFilter::all(), &mut look);
+    let t=std::time::Instant::now();
+    let Recomputation { identities: mut found, logits } =
+        refrain_runner::recompute(model, &there, None, Some(edit))?;
+    eprintln!("identities {:?}", t.elapsed());
+    found.extend(paths::paths(model, &there, &logits)?);
+    eprintln!("paths {:?}", t.elapsed());
+    Ok((found, sizes))
 }
 
 /// How many random tokens: enough to pass the smallest window, if it is small.

@@ -3,27 +3,26 @@
 //! about.
 
 use anyhow::Result;
-use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, NameFilter, Run};
+use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, Run};
 use tch::{Kind, Tensor, no_grad};
 
 /// The names of these comparisons.
 pub const NAMES: [&str; 3] =
     ["logits: unwatched = watched", "logits: token by token = at once", "logits: padded = alone"];
 
-/// Compares the logits of every way, for `ids`, `[1, pos]`, on the CPU.
+/// Tokens that are run one by one: each passes through every weight.
+const ONE_BY_ONE: i64 = 8;
+
+/// Compares the logits of every way, for `ids`, `[1, pos]`, with `watched`, those of the run that was looked at.
 ///
 /// # Errors
 /// As [`Model::run`].
-pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
-    let ids = ids.f_to_device(model.device())?;
+pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor) -> Result<Identities> {
     let pos = ids.size()[1];
     let run = |ids: &Tensor, run: Run<'_>| -> Result<Tensor> {
-        Ok(no_grad(|| model.run(ids, run))?
-            .logits()?
-            .f_to_device(tch::Device::Cpu)?
-            .f_to_kind(Kind::Double)?)
+        wide(no_grad(|| model.run(ids, run))?.logits()?)
     };
-    let want = run(&ids, Run { names: NameFilter::all(), ..Run::default() })?;
+    let want = wide(watched)?;
     let mut found = Identities::new();
     let mut compare = |name: &str, got: &Tensor, want: &Tensor| -> Result<()> {
         let error = got.f_sub(want)?.f_abs()?.f_max()?.f_double_value(&[])?;
@@ -34,11 +33,12 @@ pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
         found.insert(name.to_owned(), identity);
         Ok(())
     };
-    compare(NAMES[0], &run(&ids, Run::default())?, &want)?;
+    compare(NAMES[0], &run(ids, Run::default())?, &want)?;
 
-    // Half of the tokens at once, the others one by one; short rows of LongRoPE cannot grow past its limit that way.
+    // The last tokens one by one, after the others; short rows of LongRoPE cannot grow past its limit that way.
     let limit = model.architecture().rotation_switch().map_or(0, |length| length as i64);
-    let first = if limit < pos { (pos / 2).max(limit + 1).min(pos) } else { pos / 2 };
+    let first = (pos - ONE_BY_ONE).max(pos / 2);
+    let first = if limit < pos { first.max(limit + 1).min(pos) } else { first };
     if first > 0 && first < pos {
         let mut kv = KvCache::new(model.architecture(), 1, pos as usize, model.device())?;
         let mut parts = vec![run(&ids.f_narrow(1, 0, first)?, Run { kv: Some(&mut kv), ..Run::default() })?];
@@ -57,4 +57,9 @@ pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
     let got = run(&padded, Run { mask: Some(&mask), ..Run::default() })?.f_narrow(1, pad, pos)?;
     compare(NAMES[2], &got, &want)?;
     Ok(found)
+}
+
+/// In double precision on the CPU.
+fn wide(logits: &Tensor) -> Result<Tensor> {
+    Ok(logits.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?)
 }
