@@ -13,12 +13,12 @@ pub const NAMES: [&str; 3] =
 /// Tokens that are run one by one: each passes through every weight.
 const ONE_BY_ONE: i64 = 8;
 
-/// Compares the logits of every way, for `ids`, `[1, pos]`, with `watched`, those of the run that was looked at.
+/// Compares the logits of every way, for `ids`, `[1, pos]`, with `watched`, those of the run that was looked at. Ways
+/// beside the plain one are gone with the first `few` tokens: no token sees those after it.
 ///
 /// # Errors
 /// As [`Model::run`].
-pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor) -> Result<Identities> {
-    let pos = ids.size()[1];
+pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor, few: i64) -> Result<Identities> {
     let run = |ids: &Tensor, run: Run<'_>| -> Result<Tensor> {
         wide(no_grad(|| model.run(ids, run))?.logits()?)
     };
@@ -35,26 +35,27 @@ pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor) -> Result<Identities
     };
     compare(NAMES[0], &run(ids, Run::default())?, &want)?;
 
+    let ids = ids.f_narrow(1, 0, few)?;
+    let want = want.f_narrow(1, 0, few)?;
     // The last tokens one by one, after the others; short rows of LongRoPE cannot grow past its limit that way.
     let limit = model.architecture().rotation_switch().map_or(0, |length| length as i64);
-    let first = (pos - ONE_BY_ONE).max(pos / 2);
-    let first = if limit < pos { first.max(limit + 1).min(pos) } else { first };
-    if first > 0 && first < pos {
-        let mut kv = KvCache::new(model.architecture(), 1, pos as usize, model.device())?;
+    let first = (few - ONE_BY_ONE).max(few / 2);
+    let first = if limit < few { first.max(limit + 1).min(few) } else { first };
+    if first > 0 && first < few {
+        let mut kv = KvCache::new(model.architecture(), 1, few as usize, model.device())?;
         let mut parts = vec![run(&ids.f_narrow(1, 0, first)?, Run { kv: Some(&mut kv), ..Run::default() })?];
-        for at in first..pos {
+        for at in first..few {
             let next = Run { kv: Some(&mut kv), ..Run::default() };
             parts.push(run(&ids.f_narrow(1, at, 1)?, next)?);
         }
         compare(NAMES[1], &Tensor::f_cat(&parts, 1)?, &want)?;
     }
 
-    let pad = 3;
-    let padded = Tensor::f_cat(&[ids.f_zeros_like()?.f_narrow(1, 0, pad.min(pos))?, ids.shallow_clone()], 1)?;
-    let pad = pad.min(pos);
+    let pad = 3.min(few);
+    let padded = Tensor::f_cat(&[ids.f_zeros_like()?.f_narrow(1, 0, pad)?, ids.shallow_clone()], 1)?;
     let mask = padded.f_ones_like()?;
     let _ = mask.f_narrow(1, 0, pad)?.f_zero_()?;
-    let got = run(&padded, Run { mask: Some(&mask), ..Run::default() })?.f_narrow(1, pad, pos)?;
+    let got = run(&padded, Run { mask: Some(&mask), ..Run::default() })?.f_narrow(1, pad, few)?;
     compare(NAMES[2], &got, &want)?;
     Ok(found)
 }
