@@ -19,9 +19,8 @@ const ONE_BY_ONE: i64 = 8;
 /// # Errors
 /// As [`Model::run`].
 pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor, few: i64) -> Result<Identities> {
-    let run = |ids: &Tensor, run: Run<'_>| -> Result<Tensor> {
-        wide(no_grad(|| model.run(ids, run))?.logits()?)
-    };
+    let run =
+        |ids: &Tensor, run: Run<'_>| -> Result<Tensor> { wide(no_grad(|| model.run(ids, run))?.logits()?) };
     let want = wide(watched)?;
     let mut found = Identities::new();
     let mut compare = |name: &str, got: &Tensor, want: &Tensor| -> Result<()> {

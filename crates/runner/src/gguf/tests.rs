@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::container::{Header, read};
-use super::names::Order;
+use super::places::Order;
 use super::types::Stored;
 use super::value::Value;
 
