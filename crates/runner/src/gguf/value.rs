@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     fn list(&mut self, key: &str) -> Result<Value, String> {
         let kind = self.u32()?;
         let Some(least) = least_bytes(kind) else { return Err(unknown(key, kind)) };
-        let what = format!("key `{key}`: elements of its array, after those of the arrays before it");
+        let what = format!("key `{key}`: elements of its array");
         let count = self.count(&what, least, self.elements)?;
         self.elements -= count as u64;
         Ok(match kind {

@@ -24,9 +24,6 @@ use crate::tap::Edit;
 use crate::weights::Weights;
 use textbook::wide;
 
-/// Blocks whose activations are in memory at once; models with inputs for every layer make these anew for each step.
-const LAYERS_AT_ONCE: usize = 4;
-
 /// What was found of one identity, over all layers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Identity {
@@ -62,8 +59,9 @@ pub fn identities(model: &Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<
     Ok(found.into_iter().map(|(name, identity)| (name, identity.error)).collect())
 }
 
-/// The same, with all that is known of each identity. The run goes a few blocks at a time, each step from the stream
-/// that the one before it left, so that only the activations of these blocks are in memory at once. `edit` changes
+/// The same, with all that is known of each identity. The run goes block by block, each from the stream that the one
+/// below it left, so that only the activations of one block are in memory at once (of several where a block uses the
+/// keys of another). `edit` changes
 /// activations, or looks at them: what it changes breaks the identities of its hooks, and no others.
 ///
 /// # Errors
@@ -106,7 +104,7 @@ pub fn recompute(
 
 /// Where a step of a run ends that begins at layer `first`: no block above reads keys and values of one below.
 fn step_end(arch: &Architecture, first: usize) -> usize {
-    let ends = (first + LAYERS_AT_ONCE..arch.n_layers).find(|end| arch.restart_layer(*end) == *end);
+    let ends = (first + 1..arch.n_layers).find(|end| arch.restart_layer(*end) == *end);
     ends.unwrap_or(arch.n_layers)
 }
 
