@@ -10,9 +10,9 @@ use crate::lab::model_args::ModelArgs;
 /// Show how refrain reads a model folder, check every activation against textbook formulas and, if given, compare with
 /// reference logits.
 ///
-/// Every activation of every layer is computed anew, of 64 random tokens (more where a sliding window of up to 256 is to
-/// be passed). Of these, the first 16 are run again in f64, and token by token and behind padding, through every layer as
-/// well; all of them in f64, too, for bf16, f16 and windows.
+/// Every activation of every layer is computed anew, of 64 random tokens. The first 16 of them are run again token by
+/// token and behind padding, and in f64, through every layer as well (in f64 all of them if the dtype is bf16 or f16).
+/// Where a sliding window has up to 256 tokens, both are enough to pass it.
 ///
 /// Exit code 0: all is well; 1: an identity does not hold or the logits differ; 2: the input cannot be used.
 #[derive(Debug, Clone, Parser)]

@@ -34,7 +34,7 @@ use verdict::checked;
 
 /// Random tokens, unless a window asks for more.
 const TOKENS: usize = 64;
-/// Of these, the tokens that are run in f64, and in the other ways of computing, unless a window asks for more.
+/// Of these, the tokens that are run in f64 and in the other ways of computing, unless a window asks for more.
 const FEW: usize = 16;
 /// Windows up to this are passed.
 const LONGEST: usize = 256;
@@ -75,6 +75,8 @@ pub struct Report {
     pub skipped_f64: Option<String>,
     /// Random tokens that the identities were tried on.
     pub tokens: usize,
+    /// How many of them, the first, token by token and behind padding.
+    pub tokens_again: usize,
     /// How many of them, the first, in double precision; null if that was not tried.
     pub tokens_f64: Option<usize>,
     /// The comparison.
@@ -118,8 +120,7 @@ fn examine(args: &Args) -> Result<Report> {
     let tokens = tokens(&arch);
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
-    // Rounding of f32 shows on few tokens; what a narrower dtype does not reach may be at any of them.
-    let first = if dtype.is_narrow() { tokens } else { few(&arch, tokens) };
+    let again = few(&arch, tokens);
     let (narrow, sizes) = recompute(&model, &ids)?;
     let logits = |model: &Model| -> Result<Option<Tensor>> {
         let of = |reference: &Reference| reference.logits_of(model).context("running the reference's tokens");
@@ -127,6 +128,9 @@ fn examine(args: &Args) -> Result<Report> {
     };
     let ours = logits(&model)?;
     drop(model);
+    // Rounding of f32 shows on few tokens; what a dtype does not reach may be at any of them.
+    let lost = narrow.values().any(|found| !found.relative.is_finite());
+    let first = if dtype.is_narrow() || lost { tokens } else { again };
 
     let mut skipped = None;
     let mut wide = None;
@@ -191,6 +195,7 @@ fn examine(args: &Args) -> Result<Report> {
         overflow,
         skipped_f64: skipped,
         tokens,
+        tokens_again: again,
         tokens_f64: exact.map(|_| if dtype == Dtype::F64 { tokens } else { first }),
         reference: compared,
         architecture: arch,
@@ -213,18 +218,22 @@ fn recompute(model: &Model, ids: &Tensor) -> Result<(Identities, Sizes)> {
     Ok((found, sizes))
 }
 
-/// How many random tokens: enough to pass the smallest window, if it is small.
-fn tokens(arch: &Architecture) -> usize {
+/// How many tokens pass the smallest window, if it is small.
+fn past_window(arch: &Architecture) -> usize {
     let windows = arch.layers.iter().filter_map(|layer| layer.window);
-    let past = windows.min().filter(|window| *window <= LONGEST).map_or(0, |window| window + 8);
-    past.max(TOKENS).min(arch.n_ctx)
+    windows.min().filter(|window| *window <= LONGEST).map_or(0, |window| window + 8)
 }
 
-/// Of `tokens`, as many as make what passes through every weight cheap: all of them where a window is to be passed, or
-/// where a row's length decides how it is rotated.
+/// How many random tokens: enough to pass a small window.
+fn tokens(arch: &Architecture) -> usize {
+    TOKENS.max(past_window(arch)).min(arch.n_ctx)
+}
+
+/// How many of `tokens` are run again: few, so that what passes through every weight stays cheap, but past a small
+/// window, and all where a row's length decides how it is rotated.
 fn few(arch: &Architecture, tokens: usize) -> usize {
     let switches = arch.rotation_switch().is_some_and(|length| length < tokens);
-    if tokens > TOKENS || switches { tokens } else { tokens.min(FEW) }
+    if switches { tokens } else { FEW.max(past_window(arch)).min(tokens) }
 }
 
 fn random_ids(arch: &Architecture, tokens: usize, seed: u64) -> Result<Tensor> {

@@ -35,11 +35,10 @@ impl Report {
             let gap = if name.chars().count() > 60 { format!("\n{:60}", "") } else { String::new() };
             text += &format!("{name:60}{gap}{:>9}{exact:>9}{mark}\n", format!("{:.0e}", found.relative));
         }
-        match self.tokens_f64 {
-            Some(first) if wide && first < self.tokens => {
-                text += &format!("In f64, token by token and padded: the first {first} tokens.\n");
-            }
-            _ => {}
+        if self.tokens_again < self.tokens {
+            let fewer = wide && self.tokens_f64 == Some(self.tokens_again);
+            let ways = if fewer { "In f64, token by token and padded" } else { "Token by token and padded" };
+            text += &format!("{ways}: the first {} tokens.\n", self.tokens_again);
         }
         if let Some(reason) = &self.skipped_f64 {
             text += &format!("Not repeated in f64: {reason}.\n");
