@@ -27,6 +27,7 @@ pub use overflow::Overflow;
 pub use reference::{Difference, Reference};
 pub use verdict::{Checked, Verdict};
 
+use crate::lab::Threads;
 use crate::lab::progress::say;
 use compare::{Logits, compare};
 use overflow::Sizes;
@@ -36,6 +37,8 @@ use verdict::checked;
 const TOKENS: usize = 64;
 /// Of these, the tokens that are run in f64 and in the other ways of computing, unless a window asks for more.
 const FEW: usize = 16;
+/// Weights that are enough work for one thread more.
+const WEIGHTS_A_THREAD: usize = 250_000_000;
 /// Windows up to this are passed.
 const LONGEST: usize = 256;
 
@@ -117,6 +120,7 @@ fn examine(args: &Args) -> Result<Report> {
         None => None,
     };
     let n_params = model.weights().n_params();
+    let _threads = Threads::limit(Some(threads(n_params)));
     let tokens = tokens(&arch);
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
@@ -216,6 +220,12 @@ fn recompute(model: &Model, ids: &Tensor) -> Result<(Identities, Sizes)> {
     let first = few(model.architecture(), ids.size()[1] as usize);
     found.extend(paths::paths(model, &there, &logits, first as i64)?);
     Ok((found, sizes))
+}
+
+/// With how many threads a model of `n_params` weights is checked: in smaller ones the steps are so short that threads
+/// wait for each other longer than they work, above all where something else runs on the same cores.
+fn threads(n_params: usize) -> usize {
+    (1 + n_params / WEIGHTS_A_THREAD).min(tch::get_num_threads().max(1) as usize)
 }
 
 /// How many tokens pass the smallest window, if it is small.

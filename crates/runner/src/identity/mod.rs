@@ -95,8 +95,9 @@ pub fn recompute(
             if let Some(logits) = output.logits {
                 return Ok(Recomputation { identities: recomputed.found, logits });
             }
-            // The stream is all that the next step needs of this one.
-            recomputed.cache.keep(|hook| hook == Hook::block(end - 1, HookPoint::ResidPost));
+            // The stream is all that the next step needs of this one, and what entered the first block.
+            let stream_before = Hook::block(end - 1, HookPoint::ResidPost);
+            recomputed.cache.keep(|hook| hook.layer().is_none() || hook == stream_before);
             (stream, first) = (Some(output.resid), end);
         }
     })
