@@ -124,7 +124,7 @@ fn examine(args: &Args) -> Result<Report> {
     let tokens = tokens(&arch);
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
-    let again = few(&arch, tokens);
+    let some = few(&arch, tokens);
     let (narrow, sizes) = recompute(&model, &ids)?;
     let logits = |model: &Model| -> Result<Option<Tensor>> {
         let of = |reference: &Reference| reference.logits_of(model).context("running the reference's tokens");
@@ -134,7 +134,7 @@ fn examine(args: &Args) -> Result<Report> {
     drop(model);
     // Rounding of f32 shows on few tokens; what a dtype does not reach may be at any of them.
     let lost = narrow.values().any(|found| !found.relative.is_finite());
-    let first = if dtype.is_narrow() || lost { tokens } else { again };
+    let first = if dtype.is_narrow() || lost { tokens } else { some };
 
     let mut skipped = None;
     let mut wide = None;
@@ -199,7 +199,7 @@ fn examine(args: &Args) -> Result<Report> {
         overflow,
         skipped_f64: skipped,
         tokens,
-        tokens_again: again,
+        tokens_again: some,
         tokens_f64: exact.map(|_| if dtype == Dtype::F64 { tokens } else { first }),
         reference: compared,
         architecture: arch,

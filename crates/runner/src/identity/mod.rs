@@ -61,8 +61,8 @@ pub fn identities(model: &Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<
 
 /// The same, with all that is known of each identity. The run goes block by block, each from the stream that the one
 /// below it left, so that only the activations of one block are in memory at once (of several where a block uses the
-/// keys of another). `edit` changes
-/// activations, or looks at them: what it changes breaks the identities of its hooks, and no others.
+/// keys of another). `edit` changes activations, or looks at them: what it changes breaks the identities of its hooks,
+/// and no others.
 ///
 /// # Errors
 /// As [`Model::run`].
