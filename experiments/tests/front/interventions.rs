@@ -177,7 +177,7 @@ fn reference_runs_hold_in_experiments() -> Result {
 
     // The inputs of reference runs are what a result is a result of.
     std::fs::write(place.path("file.json"), file("[1, 60, 61, 62, 64]"))?;
-    refrain(&place, &settings)?.refused(&["interventions_sha256"]);
+    refrain(&place, &settings)?.refused(&["contents of the interventions"]);
     std::fs::write(place.path("file.json"), file("[1, 60, 61, 62, 63], [1, 60, 61, 62, 63]"))?;
     refrain(&place, &settings)?.refused(&["which has several rows", "hint: "]);
     std::fs::write(place.path("file.json"), file("[1, 60, 61]"))?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use refrain_runner::architecture::{Activation, Mlp, Norm, Pairing, Rotary, Scaling};
 use refrain_runner::{
-    Action, ActivationCache, Architecture, BoundInterventions, Edit, Hook, HookPoint, Identities,
-    Intervention, Model, NameFilter, Run, identities, identities_of, recompute,
+    ActivationCache, Architecture, Edit, Hook, HookPoint, Identities, Model, NameFilter, Run, identities,
+    identities_of, recompute,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -133,17 +133,11 @@ fn a_changed_activation_breaks_its_own_identity_only() -> Result {
             continue;
         }
         for hook in plain.hooks() {
-            let change = [Intervention::new(hook, Action::Scale(1.25))];
-            let plan = BoundInterventions::new(model.architecture(), &change, &[])?;
-            let run = Run { interventions: Some(&plan), names: NameFilter::all(), ..Run::default() };
-            let cache = no_grad(|| model.run(&ids, run))?.cache;
-            let found = identities_of(model, &ids, None, &cache)?;
-            let broken = broken(&found);
-            // A fault of the forward pass in any layer is found in a run that goes block by block, too.
+            // A fault of the forward pass, whatever the layer.
             let mut fault = |_: Hook, value: &Tensor| Ok(Some(value.f_mul_scalar(1.25)?));
             let edit = Edit::new(NameFilter::hooks(&[hook]), &mut fault);
-            let by_steps = recompute(model, &ids, None, Some(edit))?.identities;
-            check.holds(format!("{}: {hook} by steps", golden.name), by_steps == found);
+            let found = recompute(model, &ids, None, Some(edit))?.identities;
+            let broken = broken(&found);
             check.holds(format!("{}: {hook} breaks something", golden.name), !broken.is_empty());
             for name in broken {
                 let own = sound[name].hooks.contains(&hook) && found[name].worst == hook;
