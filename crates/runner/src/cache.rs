@@ -98,6 +98,16 @@ impl ActivationCache {
         self.tensors.insert(hook, tensor);
     }
 
+    /// Adds the activations of another part of the same run.
+    pub(crate) fn extend(&mut self, other: ActivationCache) {
+        self.tensors.extend(other.tensors);
+    }
+
+    /// Drops the activations that are not to be kept.
+    pub(crate) fn keep(&mut self, wanted: impl Fn(Hook) -> bool) {
+        self.tensors.retain(|hook, _| wanted(*hook));
+    }
+
     /// The same for another thread (tensors can be sent but not shared). Nothing is copied.
     pub fn shallow_clone(&self) -> Self {
         let tensors = self.tensors.iter().map(|(hook, tensor)| (*hook, tensor.shallow_clone()));

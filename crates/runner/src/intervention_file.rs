@@ -10,7 +10,7 @@ use crate::cache::{ActivationCache, NameFilter};
 use crate::error::{Error, Result};
 use crate::forward::{LogitPositions, Run};
 use crate::hook::Hook;
-use crate::intervention::{BoundInterventions, Intervention};
+use crate::intervention::{BoundInterventions, Intervention, SharedRun};
 use crate::model::Model;
 use crate::tokenizer::Tokenizer;
 
@@ -81,10 +81,12 @@ impl InterventionFile {
     /// [`Error::Input`] naming the reference that is missing, is used by nobody, is empty, or does not fit the model;
     /// [`Error::Intervention`], and what [`Model::run`] returns.
     pub fn run(self, model: &Model, tokenizer: Option<&Tokenizer>) -> Result<LoadedInterventions> {
-        let mut runs = Vec::new();
-        for (name, reference) in &self.references {
-            let takes = self.interventions.iter().filter(|what| what.action.source() == Some(name));
-            let hooks: Vec<Hook> = takes.map(|what| what.hook).collect();
+        let InterventionFile { mut interventions, references } = self;
+        for (name, reference) in &references {
+            let takes =
+                |what: &Intervention| what.action.source().is_some_and(|source| source.name() == name);
+            let hooks: Vec<Hook> =
+                interventions.iter().filter(|what| takes(what)).map(|what| what.hook).collect();
             if hooks.is_empty() {
                 return Err(Error::Input(format!(
                     "no intervention takes anything from the reference `{name}`\n\
@@ -94,16 +96,29 @@ impl InterventionFile {
             let within = |what: String| Error::Input(format!("the reference `{name}`: {what}"));
             let rows =
                 reference.rows(model.architecture(), tokenizer).map_err(|error| within(error.to_string()))?;
-            let cache = reference_run(model, &rows, &hooks);
-            runs.push((name.clone(), cache.map_err(|error| within(error.to_string()))?));
+            let run = reference_run(model, &rows, &hooks).map_err(|error| within(error.to_string()))?;
+            let run = SharedRun::from(run);
+            for source in interventions.iter_mut().filter_map(|what| what.action.source_mut()) {
+                if source.name() == name {
+                    *source = source.clone().with_run(&run);
+                }
+            }
         }
-        let loaded = LoadedInterventions { interventions: self.interventions, runs };
+        let loaded = LoadedInterventions { interventions };
         loaded.bind(model.architecture())?;
         Ok(loaded)
     }
 }
 
 impl Reference {
+    /// How many rows it has.
+    pub fn n_rows(&self) -> usize {
+        match self {
+            Reference::Texts(texts) => texts.len(),
+            Reference::Tokens(rows) => rows.len(),
+        }
+    }
+
     /// Its rows of token ids.
     fn rows(&self, arch: &Architecture, tokenizer: Option<&Tokenizer>) -> Result<Vec<Vec<i64>>> {
         let rows = match (self, tokenizer) {
@@ -143,11 +158,10 @@ fn reference_run(model: &Model, rows: &[Vec<i64>], hooks: &[Hook]) -> Result<Act
     Ok(tch::no_grad(|| model.run(&ids, run))?.cache)
 }
 
-/// Interventions with the runs that they take values from, checked against a model.
-#[derive(Debug, Default)]
+/// Interventions with the runs that they take values from, checked against a model. Clones share these runs.
+#[derive(Debug, Clone, Default)]
 pub struct LoadedInterventions {
     interventions: Vec<Intervention>,
-    runs: Vec<(String, ActivationCache)>,
 }
 
 impl LoadedInterventions {
@@ -161,14 +175,10 @@ impl LoadedInterventions {
             .map_err(|error| Error::Format { file: path.display().to_string(), what: error.to_string() })
     }
 
-    /// The interventions, in the order in which they are applied.
+    /// The interventions, in the order in which they are applied, each with the run that it takes values from: they can
+    /// be bound without any other.
     pub fn interventions(&self) -> &[Intervention] {
         &self.interventions
-    }
-
-    /// The runs that they take values from, as [`BoundInterventions::new`] wants them.
-    pub fn sources(&self) -> Vec<(&str, &ActivationCache)> {
-        self.runs.iter().map(|(name, run)| (name.as_str(), run)).collect()
     }
 
     /// They, ready to be applied.
@@ -176,13 +186,12 @@ impl LoadedInterventions {
     /// # Errors
     /// [`Error::Intervention`] if they do not fit `architecture`; never for the model that they were loaded for.
     pub fn bind(&self, architecture: &Architecture) -> Result<BoundInterventions<'_>> {
-        BoundInterventions::new(architecture, &self.interventions, &self.sources())
+        BoundInterventions::new(architecture, &self.interventions, &[])
     }
 
-    /// The same for another thread (tensors can be sent but not shared). Activations are not copied.
+    /// The same for another thread. Activations are not copied.
     pub fn shallow_clone(&self) -> Self {
-        let runs = self.runs.iter().map(|(name, run)| (name.clone(), run.shallow_clone()));
-        LoadedInterventions { interventions: self.interventions.clone(), runs: runs.collect() }
+        self.clone()
     }
 
     /// Whether there are none.

@@ -10,6 +10,7 @@ pub mod architecture;
 mod cache;
 pub mod chat;
 pub mod device;
+mod dtype;
 mod error;
 pub mod family;
 mod forward;
@@ -27,6 +28,7 @@ mod load;
 mod model;
 mod panics;
 pub mod prelude;
+mod store;
 mod tap;
 mod text;
 mod tokenizer;
@@ -36,19 +38,21 @@ pub use architecture::Architecture;
 pub use cache::{ActivationCache, NameFilter};
 pub use chat::{ChatOptions, ChatTemplate, Message};
 pub use device::{DeviceChoice, Placement};
+pub use dtype::{DTYPES, dtype, dtype_name};
 pub use error::{Error, Result};
 pub use forward::{KnownActivations, LogitPositions, Output, Run};
 pub use generate::{Choice, DecodePath, Decoding, Generate, Generated, Outcome, StepView};
 pub use hook::{Axes, Head, Hook, HookPoint, nearest};
-pub use identity::{Identities, Identity, identities, identities_of};
+pub use identity::{Identities, Identity, Recomputation, identities, identities_of, recompute};
 pub use intervention::{
-    Action, BoundInterventions, Intervention, Mean, Phase, Positions, Schedule, Sources, StepIndex, Value,
+    Action, BoundInterventions, Intervention, Mean, Phase, Positions, Schedule, Source, Sources, StepIndex,
+    Value,
 };
 pub use intervention_file::{InterventionFile, LoadedInterventions, Reference};
 pub use kv_cache::KvCache;
 pub use kv_prefix::KvPrefix;
 pub use language_model::{LanguageModel, Prompt};
-pub use load::{DTYPES, Fetchable, Hub, LoadOptions, ModelFiles, ProgressCallback, dtype, dtype_name};
+pub use load::{Fetchable, Hub, LoadOptions, ModelFiles, ProgressCallback};
 pub use model::Model;
 pub use tap::{Edit, Edited};
 pub use text::{read_text, without_bom};

@@ -1,8 +1,9 @@
 //! `refrain-check`: is this model what its user thinks it is? It shows the architecture as it was understood,
-//! recomputes every activation on random tokens ([`refrain_runner::identities_of`]), compares with another
+//! recomputes every activation on random tokens ([`refrain_runner::recompute`]), compares with another
 //! program's logits, and tells rounding from mistakes by computing the same in double precision.
 
 mod args;
+mod compare;
 mod describe;
 mod overflow;
 mod paths;
@@ -15,39 +16,31 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, ensure};
 use rand::RngExt;
 use refrain_entropy::stats::rng;
-use refrain_runner::{Architecture, LoadOptions, Model, NameFilter, Run, identities_of};
+use refrain_runner::{Architecture, Edit, Hook, Identities, LoadOptions, Model, NameFilter, Recomputation};
 use serde::Serialize;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 
 pub use args::{Args, Dtype};
+pub use compare::Comparison;
 pub use describe::describe;
 pub use overflow::Overflow;
 pub use reference::{Difference, Reference};
 pub use verdict::{Checked, Verdict};
 
+use crate::lab::Threads;
 use crate::lab::progress::say;
+use compare::{Logits, compare};
 use overflow::Sizes;
-use verdict::{checked, noise};
+use verdict::checked;
 
 /// Random tokens, unless a window asks for more.
 const TOKENS: usize = 64;
+/// Of these, the tokens that are run in f64 and in the other ways of computing, unless a window asks for more.
+const FEW: usize = 16;
+/// Weights that are enough work for one thread more.
+const WEIGHTS_A_THREAD: usize = 250_000_000;
 /// Windows up to this are passed.
 const LONGEST: usize = 256;
-
-/// What was found of a comparison.
-#[derive(Debug, Clone, Serialize)]
-pub struct Comparison {
-    /// The largest difference and where it is.
-    pub worst: Difference,
-    /// What it is, where it is beyond the tolerance.
-    pub verdict: Option<Verdict>,
-    /// The largest difference in double precision, where that was tried.
-    pub max_abs_diff_f64: Option<f64>,
-    /// Standard deviation of the reference's logits.
-    pub spread: f64,
-    /// Whether the worst row begins with padding.
-    pub left_padded: bool,
-}
 
 /// Everything that was found.
 #[derive(Debug, Serialize)]
@@ -85,6 +78,10 @@ pub struct Report {
     pub skipped_f64: Option<String>,
     /// Random tokens that the identities were tried on.
     pub tokens: usize,
+    /// How many of them, the first, token by token and behind padding.
+    pub tokens_again: usize,
+    /// How many of them, the first, in double precision; null if that was not tried.
+    pub tokens_f64: Option<usize>,
     /// The comparison.
     pub reference: Option<Comparison>,
     /// How `config.json` was understood.
@@ -123,9 +120,11 @@ fn examine(args: &Args) -> Result<Report> {
         None => None,
     };
     let n_params = model.weights().n_params();
+    let _threads = Threads::limit(Some(threads(n_params)));
     let tokens = tokens(&arch);
     say(&format!("{}: {n_params} parameters; recomputing every activation of {tokens} tokens", files.name()));
     let ids = random_ids(&arch, tokens, args.seed)?;
+    let some = few(&arch, tokens);
     let (narrow, sizes) = recompute(&model, &ids)?;
     let logits = |model: &Model| -> Result<Option<Tensor>> {
         let of = |reference: &Reference| reference.logits_of(model).context("running the reference's tokens");
@@ -133,6 +132,9 @@ fn examine(args: &Args) -> Result<Report> {
     };
     let ours = logits(&model)?;
     drop(model);
+    // Rounding of f32 shows on few tokens; what a dtype does not reach may be at any of them.
+    let lost = narrow.values().any(|found| !found.relative.is_finite());
+    let first = if dtype.is_narrow() || lost { tokens } else { some };
 
     let mut skipped = None;
     let mut wide = None;
@@ -145,6 +147,7 @@ fn examine(args: &Args) -> Result<Report> {
         say("the same in f64, to tell rounding from mistakes");
         let again = || {
             let model = load(Kind::Double)?;
+            let ids = ids.f_narrow(1, 0, first as i64)?;
             anyhow::Ok((recompute(&model, &ids)?, logits(&model)?))
         };
         // What was found so far is worth showing without it: the device may hold the model in this dtype only.
@@ -163,7 +166,7 @@ fn examine(args: &Args) -> Result<Report> {
             (name.clone(), checked(found, exact, dtype, whole, overflow.is_some()))
         })
         .collect();
-    let errors = |found: &refrain_runner::Identities| {
+    let errors = |found: &Identities| {
         found.iter().map(|(name, found)| (name.clone(), found.error)).collect::<BTreeMap<_, _>>()
     };
     let verdicts = || details.values().map(|checked| checked.verdict);
@@ -172,66 +175,22 @@ fn examine(args: &Args) -> Result<Report> {
     let verdict = verdict.unwrap_or(Verdict::Noise);
 
     let exact_logits = wide.as_ref().and_then(|(_, logits)| logits.as_ref());
-    let difference = match (&reference, &ours) {
-        (Some(reference), Some(ours)) => Some(reference.compare(ours)?),
+    let compared = match (&reference, &ours) {
+        (Some(reference), Some(ours)) => {
+            let logits = Logits { ours, exact: exact_logits, again: &|kind| logits(&load(kind)?) };
+            Some(compare(&arch, dtype, reference, logits, args.tolerance, overflow.is_some())?)
+        }
         _ => None,
     };
-    let tolerance = match (&reference, &ours) {
-        (Some(reference), Some(ours)) => Some(match args.tolerance {
-            Some(tolerance) => tolerance,
-            None => {
-                let noise = noise(reference, dtype, ours, exact_logits, &|kind| logits(&load(kind)?))?;
-                dtype.tolerance().max(reference.dtype.tolerance()).max(noise)
-            }
-        }),
-        _ => None,
-    };
-    let within = match (&difference, tolerance) {
-        (Some(found), Some(tolerance)) => found.max_abs_diff <= tolerance,
-        _ => true,
-    };
-    let exact_difference = match (&reference, exact_logits) {
-        (Some(reference), Some(exact)) => Some(reference.compare(exact)?.max_abs_diff),
-        _ => None,
-    };
-    let compared = difference.zip(reference.as_ref()).map(|(worst, reference)| -> Result<_> {
-        let verdict = (!within).then(|| match exact_difference {
-            None => Verdict::Unknown,
-            Some(_) if dtype == Dtype::F64 => Verdict::Bug,
-            Some(exact) if overflow.is_some() && exact.is_finite() && worst.max_abs_diff.is_infinite() => {
-                Verdict::Overflow
-            }
-            Some(exact) if exact <= tolerance.unwrap_or(0.0) || exact < worst.max_abs_diff / 10.0 => {
-                Verdict::Noise
-            }
-            Some(_) => Verdict::Bug,
-        });
-        let left_padded = reference.is_left_padded(worst.row)?;
-        let elsewhere = match &ours {
-            Some(ours) if left_padded && arch.embedding.learned_positions => {
-                Some(reference.difference_without_left_padding(ours)?)
-            }
-            _ => None,
-        };
-        let verdict = match (verdict, elsewhere, tolerance) {
-            (Some(Verdict::Bug), Some(elsewhere), Some(tolerance)) if elsewhere <= tolerance => {
-                Some(Verdict::LeftPadding)
-            }
-            _ => verdict,
-        };
-        let spread = reference.spread;
-        Ok(Comparison { worst, verdict, max_abs_diff_f64: exact_difference, spread, left_padded })
-    });
-    let compared = compared.transpose()?;
     Ok(Report {
         model: files.name().to_owned(),
         family: arch.family.clone(),
         dtype: dtype.name(),
         storage: files.storage().iter().cloned().collect(),
         n_params,
-        ok: within && verdict == Verdict::Noise,
+        ok: verdict == Verdict::Noise && compared.as_ref().is_none_or(Comparison::is_sound),
         max_abs_diff: compared.as_ref().map(|compared| compared.worst.max_abs_diff),
-        tolerance,
+        tolerance: compared.as_ref().map(|compared| compared.tolerance),
         identities: errors(&narrow),
         identities_f64: exact.map(errors),
         details,
@@ -240,26 +199,51 @@ fn examine(args: &Args) -> Result<Report> {
         overflow,
         skipped_f64: skipped,
         tokens,
+        tokens_again: some,
+        tokens_f64: exact.map(|_| if dtype == Dtype::F64 { tokens } else { first }),
         reference: compared,
         architecture: arch,
     })
 }
 
 /// Every activation of `ids` computed anew, and how large they are.
-fn recompute(model: &Model, ids: &Tensor) -> Result<(refrain_runner::Identities, Sizes)> {
-    let run = Run { names: NameFilter::all(), ..Run::default() };
+fn recompute(model: &Model, ids: &Tensor) -> Result<(Identities, Sizes)> {
     let there = ids.f_to_device(model.device())?;
-    let cache = no_grad(|| model.run(&there, run))?.cache;
-    let mut found = identities_of(model, &there, None, &cache)?;
-    found.extend(paths::paths(model, ids)?);
-    Ok((found, overflow::sizes(&cache)?))
+    let mut sizes = Sizes::new();
+    let mut look = |hook: Hook, tensor: &Tensor| {
+        sizes.insert(hook, overflow::size(tensor)?);
+        Ok(None)
+    };
+    let edit = Edit::new(NameFilter::all(), &mut look);
+    let Recomputation { identities: mut found, logits } =
+        refrain_runner::recompute(model, &there, None, Some(edit))?;
+    let first = few(model.architecture(), ids.size()[1] as usize);
+    found.extend(paths::paths(model, &there, &logits, first as i64)?);
+    Ok((found, sizes))
 }
 
-/// How many random tokens: enough to pass the smallest window, if it is small.
-fn tokens(arch: &Architecture) -> usize {
+/// With how many threads a model of `n_params` weights is checked: in smaller ones the steps are so short that threads
+/// wait for each other longer than they work, above all where something else runs on the same cores.
+fn threads(n_params: usize) -> usize {
+    (1 + n_params / WEIGHTS_A_THREAD).min(tch::get_num_threads().max(1) as usize)
+}
+
+/// How many tokens pass the smallest window, if it is small.
+fn past_window(arch: &Architecture) -> usize {
     let windows = arch.layers.iter().filter_map(|layer| layer.window);
-    let past = windows.min().filter(|window| *window <= LONGEST).map_or(0, |window| window + 8);
-    past.max(TOKENS).min(arch.n_ctx)
+    windows.min().filter(|window| *window <= LONGEST).map_or(0, |window| window + 8)
+}
+
+/// How many random tokens: enough to pass a small window.
+fn tokens(arch: &Architecture) -> usize {
+    TOKENS.max(past_window(arch)).min(arch.n_ctx)
+}
+
+/// How many of `tokens` are run again: few, so that what passes through every weight stays cheap, but past a small
+/// window, and all where a row's length decides how it is rotated.
+fn few(arch: &Architecture, tokens: usize) -> usize {
+    let switches = arch.rotation_switch().is_some_and(|length| length < tokens);
+    if switches { tokens } else { FEW.max(past_window(arch)).min(tokens) }
 }
 
 fn random_ids(arch: &Architecture, tokens: usize, seed: u64) -> Result<Tensor> {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use refrain_runner::{ActivationCache, Hook};
+use refrain_runner::Hook;
 use serde::Serialize;
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 use super::args::Dtype;
 
@@ -37,14 +36,18 @@ impl Overflow {
     }
 }
 
-pub(super) fn sizes(cache: &ActivationCache) -> Result<Sizes> {
-    let of = |hook: Hook| {
-        let tensor: &Tensor = cache.get(hook)?;
-        let finite = tensor.f_isfinite()?;
-        let lost = tensor.numel() as i64 - finite.f_sum(Kind::Int64)?.f_int64_value(&[])?;
-        let numbers = tensor.f_masked_fill(&finite.f_logical_not()?, 0.0)?.f_abs()?;
-        let largest = if numbers.numel() == 0 { 0.0 } else { numbers.f_max()?.f_double_value(&[])? };
-        Ok((hook, (lost, largest)))
-    };
-    cache.hooks().map(of).collect()
+/// How many numbers of `tensor` are not finite, and the largest magnitude of the others.
+pub(super) fn size(tensor: &Tensor) -> Result<(i64, f64), TchError> {
+    if tensor.numel() == 0 {
+        return Ok((0, 0.0));
+    }
+    let magnitudes = tensor.f_abs()?;
+    let largest = magnitudes.f_max()?.f_double_value(&[])?;
+    if largest.is_finite() {
+        return Ok((0, largest));
+    }
+    let finite = magnitudes.f_isfinite()?;
+    let lost = tensor.numel() as i64 - finite.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+    let numbers = magnitudes.f_masked_fill(&finite.f_logical_not()?, 0.0)?;
+    Ok((lost, numbers.f_max()?.f_double_value(&[])?))
 }

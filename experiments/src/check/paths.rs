@@ -3,27 +3,25 @@
 //! about.
 
 use anyhow::Result;
-use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, NameFilter, Run};
+use refrain_runner::{Hook, HookPoint, Identities, Identity, KvCache, Model, Run};
 use tch::{Kind, Tensor, no_grad};
 
 /// The names of these comparisons.
 pub const NAMES: [&str; 3] =
     ["logits: unwatched = watched", "logits: token by token = at once", "logits: padded = alone"];
 
-/// Compares the logits of every way, for `ids`, `[1, pos]`, on the CPU.
+/// Tokens that are run one by one: each passes through every weight.
+const ONE_BY_ONE: i64 = 8;
+
+/// Compares the logits of every way, for `ids`, `[1, pos]`, with `watched`, those of the run that was looked at. Ways
+/// beside the plain one are gone with the first `few` tokens: no token sees those after it.
 ///
 /// # Errors
 /// As [`Model::run`].
-pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
-    let ids = ids.f_to_device(model.device())?;
-    let pos = ids.size()[1];
-    let run = |ids: &Tensor, run: Run<'_>| -> Result<Tensor> {
-        Ok(no_grad(|| model.run(ids, run))?
-            .logits()?
-            .f_to_device(tch::Device::Cpu)?
-            .f_to_kind(Kind::Double)?)
-    };
-    let want = run(&ids, Run { names: NameFilter::all(), ..Run::default() })?;
+pub fn paths(model: &Model, ids: &Tensor, watched: &Tensor, few: i64) -> Result<Identities> {
+    let run =
+        |ids: &Tensor, run: Run<'_>| -> Result<Tensor> { wide(no_grad(|| model.run(ids, run))?.logits()?) };
+    let want = wide(watched)?;
     let mut found = Identities::new();
     let mut compare = |name: &str, got: &Tensor, want: &Tensor| -> Result<()> {
         let error = got.f_sub(want)?.f_abs()?.f_max()?.f_double_value(&[])?;
@@ -34,27 +32,34 @@ pub fn paths(model: &Model, ids: &Tensor) -> Result<Identities> {
         found.insert(name.to_owned(), identity);
         Ok(())
     };
-    compare(NAMES[0], &run(&ids, Run::default())?, &want)?;
+    compare(NAMES[0], &run(ids, Run::default())?, &want)?;
 
-    // Half of the tokens at once, the others one by one; short rows of LongRoPE cannot grow past its limit that way.
+    let ids = ids.f_narrow(1, 0, few)?;
+    let want = want.f_narrow(1, 0, few)?;
+    // The last tokens one by one, after the others; short rows of LongRoPE cannot grow past its limit that way.
     let limit = model.architecture().rotation_switch().map_or(0, |length| length as i64);
-    let first = if limit < pos { (pos / 2).max(limit + 1).min(pos) } else { pos / 2 };
-    if first > 0 && first < pos {
-        let mut kv = KvCache::new(model.architecture(), 1, pos as usize, model.device())?;
+    let first = (few - ONE_BY_ONE).max(few / 2);
+    let first = if limit < few { first.max(limit + 1).min(few) } else { first };
+    if first > 0 && first < few {
+        let mut kv = KvCache::new(model.architecture(), 1, few as usize, model.device())?;
         let mut parts = vec![run(&ids.f_narrow(1, 0, first)?, Run { kv: Some(&mut kv), ..Run::default() })?];
-        for at in first..pos {
+        for at in first..few {
             let next = Run { kv: Some(&mut kv), ..Run::default() };
             parts.push(run(&ids.f_narrow(1, at, 1)?, next)?);
         }
         compare(NAMES[1], &Tensor::f_cat(&parts, 1)?, &want)?;
     }
 
-    let pad = 3;
-    let padded = Tensor::f_cat(&[ids.f_zeros_like()?.f_narrow(1, 0, pad.min(pos))?, ids.shallow_clone()], 1)?;
-    let pad = pad.min(pos);
+    let pad = 3.min(few);
+    let padded = Tensor::f_cat(&[ids.f_zeros_like()?.f_narrow(1, 0, pad)?, ids.shallow_clone()], 1)?;
     let mask = padded.f_ones_like()?;
     let _ = mask.f_narrow(1, 0, pad)?.f_zero_()?;
-    let got = run(&padded, Run { mask: Some(&mask), ..Run::default() })?.f_narrow(1, pad, pos)?;
+    let got = run(&padded, Run { mask: Some(&mask), ..Run::default() })?.f_narrow(1, pad, few)?;
     compare(NAMES[2], &got, &want)?;
     Ok(found)
+}
+
+/// In double precision on the CPU.
+fn wide(logits: &Tensor) -> Result<Tensor> {
+    Ok(logits.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?)
 }

@@ -35,6 +35,11 @@ impl Report {
             let gap = if name.chars().count() > 60 { format!("\n{:60}", "") } else { String::new() };
             text += &format!("{name:60}{gap}{:>9}{exact:>9}{mark}\n", format!("{:.0e}", found.relative));
         }
+        if self.tokens_again < self.tokens {
+            let fewer = wide && self.tokens_f64 == Some(self.tokens_again);
+            let ways = if fewer { "In f64, token by token and padded" } else { "Token by token and padded" };
+            text += &format!("{ways}: the first {} tokens.\n", self.tokens_again);
+        }
         if let Some(reason) = &self.skipped_f64 {
             text += &format!("Not repeated in f64: {reason}.\n");
         }
@@ -88,8 +93,12 @@ impl Report {
         text += &match found.verdict {
             None => "equal within the tolerance\n".to_owned(),
             Some(Verdict::Noise) => {
-                format!("noise: the difference nearly vanishes in f64, so it is {} rounding\n", self.dtype)
+                format!("noise: within the tolerance in f64, so it is {} rounding\n", self.dtype)
             }
+            Some(Verdict::Rounding) => format!(
+                "rounding: more than --tolerance allows, and no more in f64 than {} rounds\n",
+                self.dtype
+            ),
             Some(Verdict::Bug) => {
                 "bug: it is there in f64 too, so weights, configuration or computation differ (or the\n\
                  reference was computed in a narrower dtype)\n"

@@ -3,17 +3,19 @@
 use anyhow::Result;
 use refrain_runner::Identity;
 use serde::Serialize;
-use tch::{Kind, Tensor};
 
 use super::args::Dtype;
+use super::compare::Logits;
 use super::reference::Reference;
 
 /// Whether a difference is rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Rounding of the dtype.
+    /// Rounding of the dtype: all is well.
     Noise,
+    /// Rounding of the dtype, but more than `--tolerance` allows.
+    Rounding,
     /// More than rounding.
     Bug,
     /// More than rounding, but only in rows that begin with padding, in a model with learned positions: the
@@ -42,30 +44,23 @@ pub struct Checked {
     pub verdict: Verdict,
 }
 
-/// Three times what rounding to the narrower of the run's and the reference's dtype does to the model's logits, against
-/// those in f64 (`exact`): the reference's rounding and ours, with some room. 0 where neither is narrow.
-pub(super) fn noise(
-    reference: &Reference,
-    dtype: Dtype,
-    ours: &Tensor,
-    exact: Option<&Tensor>,
-    logits: &dyn Fn(Kind) -> Result<Option<Tensor>>,
-) -> Result<f64> {
+/// Three times what rounding does to the model's logits, against those in f64, in the run's dtype or the reference's,
+/// whichever is more: the reference's rounding and ours, with some room. It grows with the logits. 0 in f64.
+pub(super) fn noise(reference: &Reference, dtype: Dtype, logits: &Logits<'_>) -> Result<f64> {
     let mut most = 0f64;
-    for narrow in [dtype, reference.dtype] {
-        if !narrow.is_narrow() {
-            continue;
-        }
-        let measured = match exact {
-            None => narrow.usual_noise(reference.spread),
-            Some(exact) if narrow == dtype => 3.0 * reference.apart(ours, exact)?,
-            Some(exact) => match logits(narrow.kind())? {
+    for rounding in [dtype, reference.dtype] {
+        let usual = rounding.usual_noise(reference.spread);
+        let measured = match logits.exact {
+            _ if rounding == Dtype::F64 => continue,
+            None => usual,
+            Some(exact) if rounding == dtype => 3.0 * reference.apart(logits.ours, exact)?,
+            Some(exact) => match (logits.again)(rounding.kind())? {
                 Some(rounded) => 3.0 * reference.apart(&rounded, exact)?,
                 None => 0.0,
             },
         };
         // Logits that are no numbers are not noise, and allow nothing.
-        most = most.max(if measured.is_finite() { measured } else { narrow.usual_noise(reference.spread) });
+        most = most.max(if measured.is_finite() { measured } else { usual });
     }
     Ok(most)
 }

@@ -2,34 +2,60 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
-use refrain_runner::{Intervention, LoadedInterventions, Model, Tokenizer};
+use anyhow::{Result, bail};
+use refrain_runner::{Action, Intervention, InterventionFile, Model, Tokenizer};
 
-/// Interventions from a file, checked against a model.
+use super::subject::prompts_sha256;
+
+/// Interventions from a file, checked against a model, each with the reference run that it takes values from. These runs
+/// are made of the model as it is, before anything else.
 #[derive(Debug, Clone, Default)]
-pub struct Background(Vec<Intervention>);
+pub struct Background {
+    interventions: Vec<Intervention>,
+    /// Of the interventions and of what the reference runs are runs of.
+    sha256: Option<String>,
+}
 
 impl Background {
-    /// Reads the file; without one there are no interventions.
+    /// Reads the file and makes its reference runs; without a file there are no interventions.
     ///
     /// # Errors
-    /// If it cannot be read, does not hold interventions, or does not fit the model; and for interventions that
-    /// take values from reference runs, which experiments do not make.
+    /// If it cannot be read, does not hold interventions, or does not fit the model; and for `replace` with a reference
+    /// of several rows, which the rows of an experiment's batches have nothing to do with.
     pub fn load(path: Option<&Path>, model: &Model, tokenizer: Option<&Tokenizer>) -> Result<Self> {
         let Some(path) = path else { return Ok(Background::default()) };
-        let loaded = LoadedInterventions::load(path, model, tokenizer)?;
-        ensure!(
-            loaded.sources().is_empty(),
-            "{}: values from reference runs cannot be used in experiments yet\nhint: `refrain generate` and `refrain \
-                cache` take them",
-            path.display()
-        );
-        loaded.bind(model.architecture())?;
-        Ok(Background(loaded.interventions().to_vec()))
+        let file = InterventionFile::read(path)?;
+        for what in &file.interventions {
+            if let Action::Replace(source) = &what.action
+                && file.references.get(source.name()).is_some_and(|reference| reference.n_rows() != 1)
+            {
+                bail!(
+                    "{}: `{}` is replaced by the run `{}`, which has several rows\nhint: in an experiment a run to replace \
+                     by has one row; or take a mean",
+                    path.display(),
+                    what.hook,
+                    source.name()
+                );
+            }
+        }
+        let sha256 = match file.interventions.is_empty() {
+            true => None,
+            // As it always was where there are no references.
+            false if file.references.is_empty() => Some(prompts_sha256(&file.interventions)?),
+            false => Some(prompts_sha256(&file)?),
+        };
+        let loaded =
+            file.run(model, tokenizer).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+        Ok(Background { interventions: loaded.interventions().to_vec(), sha256 })
     }
 
     /// The interventions.
     pub fn interventions(&self) -> &[Intervention] {
-        &self.0
+        &self.interventions
+    }
+
+    /// SHA-256, in hex, of the interventions and the inputs of their reference runs; none if there are none.
+    pub fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
     }
 }

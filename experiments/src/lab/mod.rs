@@ -178,10 +178,8 @@ pub fn perform<E: Experiment>(flags: Flags<E::Settings>, extent: Extent) -> Resu
     let experiment = E::prepare(&lab)?;
     let mut provenance = lab.subject.provenance()?;
     provenance.insert("seed".to_owned(), lab.common.seed.to_string());
-    if !lab.background.interventions().is_empty() {
-        provenance
-            .insert("interventions_sha256".to_owned(), prompts_sha256(&lab.background.interventions())?);
-    }
+    provenance
+        .extend(lab.background.sha256().map(|sha256| ("interventions_sha256".to_owned(), sha256.to_owned())));
     provenance.extend(experiment.provenance(&lab)?);
     let manifest = Manifest::new(E::NAME, recorded, provenance, toml::Table::try_from(&flags)?)?;
     let out = lab.common.out.clone().unwrap_or_else(|| folder::default_path(&manifest));

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use clap::Parser;
 use refrain_experiments::check::Args;
+use refrain_runner::{LoadOptions, Model, ModelFiles};
 use refrain_tests::Result;
 use refrain_tests::golden::{folder, models};
 use refrain_tests::program::Ran;
@@ -127,7 +128,7 @@ fn narrower_dtypes_and_padding() -> Result {
         let found = json(&ran)?;
         assert_eq!(
             (&found["reference"]["verdict"], &found["verdict"]),
-            (&Value::from("noise"), &Value::from("noise"))
+            (&Value::from("rounding"), &Value::from("noise"))
         );
     }
     // Without the mask the pads count as tokens.
@@ -192,6 +193,85 @@ fn a_spoilt_weight_is_a_bug_with_a_place() -> Result {
     let found = json(&check(&model, &["--reference", &path, "--json"])?)?;
     assert_eq!((&found["ok"], &found["reference"]["verdict"]), (&Value::from(false), &Value::from("bug")));
     assert!(found["reference"]["worst"]["position"].is_u64());
+    Ok(())
+}
+
+/// Whatever the tokens that are sampled, no weight of any layer can be another without its being found.
+#[test]
+fn a_fault_in_any_weight_of_any_layer_is_found() -> Result {
+    let dir = tempfile::tempdir()?;
+    for name in ["llama-gqa", "gemma3-linear"] {
+        let path = reference(dir.path(), name, &PLAIN)?.display().to_string();
+        let tensors = Tensor::read_safetensors(folder(name).join("model.safetensors"))?;
+        assert!(tensors.iter().any(|(name, _)| name.contains("layers.1.")), "{name}");
+        for (spoilt_one, _) in tensors {
+            let model = spoilt(dir.path(), name, |name, tensor| match name == spoilt_one {
+                true => {
+                    let pattern = Tensor::arange(tensor.numel() as i64, (tensor.kind(), tch::Device::Cpu));
+                    &tensor + pattern.remainder(3.0).reshape(tensor.size()) * 0.3
+                }
+                false => tensor,
+            })?;
+            let (text, sound) = check_here(&model, &["--json", "--reference", &path])?;
+            let found: Value = serde_json::from_str(&text)?;
+            // The formulas hold, for other weights.
+            assert_eq!((sound, &found["verdict"]), (false, &Value::from("noise")), "{name}: {spoilt_one}");
+            assert_eq!(found["reference"]["verdict"], "bug", "{name}: {spoilt_one}: {text}");
+        }
+    }
+    Ok(())
+}
+
+/// Logits of thousands round by more than those of ones. What is allowed follows, and verdict and exit code agree.
+#[test]
+fn the_tolerance_follows_the_logits() -> Result {
+    let dir = tempfile::tempdir()?;
+    let name = "gpt2-untied";
+    let model = spoilt(dir.path(), name, |name, tensor| match name {
+        "lm_head.weight" => tensor * 3e4,
+        _ => tensor,
+    })?;
+    let golden = Tensor::read_safetensors(folder(name).join("golden.safetensors"))?;
+    let ids = golden.iter().find(|(key, _)| key == "input_ids").map(|(_, ids)| ids).ok_or("no ids")?;
+    let exact = tch::no_grad(|| {
+        let options = LoadOptions { kind: Some(Kind::Double), ..LoadOptions::default() };
+        let model = Model::load(&ModelFiles::folder(&model)?, &options)?;
+        model.logits(ids)
+    })?;
+    let path = dir.path().join("exact.safetensors");
+    let beside = |logits: &Tensor, more: &[&str]| -> Result<(Value, bool)> {
+        Tensor::write_safetensors(&[("input_ids", ids), ("logits", logits)], &path)?;
+        let shown = path.display().to_string();
+        let (text, sound) = check_here(&model, &[&["--json", "--reference", &shown], more].concat())?;
+        Ok((serde_json::from_str(&text)?, sound))
+    };
+    let (found, sound) = beside(&exact, &[])?;
+    let number = |key: &str| found[key].as_f64().ok_or("no number");
+    let (far, tolerance) = (number("max_abs_diff")?, number("tolerance")?);
+    assert!(sound && far > 1e-4 && tolerance > 1e-4, "{found}");
+    assert_eq!(found["reference"]["verdict"], Value::Null, "{found}");
+    // What was asked for is held to, with another verdict than what was not.
+    let (found, sound) = beside(&exact, &["--tolerance", "1e-4"])?;
+    assert_eq!((&found["reference"]["verdict"], sound), (&Value::from("rounding"), false), "{found}");
+    // Beyond the tolerance in f32 and within it in f64: rounding. Beyond it in both: a mistake.
+    let worst = |key: &str| found["reference"]["worst"][key].as_i64().ok_or("no place");
+    let place = [worst("row")?, worst("position")?, worst("entry")?];
+    let ours = found["reference"]["worst"]["logit"].as_f64().ok_or("no logit")?;
+    let away = if ours > exact.double_value(&place) { -1.0 } else { 1.0 };
+    for (by, verdict) in [(0.9, "noise"), (2.0, "bug")] {
+        let moved = exact.copy();
+        let _ = moved
+            .get(place[0])
+            .get(place[1])
+            .get(place[2])
+            .fill_(exact.double_value(&place) + by * away * tolerance);
+        let (found, sound) = beside(&moved, &[])?;
+        assert_eq!(
+            (&found["reference"]["verdict"], sound),
+            (&Value::from(verdict), verdict == "noise"),
+            "{found}"
+        );
+    }
     Ok(())
 }
 

@@ -63,7 +63,8 @@ fn references_are_run_and_taken_from() -> Result {
         }
     }"#;
     let loaded = case.load(text)?;
-    assert_eq!(loaded.sources().iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["texts", "tokens"]);
+    let names = loaded.interventions().iter().map(|what| what.action.source().map(|source| source.name()));
+    assert_eq!(names.collect::<Vec<_>>(), [Some("texts"), Some("tokens"), Some("tokens"), None]);
 
     // The same by hand: the texts one by one, so that nothing is padded.
     let z = Hook::block(0, HookPoint::Z);
@@ -77,6 +78,8 @@ fn references_are_run_and_taken_from() -> Result {
     let (_, tokens) = no_grad(|| case.model.run_with_cache(&ids, NameFilter::all()))?;
     let mut by_hand = loaded.interventions().to_vec();
     by_hand[0].action = Action::Set(refrain_runner::Value::Vector(Vec::try_from(&mean.get(0))?));
+    by_hand[1].action = Action::Replace("tokens".into());
+    by_hand[2].action = Action::Mean(Mean { source: "tokens".into(), per_position: false });
     let sources = [("tokens", &tokens)];
     let by_hand = BoundInterventions::new(case.model.architecture(), &by_hand, &sources)?;
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use refrain_runner::architecture::{Activation, Mlp, Norm, Pairing, Rotary, Scaling};
 use refrain_runner::{
-    Action, ActivationCache, Architecture, BoundInterventions, Hook, HookPoint, Identities, Intervention,
-    Model, NameFilter, Run, identities, identities_of,
+    ActivationCache, Architecture, Edit, Hook, HookPoint, Identities, Model, NameFilter, Run, identities,
+    identities_of, recompute,
 };
 use refrain_tests::Result;
 use refrain_tests::check::Check;
@@ -34,6 +34,26 @@ fn every_identity_holds_in_every_model() -> Result {
             for (name, error) in identities(&golden.model, ids, mask)? {
                 check.holds(format!("{}: {batch}{name}: {error:.1e}", golden.name), error < EXACT);
             }
+        }
+    }
+    check.finish();
+    Ok(())
+}
+
+/// A run block by block, each from the stream of the one below, is the run at once, and so are the identities.
+#[test]
+fn a_run_by_steps_is_the_run_at_once() -> Result {
+    let mut check = Check::new();
+    for golden in Golden::all()? {
+        for (batch, masked) in [("", false), ("left.", true)] {
+            let ids = golden.get(&format!("{batch}input_ids"))?;
+            let mask = masked.then(|| golden.get(&format!("{batch}attention_mask"))).transpose()?;
+            let by_steps = recompute(&golden.model, ids, mask, None)?;
+            let run = Run { mask, names: NameFilter::all(), ..Run::default() };
+            let whole = no_grad(|| golden.model.run(ids, run))?;
+            check.same(format!("{}: {batch}logits", golden.name), &by_steps.logits, whole.logits()?);
+            let found = identities_of(&golden.model, ids, mask, &whole.cache)?;
+            check.holds(format!("{}: {batch}identities", golden.name), by_steps.identities == found);
         }
     }
     check.finish();
@@ -113,11 +133,10 @@ fn a_changed_activation_breaks_its_own_identity_only() -> Result {
             continue;
         }
         for hook in plain.hooks() {
-            let change = [Intervention::new(hook, Action::Scale(1.25))];
-            let plan = BoundInterventions::new(model.architecture(), &change, &[])?;
-            let run = Run { interventions: Some(&plan), names: NameFilter::all(), ..Run::default() };
-            let cache = no_grad(|| model.run(&ids, run))?.cache;
-            let found = identities_of(model, &ids, None, &cache)?;
+            // A fault of the forward pass, whatever the layer.
+            let mut fault = |_: Hook, value: &Tensor| Ok(Some(value.f_mul_scalar(1.25)?));
+            let edit = Edit::new(NameFilter::hooks(&[hook]), &mut fault);
+            let found = recompute(model, &ids, None, Some(edit))?.identities;
             let broken = broken(&found);
             check.holds(format!("{}: {hook} breaks something", golden.name), !broken.is_empty());
             for name in broken {

@@ -7,7 +7,7 @@ use refrain_runner::Architecture;
 use refrain_runner::architecture::{Activation, Mlp, Scaling};
 use refrain_runner::family::{Config, architecture};
 use refrain_tests::Result;
-use refrain_tests::golden::folder;
+use refrain_tests::golden::{folder, models};
 use serde_json::{Value, json};
 
 fn published() -> Result<BTreeMap<String, Value>> {
@@ -101,6 +101,65 @@ fn contradictions_and_other_values_are_refused() -> Result {
         yarn.layers[0].rotary.as_ref().map(|rotary| &rotary.scaling),
         Some(Scaling::Yarn { .. })
     ));
+    Ok(())
+}
+
+/// Keys that only name special tokens, of text models and of what stands around them, are no matter: read where they
+/// say how a text begins or ends, and ignored otherwise.
+#[test]
+fn special_tokens_change_no_model() -> Result {
+    let by_id = "pad unk sep cls mask blank eod user assistant system document question im_start im_end start end \
+                 decoder_start forced_bos forced_eos image image_start image_end image_bos low_res_image_start video \
+                 video_start video_end vision_start vision_end frame_start frame_end visual_indicator audio audio_bos \
+                 audio_eos audio_start audio_end audio_pad audio_delay boi eoi boa eoa timestamp tts_bos tts_eos tts_pad \
+                 tts_text_start codec_eos codebook_eos codebook_pad t2u_pad";
+    let endings = ["token_id", "token_ids", "token_index"];
+    let names: Vec<&str> = by_id.split_whitespace().collect();
+    let ids = names.iter().flat_map(|name| endings.map(|end| format!("{name}_{end}")));
+    let texts = ["bos", "eos", "pad", "unk", "sep", "cls", "mask"].map(|name| format!("{name}_token"));
+    let mut all = published()?;
+    for (name, _) in models()? {
+        let config = serde_json::from_slice(&std::fs::read(folder(&name).join("config.json"))?)?;
+        all.insert(name, config);
+    }
+    all.retain(|name, _| name != "Qwen2.5-7B-1M");
+    let keys: Vec<String> = ids.collect();
+    for (name, plain) in all {
+        let wanted = read(&plain)?;
+        for value in [json!(5), json!(-1), json!([3, 4])] {
+            let mut changed = plain.clone();
+            for key in &keys {
+                changed[key] = value.clone();
+                if let Some(inner) = changed.get_mut("text_config") {
+                    inner[key] = value.clone();
+                }
+            }
+            for key in &texts {
+                changed[key] = json!("<s>");
+            }
+            changed["additional_special_tokens"] = json!(["<a>", "<b>"]);
+            let found = read(&changed).map_err(|error| format!("{name}: {value}: {error}"))?;
+            assert_eq!(found, wanted, "{name}: {value}");
+        }
+        // What is called so and names no token by its id may change anything.
+        for (key, value) in [
+            ("image_token_id", json!(true)),
+            ("image_token_id", json!("bidirectional")),
+            ("mask_token_id", json!({"attend": 1})),
+            ("some_token", json!("<s>")),
+            ("tokens_per_image", json!(256)),
+            ("eos_token", json!(2)),
+        ] {
+            let mut changed = plain.clone();
+            changed[key] = value.clone();
+            let error = read(&changed).expect_err(&format!("{name}: {key} = {value} is read")).to_string();
+            assert!(error.contains("is not understood") && error.contains(key), "{name}: {error}");
+        }
+        let mut ends = plain.clone();
+        (ends["bos_token_id"], ends["eos_token_id"]) = (json!(6), json!([7, 8]));
+        let found = read(&ends)?;
+        assert_eq!((found.bos, found.eos), (Some(6), vec![7, 8]), "{name}");
+    }
     Ok(())
 }
 

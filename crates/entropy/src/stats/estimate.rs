@@ -1,4 +1,4 @@
-//! Means over items with their intervals, and a test of whether a mean is 0.
+//! Means over items with their intervals.
 //!
 //! The unit is the item: a phrase, a text, a pair of prompts. Of a few items the percentile bootstrap's intervals
 //! are too narrow (over nine skewed items a nominal 5 % test rejects 9 to 11 % of true nulls), so below
@@ -8,19 +8,13 @@
 use rand::RngExt;
 use rayon::prelude::*;
 
+use super::quantile::{normal_quantile, normal_share, quantile, t_quantile};
 use super::random::rng;
 
 /// Below so many items there is no interval.
 pub const FEWEST_ITEMS: usize = 5;
-/// Below so many items no sign-flip test can reach p <= 0.05: of five the smallest p is 2/32.
-pub const FEWEST_TESTED: usize = 6;
 /// From so many items on, intervals are BCa.
 pub const BCA_ITEMS: usize = 30;
-/// With at most so many items every assignment of signs is tried.
-const EXACT_ITEMS: usize = 14;
-/// Otherwise so many are drawn.
-const FLIPS: usize = 9_999;
-
 /// A mean with what is known of it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Estimate {
@@ -135,24 +129,6 @@ fn student(items: &[(f64, f64)], value: f64) -> (f64, f64) {
     (value - reach, value + reach)
 }
 
-/// The 97.5 % quantile of Student's t (tables, e.g. Fisher & Yates 1963; from 30 degrees on the expansion of
-/// Cornish and Fisher).
-pub fn t_quantile(degrees: usize) -> f64 {
-    const TABLE: [f64; 30] = [
-        12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788,
-        2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860, 2.0796, 2.0739, 2.0687, 2.0639,
-        2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423,
-    ];
-    match degrees {
-        0 => f64::INFINITY,
-        1..=30 => TABLE[degrees - 1],
-        more => {
-            let (z, d) = (1.959_964_f64, more as f64);
-            z + (z.powi(3) + z) / (4.0 * d) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * d * d)
-        }
-    }
-}
-
 /// The bias-corrected and accelerated interval.
 fn bca(items: &[(f64, f64)], value: f64, draws: Draws<'_>) -> (f64, f64) {
     let n = items.len();
@@ -184,76 +160,9 @@ fn bca(items: &[(f64, f64)], value: f64, draws: Draws<'_>) -> (f64, f64) {
     (end(-1.959_964), end(1.959_964))
 }
 
-/// The one rule for quantiles: of sorted values, linear between them (Hyndman & Fan's type 7).
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let at = share.clamp(0.0, 1.0) * (sorted.len().saturating_sub(1)) as f64;
-    let (low, high) = (at.floor() as usize, at.ceil() as usize);
-    match (sorted.get(low), sorted.get(high)) {
-        (Some(low), Some(high)) => low + (high - low) * at.fract(),
-        _ => f64::NAN,
-    }
-}
-
-/// The share of a normal distribution below `z` (Abramowitz & Stegun 7.1.26, to 1.5e-7).
-fn normal_share(z: f64) -> f64 {
-    let x = z.abs() / std::f64::consts::SQRT_2;
-    let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let series = t
-        * (0.254_829_592
-            + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
-    let tail = series * (-x * x).exp() / 2.0;
-    if z < 0.0 { tail } else { 1.0 - tail }
-}
-
-/// Its inverse, by bisection: exact enough and called once an interval.
-fn normal_quantile(share: f64) -> f64 {
-    let (mut low, mut high) = (-8.0, 8.0);
-    for _ in 0..60 {
-        let middle = (low + high) / 2.0;
-        if normal_share(middle) < share { low = middle } else { high = middle }
-    }
-    (low + high) / 2.0
-}
-
-/// The two-sided p-value of the sign-flip test that the mean of `items` is 0: the share of assignments of signs
-/// whose mean is as far from 0. Exact up to 14 items, else over 9,999 random assignments and the observed one. None
-/// of no items.
-pub fn sign_flip(items: &[f64], seed: u64, id: &str) -> Option<f64> {
-    if items.is_empty() {
-        return None;
-    }
-    let observed = items.iter().sum::<f64>().abs() * (1.0 - 1e-12);
-    let as_far = |sign: &mut dyn FnMut(usize) -> bool| {
-        let sum: f64 = items.iter().enumerate().map(|(i, item)| if sign(i) { *item } else { -*item }).sum();
-        sum.abs() >= observed
-    };
-    if items.len() <= EXACT_ITEMS {
-        let all = 1usize << items.len();
-        let far = (0..all).filter(|signs| as_far(&mut |item| signs >> item & 1 == 1)).count();
-        return Some(far as f64 / all as f64);
-    }
-    let mut rng = rng(seed, &format!("sign-flip/{id}"));
-    let far = (0..FLIPS).filter(|_| as_far(&mut |_| rng.random_bool(0.5))).count();
-    Some((1 + far) as f64 / (1 + FLIPS) as f64)
-}
-
-/// The median of `values`, of which those marked `true` were cut off and would have been larger; and whether it is
-/// a lower bound for that. None of no values.
-pub fn censored_median(values: &[(f64, bool)]) -> Option<(f64, bool)> {
-    let mut sorted = values.to_vec();
-    // One that was cut off at a value lies behind one that ended there.
-    sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-    let numbers: Vec<f64> = sorted.iter().map(|value| value.0).collect();
-    if sorted.is_empty() {
-        return None;
-    }
-    // Whatever lies below the middle and was cut off might lie above it.
-    let bound = sorted[..=sorted.len() / 2].iter().any(|value| value.1);
-    Some((quantile(&numbers, 0.5), bound))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::sign_flip::sign_flip;
     use super::*;
 
     fn draws(id: &str) -> Draws<'_> {
@@ -308,16 +217,6 @@ mod tests {
         assert_eq!(found.value, Some(1.9));
     }
 
-    #[test]
-    fn signs_by_hand() {
-        // Of eight assignments of signs to 1, 2, 3 two have a sum as far from 0 as 6.
-        assert_eq!(sign_flip(&[1.0, 2.0, 3.0], 0, "x"), Some(0.25));
-        assert_eq!(sign_flip(&[1.0, -1.0], 0, "x"), Some(1.0));
-        assert_eq!(sign_flip(&[], 0, "x"), None);
-        let p = sign_flip(&[0.5; 20], 0, "x").unwrap();
-        assert!(p <= 2e-4, "{p}");
-    }
-
     /// The percentile bootstrap's interval (Efron 1979), which nothing else uses.
     fn by_percentiles(items: &[f64], rng: &mut impl rand::Rng) -> (f64, f64) {
         let mut mean = || {
@@ -354,14 +253,5 @@ mod tests {
             rate(student)
         );
         assert!(rate(percentile) > 0.075 && rate(flips) < 0.06 && rate(student) < 0.065);
-    }
-
-    #[test]
-    fn a_median_of_runs_that_were_cut_off_is_a_lower_bound() {
-        assert_eq!(censored_median(&[(1.0, false), (2.0, false), (9.0, true)]), Some((2.0, false)));
-        assert_eq!(censored_median(&[(1.0, false), (8.0, true), (9.0, true)]), Some((8.0, true)));
-        assert_eq!(censored_median(&[(1.0, true), (2.0, false), (3.0, false)]), Some((2.0, true)));
-        assert_eq!(censored_median(&[]), None);
-        assert_eq!((quantile(&[1.0, 2.0, 4.0], 0.25), quantile(&[1.0, 3.0], 0.5)), (1.5, 2.0));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-use super::inert::{FIXED, INERT};
+use super::inert::{FIXED, INERT, names_tokens};
 use crate::error::{DEQUANTISE, Error, Result};
 use crate::text::without_bom;
 
@@ -168,7 +168,7 @@ impl Config {
             let text = value.to_string();
             // Gemma 2 has one window under two names.
             let twice = key == "sliding_window_size" && self.object.get("sliding_window") == Some(value);
-            twice || FIXED.contains(&(key.as_str(), text.as_str()))
+            twice || names_tokens(key, value) || FIXED.contains(&(key.as_str(), text.as_str()))
         };
         let unread = |(key, value): &(&String, &Value)| !known(key) && !off(value) && !fixed(key, value);
         let unread: Vec<(&String, &Value)> = self.object.iter().filter(unread).collect();

@@ -228,6 +228,6 @@ fn wide_norm(
     width: usize,
 ) -> Result<NormWeights> {
     let norm = parts::norm(arch, source, name, width)?;
-    let wide = |weight: tch::Tensor| weight.f_to_kind(crate::forward::norm::wider(weight.kind()));
+    let wide = |weight: tch::Tensor| weight.f_to_kind(crate::dtype::wider(weight.kind()));
     Ok(NormWeights { weight: norm.weight.map(wide).transpose()?, bias: None })
 }

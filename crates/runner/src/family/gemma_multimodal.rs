@@ -33,23 +33,12 @@ fn gemma4_defaults() -> Value {
 }
 
 /// Keys beside `text_config` that are about images, videos and sound alone.
-const OTHER_SENSES: [&str; 16] = [
+const OTHER_SENSES: [&str; 5] = [
     "audio_config",
-    "audio_token_id",
-    "boa_token_id",
-    "boi_token_id",
-    "boi_token_index",
-    "eoa_token_id",
-    "eoa_token_index",
-    "eoi_token_id",
-    "eoi_token_index",
-    "image_token_id",
-    "image_token_index",
+    "audio_ms_per_token",
     "mm_tokens_per_image",
-    "video_token_id",
     "vision_config",
     "vision_soft_tokens_per_image",
-    "audio_ms_per_token",
 ];
 
 /// Modules that no text passes through.

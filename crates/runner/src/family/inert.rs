@@ -1,5 +1,7 @@
 //! Keys of `config.json` that need no reading.
 
+use serde_json::Value;
+
 /// Keys that do not change the forward pass of a loaded model in evaluation.
 pub(super) const INERT: &[&str] = &[
     "_attn_implementation_autoset",
@@ -13,11 +15,9 @@ pub(super) const INERT: &[&str] = &[
     "auto_map",
     "bad_words_ids",
     "begin_suppress_tokens",
-    "bos_token_id",
     "chunk_size_feed_forward",
     "classifier_dropout",
     "cross_attention_hidden_size",
-    "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
     "dropout",
@@ -26,11 +26,8 @@ pub(super) const INERT: &[&str] = &[
     "embd_pdrop",
     "embed_dropout",
     "encoder_no_repeat_ngram_size",
-    "eos_token_id",
     "exponential_decay_length_penalty",
     "finetuning_task",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
     "gradient_checkpointing",
     "hidden_dropout",
     "hidden_dropout_prob",
@@ -58,7 +55,6 @@ pub(super) const INERT: &[&str] = &[
     "output_past",
     "output_router_logits",
     "output_scores",
-    "pad_token_id",
     "predict_special_tokens",
     "prefix",
     "pretraining_tp",
@@ -72,7 +68,6 @@ pub(super) const INERT: &[&str] = &[
     "return_dict_in_generate",
     "router_aux_loss_coef",
     "router_jitter_noise",
-    "sep_token_id",
     "summary_activation",
     "summary_first_dropout",
     "summary_proj_to_labels",
@@ -104,3 +99,29 @@ pub(super) const FIXED: &[(&str, &str)] = &[
     ("is_llama_config", "true"),
     ("learned_embeddings", "true"),
 ];
+
+/// Endings of keys that name tokens: one by its id, or several.
+const TOKENS: [&str; 4] = ["_token_id", "_token_ids", "_token_index", "_token_indices"];
+/// Special tokens as they are written, which some writers copy from the tokenizer's own file.
+const WRITTEN: [&str; 8] = [
+    "additional_special_tokens",
+    "bos_token",
+    "cls_token",
+    "eos_token",
+    "mask_token",
+    "pad_token",
+    "sep_token",
+    "unk_token",
+];
+
+/// Whether `key` does no more than name special tokens (`unk_token_id`, `vision_start_token_id`, ...): these say where
+/// texts and images begin and end, and what stands for an image. A text model looks all ids up alike. A key that is
+/// called so and holds anything else than ids is not taken for one.
+pub(super) fn names_tokens(key: &str, value: &Value) -> bool {
+    let all = |value: &Value, one: fn(&Value) -> bool| match value {
+        Value::Array(items) => items.iter().all(one),
+        other => one(other),
+    };
+    TOKENS.iter().any(|end| key.ends_with(end)) && all(value, |value| value.is_i64() || value.is_u64())
+        || WRITTEN.contains(&key) && all(value, |value| value.is_string() || value.is_object())
+}

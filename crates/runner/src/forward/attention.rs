@@ -152,7 +152,7 @@ fn mix(
         None => scores,
     };
     let scores = tap.observe(at(HookPoint::AttnScores), scores)?;
-    let wide = scores.f_to_kind(crate::forward::norm::wider(scores.kind()))?;
+    let wide = scores.f_to_kind(crate::dtype::wider(scores.kind()))?;
     let pattern = wide.f_softmax(-1, None::<Kind>)?.f_to_kind(scores.kind())?;
     Ok(tap.observe(at(HookPoint::Pattern), pattern)?.f_matmul(&v)?)
 }

@@ -3,8 +3,9 @@
 use tch::{Kind, Tensor};
 
 use crate::architecture::{Activation, Architecture, Experts, Mlp, Norm};
+use crate::dtype::wider;
 use crate::error::{Error, Result};
-use crate::forward::norm::{wider, without_hooks};
+use crate::forward::norm::without_hooks;
 use crate::hook::{Hook, HookPoint};
 use crate::tap::Tap;
 use crate::weights::{Block, ExpertWeights, MlpWeights};

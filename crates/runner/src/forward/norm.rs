@@ -3,6 +3,7 @@
 use tch::{Kind, Tensor};
 
 use crate::architecture::Norm;
+use crate::dtype::wider;
 use crate::error::Result;
 use crate::hook::{Hook, HookPoint};
 use crate::tap::Tap;
@@ -73,9 +74,4 @@ fn affine(norm: Norm, weights: &NormWeights, unit: &Tensor, kind: Kind) -> Resul
         None => scaled,
     };
     Ok(shifted.f_to_kind(kind)?)
-}
-
-/// The dtype for sums over many terms: f64 stays, everything else becomes f32.
-pub(crate) fn wider(kind: Kind) -> Kind {
-    if kind == Kind::Double { Kind::Double } else { Kind::Float }
 }

@@ -3,8 +3,8 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::architecture::{Pairing, Rotary, Scaling};
+use crate::dtype::wider;
 use crate::error::Result;
-use crate::forward::norm::wider;
 
 impl Rotary {
     /// Multiplies cosine and sine.

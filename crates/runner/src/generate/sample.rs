@@ -120,7 +120,7 @@ impl Decoding {
                 texts.len()
             )));
         }
-        let mut scores = logits.f_to_kind(crate::forward::norm::wider(logits.kind()))?;
+        let mut scores = logits.f_to_kind(crate::dtype::wider(logits.kind()))?;
         if self.repetition_penalty != 1.0 {
             scores = process::repetition_penalty(&scores, texts, self.repetition_penalty)?;
         }

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::draft::Draft;
 use super::names::{self, Entry};
 use super::rope;
-use super::value::{Value, shortest};
+use super::value::Value;
 
 impl Draft<'_> {
     /// The sizes of Llama's kind, with a rotation of whole heads in every layer.
@@ -35,12 +35,12 @@ pub(super) struct Family {
 
 const FAMILIES: [Family; 13] = [
     Family { name: "gemma", describe: gemma, tensors: names::llama, whole_norms: true },
-    Family { name: "gemma2", describe: gemma2, tensors: names::gemma2, whole_norms: true },
-    Family { name: "gemma3", describe: gemma3, tensors: names::gemma2, whole_norms: true },
+    Family { name: "gemma2", describe: gemma2, tensors: names::sandwich, whole_norms: true },
+    Family { name: "gemma3", describe: gemma3, tensors: names::sandwich, whole_norms: true },
     Family { name: "gpt2", describe: gpt2, tensors: names::gpt2, whole_norms: false },
     Family { name: "gptneox", describe: gptneox, tensors: names::gptneox, whole_norms: false },
     Family { name: "llama", describe: llama, tensors: names::llama_permuted, whole_norms: false },
-    Family { name: "olmo2", describe: olmo2, tensors: names::olmo2, whole_norms: false },
+    Family { name: "olmo2", describe: olmo2, tensors: names::sandwich, whole_norms: false },
     Family { name: "olmoe", describe: olmoe, tensors: names::llama, whole_norms: false },
     Family { name: "phi3", describe: phi3, tensors: names::phi3, whole_norms: false },
     Family { name: "qwen2", describe: qwen2, tensors: names::llama, whole_norms: false },
@@ -232,12 +232,6 @@ fn own_keys(draft: &Draft<'_>) -> Result<(), String> {
     }
 }
 
-/// The share of a head that is rotated, so that the family, which rounds down, comes to the same number again.
-fn share(turned: usize, d_head: usize) -> f64 {
-    let share = turned as f64 / d_head as f64;
-    if (d_head as f64 * share) as usize == turned { share } else { (turned as f64 + 0.5) / d_head as f64 }
-}
-
 fn gptneox(draft: &mut Draft<'_>) -> Result<(), String> {
     let keys = draft.keys;
     draft.set("model_type", "gpt_neox");
@@ -250,19 +244,8 @@ fn gptneox(draft: &mut Draft<'_>) -> Result<(), String> {
     draft.set("use_parallel_residual", keys.flag_if("use_parallel_residual")?.unwrap_or(true));
     draft.set("attention_bias", draft.tensors.has("blk.0.attn_qkv.bias"));
     own_keys(draft)?;
-    partly(draft)?;
+    rope::partly(draft)?;
     draft.tied();
-    Ok(())
-}
-
-/// A rotation of the first part of each head.
-fn partly(draft: &mut Draft<'_>) -> Result<(), String> {
-    let d_head = draft.d_head()?;
-    let turned = draft.keys.size_if("rope.dimension_count")?.unwrap_or(d_head);
-    let (base, scaling) = rope::read(draft, turned)?;
-    draft.set("rope_theta", base);
-    draft.set("rope_scaling", scaling);
-    draft.set("partial_rotary_factor", share(turned, d_head));
     Ok(())
 }
 
@@ -272,32 +255,5 @@ fn phi3(draft: &mut Draft<'_>) -> Result<(), String> {
     let window = draft.keys.size_if("attention.sliding_window")?.filter(|window| *window > 0);
     draft.set("sliding_window", window);
     draft.set("head_dim", draft.d_head()?);
-    let (long, short) = (
-        draft.tensors.numbers("rope_factors_long.weight")?,
-        draft.tensors.numbers("rope_factors_short.weight")?,
-    );
-    let (Some(long), Some(short)) = (long, short) else {
-        draft.keys.number_if("rope.scaling.attn_factor")?;
-        return partly(draft);
-    };
-    // The numbers of a configuration, too.
-    let decimals = |list: Vec<f32>| list.into_iter().map(shortest).collect::<Vec<f64>>();
-    let (long, short) = (decimals(long), decimals(short));
-    draft.keys.text_if("rope.scaling.type")?;
-    let keys = draft.keys;
-    let attention = keys.number_if("rope.scaling.attn_factor")?;
-    let original = keys.size("rope.scaling.original_context_length")?;
-    let d_head = draft.d_head()?;
-    let turned = keys.size_if("rope.dimension_count")?.unwrap_or(d_head);
-    draft.set("rope_theta", keys.number_if("rope.freq_base")?.unwrap_or(10_000.0));
-    draft.set("partial_rotary_factor", share(turned, d_head));
-    draft.set("original_max_position_embeddings", original);
-    draft.set(
-        "rope_scaling",
-        json!({
-            "rope_type": "longrope", "long_factor": long, "short_factor": short,
-            "attention_factor": attention, "original_max_position_embeddings": original,
-        }),
-    );
-    Ok(())
+    rope::long_or_partly(draft)
 }

@@ -2,7 +2,7 @@
 //!
 //! The file is presented as a folder in Hugging Face's layout: its metadata become the files that such a folder has
 //! ([`describe`], [`tokenizer`]), and its tensors stand under the names and in the layout that they have there
-//! ([`names`], [`store`]), dequantised.
+//! ([`names`], [`places`], [`store`]), dequantised.
 
 mod about;
 mod blocks;
@@ -14,6 +14,7 @@ mod half;
 mod keys;
 mod model;
 mod names;
+mod places;
 mod rope;
 mod split;
 mod store;

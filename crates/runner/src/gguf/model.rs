@@ -1,6 +1,7 @@
 //! A model in a GGUF file, or in the parts of one, as the files of a folder.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -8,12 +9,12 @@ use serde_json::Value as Json;
 
 use super::container::{self, Header, Tensor};
 use super::keys::Keys;
-use super::names::{self, Place, Sizes};
+use super::places::{self, Place, Sizes};
 use super::types::Stored;
 use super::value::Value;
-use super::{about, describe, draft, families, split, tokenizer, vocabulary};
+use super::{about, describe, draft, families, rope, split, tokenizer, vocabulary};
 use crate::error::{Error, Result};
-use crate::load::bytes::{Bytes, map};
+use crate::store::bytes::{self, Bytes, map};
 
 /// More numbers than any rotation has factors.
 const MOST_FACTORS: usize = 1 << 10;
@@ -51,7 +52,7 @@ fn wrong(path: &Path) -> impl Fn(String) -> Error + '_ {
 fn open(path: &Path) -> Result<(Bytes, Header)> {
     let absent = || Error::Read {
         path: path.to_owned(),
-        cause: std::io::Error::from(std::io::ErrorKind::NotFound),
+        cause: bytes::absent(),
         hint: "check the path; all parts of a model in several files must be in one folder",
     };
     let bytes = map(path)?.ok_or_else(absent)?;
@@ -63,11 +64,28 @@ fn open(path: &Path) -> Result<(Bytes, Header)> {
 type Open = (PathBuf, Bytes, Header);
 
 /// The tensors of the parts that are open.
-struct OpenParts<'a>(&'a [Open]);
+struct OpenParts<'a> {
+    parts: &'a [Open],
+    /// Those whose numbers went into the description.
+    used: RefCell<BTreeSet<String>>,
+}
 
 impl OpenParts<'_> {
+    /// Refuses a tensor about the rotation that the description has no use for: llama.cpp would rotate by it.
+    fn refuse_unused(&self, architecture: &str) -> Result<(), String> {
+        let used = self.used.borrow();
+        match rope::TENSORS.iter().find(|name| self.find(name).is_some() && !used.contains(**name)) {
+            None => Ok(()),
+            Some(name) => Err(format!(
+                "has the tensor `{name}`, which changes how positions are rotated and is not known of the architecture \
+                 `{architecture}`\n\
+                 hint: take the model's folder in Hugging Face's layout"
+            )),
+        }
+    }
+
     fn find(&self, name: &str) -> Option<(&Bytes, &Header, &Tensor)> {
-        self.0.iter().find_map(|(_, bytes, header)| {
+        self.parts.iter().find_map(|(_, bytes, header)| {
             let tensor = header.tensors.iter().find(|tensor| tensor.name == name)?;
             Some((bytes, header, tensor))
         })
@@ -84,6 +102,7 @@ impl draft::Tensors for OpenParts<'_> {
         if tensor.stored != Stored::F32 || tensor.elements() > MOST_FACTORS {
             return Err(format!("tensor `{name}` is no short list of F32"));
         }
+        self.used.borrow_mut().insert(name.to_owned());
         let begin = header.data + tensor.offset;
         let data = bytes.get(begin..begin + tensor.bytes).unwrap_or_default();
         Ok(Some(data.as_chunks::<4>().0.iter().map(|four| f32::from_le_bytes(*four)).collect()))
@@ -196,8 +215,9 @@ fn described(parts: &[Open]) -> Result<GgufModel, String> {
         architecture.ok_or("has no key `general.architecture`: no model can be told from it")?;
     let family = families::family(architecture)?;
     let keys = Keys::new(architecture, metadata);
-    let open = OpenParts(parts);
+    let open = OpenParts { parts, used: RefCell::default() };
     let mut config = describe::config(family, &keys, &open)?;
+    open.refuse_unused(architecture)?;
     let n_vocab = config.get("vocab_size").and_then(Json::as_u64).unwrap_or(0) as usize;
     let (begin, ends) = vocabulary::ends(metadata, n_vocab)?;
     describe::tokens(&mut config, begin, &ends);
@@ -205,7 +225,7 @@ fn described(parts: &[Open]) -> Result<GgufModel, String> {
     let experts = keys.size_if("expert_count")?.unwrap_or(0);
     let groups = keys.size_if("attention.head_count_kv")?.unwrap_or(heads);
     let sizes = Sizes { heads, groups, experts, layers: keys.size("block_count")? };
-    let places = names::places(&(family.tensors)(experts > 0), sizes, &tensors)?;
+    let places = places::places(&(family.tensors)(experts > 0), sizes, &tensors)?;
     let mut files: BTreeMap<&'static str, Arc<[u8]>> = BTreeMap::new();
     files.insert("config.json", Json::Object(config).to_string().into_bytes().into());
     if let Some(config) = vocabulary::tokenizer_config(metadata) {

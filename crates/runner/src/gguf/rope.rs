@@ -3,6 +3,14 @@
 use serde_json::{Value as Json, json};
 
 use super::draft::Draft;
+use super::value::shortest;
+
+/// Factors of the longest rows (LongRoPE) and of the others, and divisors of the frequencies (Llama 3).
+const LONG: &str = "rope_factors_long.weight";
+const SHORT: &str = "rope_factors_short.weight";
+const DIVISORS: &str = "rope_freqs.weight";
+/// Tensors that describe the rotation: they go into the configuration, and whatever is not asked for there is refused.
+pub(super) const TENSORS: [&str; 3] = [DIVISORS, LONG, SHORT];
 
 /// What Llama 3.1 and later state of their scaling.
 const LLAMA3: [f64; 3] = [1.0, 4.0, 8192.0];
@@ -11,7 +19,7 @@ const LLAMA3: [f64; 3] = [1.0, 4.0, 8192.0];
 pub(super) fn read(draft: &Draft<'_>, dims: usize) -> Result<(f64, Json), String> {
     let keys = draft.keys;
     let base = keys.number_if("rope.freq_base")?.unwrap_or(10_000.0);
-    if let Some(factors) = draft.tensors.numbers("rope_freqs.weight")? {
+    if let Some(factors) = draft.tensors.numbers(DIVISORS)? {
         return Ok((base, divided(draft, &factors, base, dims)?));
     }
     Ok((base, scaling(draft)?))
@@ -62,12 +70,16 @@ pub(super) fn scaling(draft: &Draft<'_>) -> Result<Json, String> {
 /// the published ones if they give these numbers, and otherwise the numbers themselves.
 fn divided(draft: &Draft<'_>, factors: &[f32], base: f64, dims: usize) -> Result<Json, String> {
     if factors.len() != dims / 2 {
-        return Err(format!("tensor `rope_freqs.weight` has {} numbers, not {}", factors.len(), dims / 2));
+        return Err(format!("tensor `{DIVISORS}` has {} numbers, not {}", factors.len(), dims / 2));
     }
     let n_ctx = draft.keys.size("context_length")?;
-    draft.keys.text_if("rope.scaling.type")?;
-    draft.keys.number_if("rope.scaling.factor")?;
-    draft.keys.size_if("rope.scaling.original_context_length")?;
+    // llama.cpp applies both. No published model has both.
+    let beside = scaling(draft)?;
+    if !beside.is_null() {
+        return Err(format!(
+            "has `{DIVISORS}` beside rotary scaling of its own, {beside}, which together are not supported"
+        ));
+    }
     let [low, high, original] = LLAMA3;
     // The longest wavelengths are multiplied in full.
     let factor = f64::from(factors.iter().copied().fold(1.0, f32::max)).round();
@@ -94,4 +106,57 @@ fn divided(draft: &Draft<'_>, factors: &[f32], base: f64, dims: usize) -> Result
         "rope_type": "longrope", "short_factor": factors, "long_factor": factors, "attention_factor": 1.0,
         "original_max_position_embeddings": n_ctx,
     }))
+}
+
+/// The share of a head that is rotated, so that the family, which rounds down, comes to the same number again.
+fn share(turned: usize, d_head: usize) -> f64 {
+    let share = turned as f64 / d_head as f64;
+    if (d_head as f64 * share) as usize == turned { share } else { (turned as f64 + 0.5) / d_head as f64 }
+}
+
+/// A rotation of the first part of each head.
+pub(super) fn partly(draft: &mut Draft<'_>) -> Result<(), String> {
+    let d_head = draft.d_head()?;
+    let turned = draft.keys.size_if("rope.dimension_count")?.unwrap_or(d_head);
+    let (base, scaling) = read(draft, turned)?;
+    draft.set("rope_theta", base);
+    draft.set("rope_scaling", scaling);
+    draft.set("partial_rotary_factor", share(turned, d_head));
+    Ok(())
+}
+
+/// The same, or LongRoPE where the file has its factors.
+pub(super) fn long_or_partly(draft: &mut Draft<'_>) -> Result<(), String> {
+    let keys = draft.keys;
+    let attention = keys.number_if("rope.scaling.attn_factor")?;
+    let (long, short) = match (draft.tensors.numbers(LONG)?, draft.tensors.numbers(SHORT)?) {
+        (Some(long), Some(short)) => (long, short),
+        (None, None) => return partly(draft),
+        (Some(_), None) => return Err(format!("has `{LONG}` without `{SHORT}`, and LongRoPE needs both")),
+        (None, Some(_)) => return Err(format!("has `{SHORT}` without `{LONG}`, and LongRoPE needs both")),
+    };
+    // The factors hold whatever the type is, unless it is another scaling.
+    if let Some(kind) =
+        keys.text_if("rope.scaling.type")?.filter(|kind| !matches!(*kind, "longrope" | "none"))
+    {
+        return Err(format!(
+            "has LongRoPE's factors beside rotary scaling `{kind}`, which together are not supported"
+        ));
+    }
+    // The numbers of a configuration, too.
+    let decimals = |list: Vec<f32>| list.into_iter().map(shortest).collect::<Vec<f64>>();
+    let original = keys.size("rope.scaling.original_context_length")?;
+    let d_head = draft.d_head()?;
+    let turned = keys.size_if("rope.dimension_count")?.unwrap_or(d_head);
+    draft.set("rope_theta", keys.number_if("rope.freq_base")?.unwrap_or(10_000.0));
+    draft.set("partial_rotary_factor", share(turned, d_head));
+    draft.set("original_max_position_embeddings", original);
+    draft.set(
+        "rope_scaling",
+        json!({
+            "rope_type": "longrope", "long_factor": decimals(long), "short_factor": decimals(short),
+            "attention_factor": attention, "original_max_position_embeddings": original,
+        }),
+    );
+    Ok(())
 }

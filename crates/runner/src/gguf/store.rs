@@ -5,18 +5,16 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use tch::{Device, Kind, Tensor};
+use tch::Kind;
 
 use super::blocks::dequantise;
 use super::container;
 use super::model::GgufModel;
-use super::names::Place;
+use super::places::Place;
 use super::types::Stored;
 use crate::error::{Error, Result};
-use crate::load::bytes::{Bytes, CHUNK, map};
-use crate::load::finite::not_finite;
-use crate::load::hints;
-use crate::load::store::{FiniteCheck, Layout, Piece, Store};
+use crate::store::bytes::{Bytes, CHUNK, absent, map};
+use crate::store::{Description, FiniteCheck, Layout, Piece, Store};
 
 /// An open model.
 pub(crate) struct GgufStore {
@@ -49,7 +47,7 @@ impl GgufStore {
         let open = |part: &super::model::Part| {
             map(&part.path)?.ok_or_else(|| Error::Read {
                 path: part.path.clone(),
-                cause: std::io::Error::from(std::io::ErrorKind::NotFound),
+                cause: absent(),
                 hint: "the file was there a moment ago",
             })
         };
@@ -60,8 +58,15 @@ impl GgufStore {
     /// Where a tensor is, the entry of the file's table, its bytes and where in the part they begin.
     fn find(&self, name: &str) -> Result<(&Place, &container::Tensor, &[u8], usize)> {
         let Some(place) = self.model.places.get(name) else {
-            let hint = hints::of_missing(name, self.model.places.keys());
-            return Err(Error::weight(name, format!("is missing in {}\nhint: {hint}", self.files())));
+            return Err(Error::weight(
+                name,
+                format!(
+                    "is missing in {}, whose metadata describe a model that has it\n\
+                     hint: the conversion is incomplete, or of a variant that is not known here: take another one, or \
+                     the model's folder in Hugging Face's layout",
+                    self.files()
+                ),
+            ));
         };
         let part = &self.model.parts[place.part];
         let tensor = &part.tensors[place.tensor];
@@ -131,6 +136,14 @@ impl Store for GgufStore {
         self.model.whole_norms
     }
 
+    fn description(&self) -> Description {
+        Description {
+            place: "the file's metadata",
+            of_leftover: "the file is of a variant of the architecture that is not known here: take the model's folder \
+                          in Hugging Face's layout",
+        }
+    }
+
     fn layout(&self, name: &str) -> Result<Layout> {
         let (place, ..) = self.find(name)?;
         let shape = place.shape.iter().map(|size| *size as i64).collect();
@@ -166,14 +179,7 @@ impl Store for GgufStore {
             };
             let few = (1 << 15) / longest.max(1);
             out.par_chunks_mut(longest).zip(&segments).with_min_len(few.max(1)).for_each(read);
-            if let Some(what) = not_finite(out, kind, check, &file) {
-                return Err(Error::weight(name, what));
-            }
-            // SAFETY: the scratch memory is borrowed for longer than the tensor lives, is aligned for every dtype, and
-            // is only read from.
-            let numbers =
-                unsafe { Tensor::f_from_blob(out.as_ptr(), &[count as i64], &[1], kind, Device::Cpu)? };
-            each(Piece { before, numbers, bytes: size(count) as u64 })?;
+            check.hand_on((name, &file), (out, kind), (before, size(count) as u64), each)?;
             before += count as i64;
             let first = segments.iter().map(|segment| segment.first).min().unwrap_or(0);
             let end = segments.iter().map(|segment| segment.first + segment.count).max().unwrap_or(0);

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::container::{Header, read};
-use super::names::Order;
+use super::places::Order;
 use super::types::Stored;
 use super::value::Value;
 
@@ -98,6 +98,21 @@ fn the_padding_at_the_end_may_be_missing() {
     );
     bytes.extend([0; 40]);
     assert!(read(&bytes).is_ok());
+}
+
+/// An element of a byte takes eight in memory: all arrays together are bounded.
+#[test]
+fn arrays_share_one_bound() {
+    let list =
+        |count: usize| [&0u32.to_le_bytes()[..], &(count as u64).to_le_bytes(), &vec![7u8; count]].concat();
+    let half = 1 << 22;
+    let header = file().with("a", 9, &list(half)).with("b", 9, &list(half)).read().unwrap();
+    assert_eq!(header.metadata["b"], Value::Integers(vec![7; half]));
+    let error = file().with("a", 9, &list(half)).with("b", 9, &list(half + 1)).read().unwrap_err();
+    assert!(
+        error.contains("key `b`: elements of its array: 4194305, of which there may be 4194304"),
+        "{error}"
+    );
 }
 
 #[test]

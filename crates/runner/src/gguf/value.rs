@@ -33,8 +33,10 @@ impl Value {
 
 /// A text of the metadata may be this long, in bytes: chat templates are below 1 MB.
 const LONGEST_TEXT: u64 = 1 << 24;
-/// An array of the metadata may have this many elements: vocabularies are below 2^20.
-const LONGEST_ARRAY: u64 = 1 << 24;
+/// All arrays of the metadata together may have this many elements: vocabularies are below 2^20, and have three arrays
+/// and their merges. An element takes up to eight times the memory that it takes in the file, so this bounds what a file
+/// can ask for.
+const MOST_ELEMENTS: u64 = 1 << 23;
 
 const TEXT: u32 = 8;
 const ARRAY: u32 = 9;
@@ -55,11 +57,13 @@ fn least_bytes(kind: u32) -> Option<u64> {
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     pub(super) at: usize,
+    /// Elements that arrays may still have.
+    elements: u64,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Reader { bytes, at: 0 }
+        Reader { bytes, at: 0, elements: MOST_ELEMENTS }
     }
 
     fn left(&self) -> u64 {
@@ -164,7 +168,9 @@ impl<'a> Reader<'a> {
     fn list(&mut self, key: &str) -> Result<Value, String> {
         let kind = self.u32()?;
         let Some(least) = least_bytes(kind) else { return Err(unknown(key, kind)) };
-        let count = self.count(&format!("key `{key}`: elements of its array"), least, LONGEST_ARRAY)?;
+        let what = format!("key `{key}`: elements of its array");
+        let count = self.count(&what, least, self.elements)?;
+        self.elements -= count as u64;
         Ok(match kind {
             6 | 12 => Value::Numbers((0..count).map(|_| self.number(kind)).collect::<Result<_, _>>()?),
             7 => Value::Flags((0..count).map(|_| self.flag(key)).collect::<Result<_, _>>()?),

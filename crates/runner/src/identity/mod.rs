@@ -10,6 +10,7 @@ mod stream;
 mod textbook;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
@@ -19,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::forward::Run;
 use crate::hook::{Hook, HookPoint};
 use crate::model::Model;
+use crate::tap::Edit;
 use crate::weights::Weights;
 use textbook::wide;
 
@@ -38,21 +40,77 @@ pub struct Identity {
 /// Identities by name. The names are those of `docs/hooks.md`.
 pub type Identities = BTreeMap<String, Identity>;
 
-/// Runs `ids`, `[batch, pos]`, keeping every activation, and computes each anew. `mask` is that of [`Run`]. Gives
-/// the worst absolute error over the layers of each identity that the model has, infinite for a NaN and for a wrong
-/// shape.
+/// What a run gave of which every activation was computed anew.
+#[derive(Debug)]
+pub struct Recomputation {
+    /// What was found, by the name of the identity.
+    pub identities: Identities,
+    /// The run's logits, `[batch, pos, vocab]`.
+    pub logits: Tensor,
+}
+
+/// Runs `ids`, `[batch, pos]`, and computes each activation anew. `mask` is that of [`Run`]. Gives the worst absolute
+/// error over the layers of each identity that the model has, infinite for a NaN and for a wrong shape.
 ///
 /// # Errors
 /// As [`Model::run`].
 pub fn identities(model: &Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<BTreeMap<String, f64>> {
-    let run = Run { mask, names: NameFilter::all(), ..Run::default() };
-    let cache = tch::no_grad(|| model.run(ids, run))?.cache;
-    let found = identities_of(model, ids, mask, &cache)?;
+    let found = recompute(model, ids, mask, None)?.identities;
     Ok(found.into_iter().map(|(name, identity)| (name, identity.error)).collect())
 }
 
-/// The same for the activations of a run of `ids` under `mask` that kept all of them. A run under interventions
-/// breaks the identities of the hooks that are changed, and no others.
+/// The same, with all that is known of each identity. The run goes block by block, each from the stream that the one
+/// below it left, so that only the activations of one block are in memory at once (of several where a block uses the
+/// keys of another). `edit` changes activations, or looks at them: what it changes breaks the identities of its hooks,
+/// and no others.
+///
+/// # Errors
+/// As [`Model::run`].
+pub fn recompute(
+    model: &Model,
+    ids: &Tensor,
+    mask: Option<&Tensor>,
+    mut edit: Option<Edit<'_>>,
+) -> Result<Recomputation> {
+    tch::no_grad(|| {
+        let arch = model.architecture();
+        let mut recomputed = Recomputed::new(model, ids, mask)?;
+        let mut stream: Option<Tensor> = None;
+        let mut first = 0;
+        loop {
+            let end = step_end(arch, first);
+            let output = model.run(
+                ids,
+                Run {
+                    mask,
+                    names: NameFilter::all(),
+                    edit: edit.as_mut().map(Edit::again),
+                    start: stream.as_ref().map(|stream| (first, stream)),
+                    stop_at_layer: (end < arch.n_layers).then_some(end),
+                    ..Run::default()
+                },
+            )?;
+            recomputed.cache.extend(output.cache);
+            recomputed.blocks(first..end)?;
+            if let Some(logits) = output.logits {
+                return Ok(Recomputation { identities: recomputed.found, logits });
+            }
+            // The stream is all that the next step needs of this one, and what entered the first block.
+            let stream_before = Hook::block(end - 1, HookPoint::ResidPost);
+            recomputed.cache.keep(|hook| hook.layer().is_none() || hook == stream_before);
+            (stream, first) = (Some(output.resid), end);
+        }
+    })
+}
+
+/// Where a step of a run ends that begins at layer `first`: no block above reads keys and values of one below.
+fn step_end(arch: &Architecture, first: usize) -> usize {
+    let ends = (first + 1..arch.n_layers).find(|end| arch.restart_layer(*end) == *end);
+    ends.unwrap_or(arch.n_layers)
+}
+
+/// The same as [`recompute`] for the activations of a run of `ids` under `mask` that kept all of them. A run under
+/// interventions breaks the identities of the hooks that are changed, and no others.
 ///
 /// # Errors
 /// [`Error::Input`] if an activation is not in the cache or the mask does not fit the ids, [`Error::Torch`].
@@ -63,12 +121,9 @@ pub fn identities_of(
     cache: &ActivationCache,
 ) -> Result<Identities> {
     tch::no_grad(|| {
-        let mut recomputed = Recomputed::new(model, ids, mask, cache)?;
-        recomputed.embedding()?;
-        for layer in 0..model.architecture().n_layers {
-            recomputed.block(layer)?;
-        }
-        recomputed.unembedding()?;
+        let mut recomputed = Recomputed::new(model, ids, mask)?;
+        recomputed.cache = cache.shallow_clone();
+        recomputed.blocks(0..model.architecture().n_layers)?;
         Ok(recomputed.found)
     })
 }
@@ -77,7 +132,8 @@ pub fn identities_of(
 struct Recomputed<'a> {
     arch: &'a Architecture,
     weights: &'a Weights,
-    cache: &'a ActivationCache,
+    /// Of the blocks that are looked at.
+    cache: ActivationCache,
     /// `[batch, pos]` i64.
     ids: Tensor,
     /// Which tokens are real, by row.
@@ -88,12 +144,7 @@ struct Recomputed<'a> {
 }
 
 impl<'a> Recomputed<'a> {
-    fn new(
-        model: &'a Model,
-        ids: &Tensor,
-        mask: Option<&Tensor>,
-        cache: &'a ActivationCache,
-    ) -> Result<Self> {
+    fn new(model: &'a Model, ids: &Tensor, mask: Option<&Tensor>) -> Result<Self> {
         let ids = ids.f_to_device(Device::Cpu)?;
         let [batch, pos] = ids.size()[..] else {
             return Err(Error::Input(format!("token ids must be [batch, pos], not {:?}", ids.size())));
@@ -123,7 +174,20 @@ impl<'a> Recomputed<'a> {
         };
         let positions = real.iter().map(count).collect();
         let (arch, weights) = (model.architecture(), model.weights());
+        let cache = ActivationCache::default();
         Ok(Recomputed { arch, weights, cache, ids, real, positions, found: Identities::new() })
+    }
+
+    /// These blocks, and what is before the first and after the last one of the model.
+    fn blocks(&mut self, layers: Range<usize>) -> Result<()> {
+        if layers.start == 0 {
+            self.embedding()?;
+        }
+        let last = layers.end == self.arch.n_layers;
+        for layer in layers {
+            self.block(layer)?;
+        }
+        if last { self.unembedding() } else { Ok(()) }
     }
 
     /// The activation at `point` in `layer`, in double precision.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::source::Source;
+
 /// What is done to an activation. Written as data: `"zero"`, `{"scale": 0.5}`, `{"set": 0.0}`, `{"add": [0.1, ...]}`,
 /// `{"clamp": {"min": -1.0}}`, `{"project_out": [1.0, ...]}`, `{"replace": "run"}`, `{"mean": {"source": "run"}}`,
 /// `{"schedule": "linear"}`.
@@ -33,7 +35,7 @@ pub enum Action {
     /// and in each head (directional ablation, Arditi et al. 2024, arXiv 2406.11717). The length of d does not matter.
     ProjectOut(Vec<f64>),
     /// Take the value that the run named here had at this hook (see [`crate::BoundInterventions::new`]).
-    Replace(String),
+    Replace(Source),
     /// Take the mean of a reference run at this hook.
     Mean(Mean),
 }
@@ -54,7 +56,7 @@ pub enum Value {
 #[serde(deny_unknown_fields)]
 pub struct Mean {
     /// The reference run's name (see [`crate::BoundInterventions::new`]).
-    pub source: String,
+    pub source: Source,
     /// A mean for each position instead of one for all: the t-th token of a row gets the mean of the t-th tokens of
     /// those reference rows that have so many.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -95,7 +97,15 @@ impl Schedule {
 
 impl Action {
     /// The run that values are taken from, if any are.
-    pub fn source(&self) -> Option<&str> {
+    pub fn source(&self) -> Option<&Source> {
+        match self {
+            Action::Replace(source) | Action::Mean(Mean { source, .. }) => Some(source),
+            _ => None,
+        }
+    }
+
+    /// The same, to be given the run itself.
+    pub fn source_mut(&mut self) -> Option<&mut Source> {
         match self {
             Action::Replace(source) | Action::Mean(Mean { source, .. }) => Some(source),
             _ => None,
@@ -159,7 +169,7 @@ mod tests {
 
     #[test]
     fn actions_are_readable_data() {
-        let source = "run".to_owned();
+        let source = Source::from("run");
         for (action, text) in [
             (Action::Zero, r#""zero""#),
             (Action::Scale(0.5), r#"{"scale":0.5}"#),

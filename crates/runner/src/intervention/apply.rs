@@ -15,18 +15,18 @@ use crate::intervention::mean::{MeanActivation, token_numbers};
 #[derive(Debug)]
 pub(crate) struct Bound<'a> {
     pub(crate) what: &'a Intervention,
-    pub(crate) operand: Operand<'a>,
+    pub(crate) operand: Operand,
 }
 
 /// What an action works with.
 #[derive(Debug)]
-pub(crate) enum Operand<'a> {
+pub(crate) enum Operand {
     /// Its own numbers are enough.
     Nothing,
     /// A vector along the last axis, in f64; of a direction, the unit vector.
     Vector(Tensor),
     /// Another run's activation, `[rows or 1, pos, ...]`.
-    Run(&'a Tensor),
+    Run(Tensor),
     /// The mean of a reference run.
     Mean(MeanActivation),
 }
@@ -101,6 +101,7 @@ impl Bound<'_> {
         match &self.operand {
             Operand::Nothing | Operand::Vector(_) => Ok(None),
             Operand::Run(source) => {
+                let source = self.beside(source, columns, &size)?;
                 let found = source.size();
                 let rows_fit = found[0] == size[0] || found[0] == 1;
                 if !rows_fit || found[1..] != size[1..] {
@@ -135,6 +136,28 @@ impl Bound<'_> {
                 }
                 Ok(Some(mean.beside(target, Some(&numbers)).map_err(misfit)?))
             }
+        }
+    }
+
+    /// The columns of another run's activation that stand beside those of a target of this `size`: of a run that goes
+    /// on from a later column, the same ones.
+    fn beside(&self, source: &Tensor, columns: Columns<'_>, size: &[i64]) -> Result<Tensor> {
+        let found = source.size();
+        let one_for_all = found[0] == 1 && size[0] > 1;
+        if let Some(real) = columns.real.filter(|_| one_for_all)
+            && !real.f_to_kind(Kind::Bool)?.f_all()?.f_int64_value(&[]).map(|all| all != 0)?
+        {
+            return Err(Error::intervention(
+                self.what.hook,
+                "a run of one row cannot replace rows of different lengths: their positions are not its own\n\
+                 hint: take its mean",
+            ));
+        }
+        let first = columns.first as i64;
+        let paired = matches!(self.what.hook.point().axes(), Axes::Pairs);
+        match first > 0 && !paired && found[1] > size[1] && found[1] >= first + size[1] {
+            true => Ok(source.f_narrow(1, first, size[1])?),
+            false => Ok(source.shallow_clone()),
         }
     }
 

@@ -12,8 +12,9 @@ use crate::intervention::apply::{Bound, Operand};
 use crate::intervention::change::Intervention;
 use crate::intervention::mean::MeanActivation;
 use crate::intervention::positions::{Phase, StepIndex};
+use crate::intervention::source::Source;
 
-/// Runs that `Replace` and `Mean` take values from, by name. The batch of a run to replace from must equal the rows
+/// Runs that `Replace` and `Mean` take values from, by name; of those that a [`Source`] has with it, none is needed. The batch of a run to replace from must equal the rows
 /// that it replaces, or be 1; a mean is taken over any number of rows.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
 
@@ -76,7 +77,11 @@ impl<'a> BoundInterventions<'a> {
 fn bind<'a>(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) -> Result<Bound<'a>> {
     check_place(arch, what)?;
     check_action(arch, what)?;
-    let source = |name: &str| -> Result<&'a ActivationCache> {
+    let source = |source: &Source| -> Result<ActivationCache> {
+        if let Some(run) = source.run() {
+            return Ok(run);
+        }
+        let name = source.name();
         let known = || {
             let names: Vec<&str> = sources.iter().map(|(known, _)| *known).collect();
             match names.is_empty() {
@@ -84,17 +89,19 @@ fn bind<'a>(arch: &Architecture, what: &'a Intervention, sources: &Sources<'a>) 
                 false => format!("the runs are {}", names.join(", ")),
             }
         };
-        sources.iter().find(|(known, _)| *known == name).map(|(_, cache)| *cache).ok_or_else(|| {
-            Error::intervention(
-                what.hook,
-                format!("there is no run named `{name}` to take values from: {}", known()),
-            )
-        })
+        sources.iter().find(|(known, _)| *known == name).map(|(_, run)| run.shallow_clone()).ok_or_else(
+            || {
+                Error::intervention(
+                    what.hook,
+                    format!("there is no run named `{name}` to take values from: {}", known()),
+                )
+            },
+        )
     };
     let operand = match &what.action {
-        Action::Replace(name) => Operand::Run(source(name)?.get(what.hook)?),
+        Action::Replace(name) => Operand::Run(source(name)?.get(what.hook)?.shallow_clone()),
         Action::Mean(mean) => {
-            let mean = MeanActivation::of(source(&mean.source)?, what.hook, mean.per_position);
+            let mean = MeanActivation::of(&source(&mean.source)?, what.hook, mean.per_position);
             Operand::Mean(mean.map_err(|error| within(what.hook, error))?)
         }
         Action::ProjectOut(direction) => {

@@ -8,8 +8,11 @@ mod bound;
 mod change;
 mod mean;
 mod positions;
+mod source;
 
 pub use action::{Action, Mean, Schedule, Value};
 pub use bound::{BoundInterventions, Sources};
 pub use change::Intervention;
 pub use positions::{Phase, Positions, StepIndex};
+pub(crate) use source::SharedRun;
+pub use source::Source;

@@ -9,12 +9,12 @@ use std::collections::BTreeSet;
 use tch::{Device, Kind, Tensor};
 
 use crate::device::Placement;
+use crate::dtype::wider;
 use crate::error::{Error, Result};
-use crate::forward::norm::wider;
 use crate::load::files::ModelFiles;
-use crate::load::hints::{self, HEADS};
 use crate::load::options::LoadOptions;
-use crate::load::store::{FiniteCheck, Piece, Store};
+use crate::store::hints::HEADS;
+use crate::store::{Description, FiniteCheck, Piece, Store};
 use crate::weights::{Part, TensorSource, check_shape, plus_one};
 
 /// Tensors that old checkpoints carry and that are not weights: masks and rotary tables.
@@ -124,12 +124,12 @@ impl<'a> Checkpoint<'a> {
                     }
                 }
                 _ => {
+                    let Description { place, of_leftover } = self.store.description();
                     return Err(Error::weight(
                         name.as_str(),
                         format!(
-                            "is in the file, but an architecture as config.json describes it has no such weight\n\
-                             hint: {}",
-                            hints::of_leftover()
+                            "is in the file, but an architecture according to {place} has no such weight\n\
+                             hint: {of_leftover}"
                         ),
                     ));
                 }

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::gguf::GgufModel;
-use crate::load::bytes::{Bytes, CHUNK, map};
 use crate::load::other_tokenizer::OtherTokenizer;
+use crate::store::bytes::{Bytes, CHUNK, absent, map};
 use crate::text::utf8;
 
 /// A place that holds `config.json`, weights and a tokenizer.
@@ -22,7 +22,7 @@ pub struct ModelFiles {
     revision: Option<String>,
     place: Place,
     /// Another tokenizer than the model's own.
-    pub(super) tokenizer: Option<OtherTokenizer>,
+    tokenizer: Option<OtherTokenizer>,
 }
 
 #[derive(Debug, Clone)]
@@ -114,6 +114,15 @@ impl ModelFiles {
         let name =
             absolute.file_name().map_or_else(|| "model".into(), |name| name.to_string_lossy().into_owned());
         Ok(ModelFiles { name, revision: None, place: Place::Folder(path.to_owned()), tokenizer: None })
+    }
+
+    /// The same model with another tokenizer: a `tokenizer.json`, or a folder with one, from which chat templates are
+    /// then taken, too.
+    ///
+    /// # Errors
+    /// [`Error::Read`] if there is no such file.
+    pub fn with_tokenizer(self, path: &Path) -> Result<Self> {
+        Ok(ModelFiles { tokenizer: Some(OtherTokenizer::at(path)?), ..self })
     }
 
     /// The files of a model of the hub, at `commit`, in `folder` of the cache.
@@ -251,10 +260,6 @@ fn hash_bytes(hash: &mut Sha256, bytes: &Bytes) {
         hash.update(chunk);
         bytes.release(at * CHUNK..at * CHUNK + chunk.len());
     }
-}
-
-pub(super) fn absent() -> std::io::Error {
-    std::io::Error::new(std::io::ErrorKind::NotFound, "it does not exist")
 }
 
 /// Bytes in lower-case hexadecimal.

@@ -9,7 +9,6 @@ use hf_hub::api::sync::{Api, ApiBuilder, ApiRepo};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::load::bytes::CHUNK;
 use crate::load::fetched::Fetchable;
 use crate::load::files::{ModelFiles, hex};
 use crate::load::hub_cache::{CachedModel, OPTIONAL, is_commit, repo};
@@ -18,6 +17,7 @@ use crate::load::hub_settings::Hub;
 use crate::load::shards::{self, INDEX, SINGLE};
 use crate::load::watch::ProgressCallback;
 use crate::panics::caught;
+use crate::store::bytes::CHUNK;
 
 impl Hub {
     /// Whether `text` has the form of a model's name on the hub, `ORG/NAME`.

@@ -1,14 +1,10 @@
 //! From files to a model.
 
-pub(crate) mod bytes;
 mod checkpoint;
-mod dtype;
 mod embedded;
 pub(crate) mod end;
 mod fetched;
 mod files;
-pub(crate) mod finite;
-pub(crate) mod hints;
 mod hub;
 mod hub_cache;
 mod hub_error;
@@ -17,24 +13,23 @@ mod options;
 mod other_tokenizer;
 mod safe_store;
 mod shards;
-pub(crate) mod store;
 mod watch;
 
 use tch::Kind;
 
 use crate::device;
+use crate::dtype;
 use crate::error::Result;
 use crate::family::{self, Config};
 use crate::gguf::GgufStore;
 use crate::model::Model;
+use crate::store::Store;
 use checkpoint::Checkpoint;
-pub use dtype::{DTYPES, dtype, dtype_name};
 pub use fetched::Fetchable;
 pub use files::ModelFiles;
 pub use hub_settings::Hub;
 pub use options::LoadOptions;
 use safe_store::SafeStore;
-use store::Store;
 pub use watch::ProgressCallback;
 
 impl Model {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::load::files::{ModelFiles, absent};
+use crate::store::bytes::absent;
 
 #[derive(Debug, Clone)]
 pub(super) enum OtherTokenizer {
@@ -26,15 +26,12 @@ impl OtherTokenizer {
             OtherTokenizer::Folder(folder) => OF_TOKENIZERS.contains(&file).then(|| folder.join(file)),
         }
     }
-}
 
-impl ModelFiles {
-    /// The same model with another tokenizer: a `tokenizer.json`, or a folder with one, from which chat templates are
-    /// then taken, too.
+    /// The tokenizer at `path`: a `tokenizer.json`, or a folder with one.
     ///
     /// # Errors
-    /// [`Error::Read`] if there is no such file.
-    pub fn with_tokenizer(mut self, path: &Path) -> Result<Self> {
+    /// [`Error::Read`] if there is none.
+    pub(super) fn at(path: &Path) -> Result<Self> {
         let other = match path.is_dir() {
             true => OtherTokenizer::Folder(path.to_owned()),
             false => OtherTokenizer::File(path.to_owned()),
@@ -44,7 +41,6 @@ impl ModelFiles {
             let hint = "--tokenizer takes a tokenizer.json, or a folder with one";
             return Err(Error::Read { path: file, cause: absent(), hint });
         }
-        self.tokenizer = Some(other);
-        Ok(self)
+        Ok(other)
     }
 }

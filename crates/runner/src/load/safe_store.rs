@@ -8,16 +8,15 @@ use std::collections::BTreeMap;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use tch::{Device, Kind, Tensor};
+use tch::Kind;
 
+use crate::dtype::dtype_name;
 use crate::error::{Error, Result};
-use crate::load::bytes::{Bytes, CHUNK};
-use crate::load::dtype::dtype_name;
 use crate::load::files::ModelFiles;
-use crate::load::finite::not_finite;
-use crate::load::hints;
 use crate::load::shards::{self, INDEX};
-use crate::load::store::{FiniteCheck, Layout, Piece, Store};
+use crate::store::bytes::{Bytes, CHUNK};
+use crate::store::hints;
+use crate::store::{FiniteCheck, Layout, Piece, Store};
 
 /// Open safetensors files.
 pub(super) struct SafeStore {
@@ -155,17 +154,10 @@ impl Store for SafeStore {
         let width = stored.elt_size_in_bytes();
         let mut read = 0;
         for piece in data.chunks(CHUNK) {
-            if let Some(what) = not_finite(piece, stored, check, &shard.file) {
-                return Err(Error::weight(name, what));
-            }
             let mut scratch = self.scratch.borrow_mut();
             let aligned = aligned(piece, width, &mut scratch);
-            let elements = (piece.len() / width) as i64;
-            // SAFETY: the mapping, and the scratch memory while it is borrowed, outlive the tensor, which is only
-            // read from.
-            let numbers =
-                unsafe { Tensor::f_from_blob(aligned.as_ptr(), &[elements], &[1], stored, Device::Cpu)? };
-            each(Piece { before: (read / width) as i64, numbers, bytes: piece.len() as u64 })?;
+            let place = ((read / width) as i64, piece.len() as u64);
+            check.hand_on((name, &shard.file), (aligned, stored), place, each)?;
             shard.bytes.release(begin + read..begin + read + piece.len());
             read += piece.len();
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tch::Tensor;
 
+use crate::dtype::wider;
 use crate::error::{Error, Result};
-use crate::forward::norm::wider;
 
 /// Gives tensors by name; whoever asks states the shape that it must have.
 pub trait TensorSource {

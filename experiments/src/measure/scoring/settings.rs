@@ -96,8 +96,8 @@ impl Scoring<'_> {
     pub(super) fn without_background(&self, method: Method) -> Result<()> {
         anyhow::ensure!(
             self.background.is_empty(),
-            "--intervene: {method} does not run under interventions\nhint: exact sweeps do: activation-patching and \
-                the ablations"
+            "--intervene: {method} does not run under interventions: its derivatives are those of the unmodified blocks\n\
+                hint: exact sweeps do: activation-patching and the ablations"
         );
         Ok(())
     }

@@ -8,7 +8,7 @@ use proptest::test_runner::{Config, TestRunner};
 use refrain_runner::architecture::Scaling;
 use refrain_runner::{ChatTemplate, LoadOptions, Message, Model, ModelFiles, Tokenizer};
 use refrain_tests::Result;
-use refrain_tests::gguf::{As, GgufWriter};
+use refrain_tests::gguf::{As, Entry, GgufWriter};
 use refrain_tests::golden::folder;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};
@@ -71,6 +71,43 @@ fn parts_are_read_as_one() -> Result {
     refused(&beside(&both).join("renamed.gguf"), &["name does not end in -00001-of-00003.gguf"])
 }
 
+/// Adds divisors of the frequencies of heads of eight.
+fn factors(file: &mut GgufWriter, name: &str) {
+    let data = [1.0f32, 2.0, 4.0, 8.0].iter().flat_map(|factor| factor.to_le_bytes()).collect();
+    file.tensors.push(Entry { name: name.into(), shape: vec![4], kind: 0, data });
+}
+
+/// LongRoPE has factors of short and of long rows; and what a file lacks is no matter of a config.json.
+#[test]
+fn half_of_a_model_is_refused_in_terms_of_the_file() -> Result {
+    let long = CASES.iter().find(|case| case.name == "phi3-long").ok_or("no phi3-long")?;
+    let whole = both(long, As::F32)?;
+    for (lacks, words) in [
+        ("rope_factors_short.weight", "has `rope_factors_long.weight` without `rope_factors_short.weight`"),
+        ("rope_factors_long.weight", "has `rope_factors_short.weight` without `rope_factors_long.weight`"),
+        ("blk.0.attn_norm.weight", "whose metadata describe a model that has it"),
+    ] {
+        let mut file = whole.writer.clone();
+        file.tensors.retain(|tensor| tensor.name != lacks);
+        assert_eq!(file.tensors.len() + 1, whole.writer.tensors.len(), "{lacks}");
+        refused(&write(&whole, "half.gguf", &file)?, &[words])?;
+    }
+    let mut file = whole.writer.clone();
+    file.text("phi3.rope.scaling.type", "yarn");
+    refused(&write(&whole, "both.gguf", &file)?, &["beside rotary scaling `yarn`"])?;
+    for change in [
+        |file: &mut GgufWriter| file.tensors.retain(|tensor| tensor.name != "blk.0.attn_norm.weight"),
+        |file: &mut GgufWriter| factors(file, "blk.0.surprise.weight"),
+    ] {
+        let mut file = whole.writer.clone();
+        change(&mut file);
+        let path = write(&whole, "hints.gguf", &file)?;
+        let error = Model::load(&ModelFiles::gguf(&path)?, &LoadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("hint: ") && !error.contains("config.json"), "{error}");
+    }
+    Ok(())
+}
+
 #[test]
 fn what_is_no_model_is_said_so() -> Result {
     let both = llama(As::F32)?;
@@ -116,6 +153,18 @@ fn what_is_no_model_is_said_so() -> Result {
                 file.number("llama.rope.scaling.attn_factor", 1.5);
             },
             "an `attn_factor` of 1.5 is not supported",
+        ),
+        // Rotations that the architecture has no place for, or two at once.
+        (
+            &|file: &mut GgufWriter| factors(file, "rope_factors_long.weight"),
+            "`rope_factors_long.weight`, which changes",
+        ),
+        (
+            &|file: &mut GgufWriter| {
+                factors(file, "rope_freqs.weight");
+                file.number("llama.rope.scaling.factor", 2.0);
+            },
+            "has `rope_freqs.weight` beside rotary scaling of its own",
         ),
         (&|file: &mut GgufWriter| file.metadata[3].2 = 5000u32.to_le_bytes().into(), "has 5000 layers"),
         (&|file: &mut GgufWriter| file.metadata[3].2 = 3u32.to_le_bytes().into(), "is missing in "),

@@ -98,7 +98,17 @@ impl<'a> Tokens<'a> {
         let mut ids = HashMap::with_capacity(count);
         for (id, text) in texts.iter().enumerate() {
             if let Some(first) = ids.insert(text.as_ref(), id) {
-                return Err(wrong(format_args!("the tokens {first} and {id} are both {}", quoted(text))));
+                // Their bytes may differ, but a tokenizer.json can hold neither as it is.
+                let lost = match text.contains(char::REPLACEMENT_CHARACTER) {
+                    true => {
+                        " (bytes that are not UTF-8 are read as that character, and no tokenizer.json can hold them)"
+                    }
+                    false => "",
+                };
+                return Err(wrong(format_args!(
+                    "the tokens {first} and {id} are both {}{lost}",
+                    quoted(text)
+                )));
             }
         }
         let kinds = match &vocabulary.kinds {

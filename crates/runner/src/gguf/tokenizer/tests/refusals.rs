@@ -75,6 +75,13 @@ fn vocabularies_that_contradict_themselves() {
             (|vocabulary| vocabulary.unknown = Some(u32::MAX), "unknown_token_id"),
             (|vocabulary| vocabulary.pad = Some(u32::MAX), "padding_token_id"),
             (|vocabulary| add(vocabulary, "a", 1, 0.0), "are both \"a\""),
+            (
+                |vocabulary| {
+                    add(vocabulary, "\u{fffd}", 1, 0.0);
+                    add(vocabulary, "\u{fffd}", 1, 0.0);
+                },
+                "not UTF-8",
+            ),
             (|vocabulary| vocabulary.merges = None, "no `tokenizer.ggml.merges`"),
             (|vocabulary| vocabulary.merges.as_mut().unwrap()[3] = "ab".into(), "merge 3 of"),
             (|vocabulary| vocabulary.merges.as_mut().unwrap()[3] = " ".into(), "merge 3 of"),

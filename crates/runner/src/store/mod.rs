@@ -1,8 +1,12 @@
 //! What holds a model's tensors: a file format is one of these.
 
-use tch::{Kind, Tensor};
+pub(crate) mod bytes;
+pub(crate) mod finite;
+pub(crate) mod hints;
 
-use crate::error::Result;
+use tch::{Device, Kind, Tensor};
+
+use crate::error::{Error, Result};
 
 /// Tensors under the names, and in the layout, that a folder of Hugging Face's has.
 pub(crate) trait Store {
@@ -31,6 +35,18 @@ pub(crate) trait Store {
     fn whole_norms(&self) -> bool {
         false
     }
+    /// What describes the model, for messages, and what to do about a tensor that is not in the description.
+    fn description(&self) -> Description {
+        Description { place: "config.json", of_leftover: hints::OF_LEFTOVER }
+    }
+}
+
+/// What says which tensors a model has.
+pub(crate) struct Description {
+    /// Where it stands.
+    pub(crate) place: &'static str,
+    /// What to do about a tensor that it does not know.
+    pub(crate) of_leftover: &'static str,
 }
 
 /// How a tensor's numbers stand in a store.
@@ -54,3 +70,24 @@ pub(crate) struct Piece {
 /// What numbers must stay finite in; none: it does not matter.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FiniteCheck(pub(crate) Option<Kind>);
+
+impl FiniteCheck {
+    /// Hands `piece`, numbers of the tensor `name` in `file`, to `each` once they are known to be finite. `bytes` is
+    /// what they take as they are stored.
+    pub(crate) fn hand_on(
+        self,
+        (name, file): (&str, &str),
+        (piece, kind): (&[u8], Kind),
+        (before, bytes): (i64, u64),
+        each: &mut dyn FnMut(Piece) -> Result<()>,
+    ) -> Result<()> {
+        if let Some(what) = finite::not_finite(piece, kind, self, file) {
+            return Err(Error::weight(name, what));
+        }
+        let count = (piece.len() / kind.elt_size_in_bytes()) as i64;
+        // SAFETY: the bytes are borrowed for longer than the tensor lives, stand where numbers of the dtype may stand,
+        // and are only read from.
+        let numbers = unsafe { Tensor::f_from_blob(piece.as_ptr(), &[count], &[1], kind, Device::Cpu)? };
+        each(Piece { before, numbers, bytes })
+    }
+}

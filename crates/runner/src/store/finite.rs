@@ -2,8 +2,8 @@
 
 use tch::Kind;
 
-use crate::load::dtype::dtype_name;
-use crate::load::store::FiniteCheck;
+use crate::dtype::dtype_name;
+use crate::store::FiniteCheck;
 
 /// The smallest magnitude, in f32, that rounds to infinity in `kind`.
 fn limit(kind: Kind) -> f32 {
@@ -56,7 +56,7 @@ pub(crate) fn not_finite(bytes: &[u8], stored: Kind, check: FiniteCheck, file: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::dtype::DTYPES;
+    use crate::dtype::DTYPES;
     use tch::Tensor;
 
     /// Against libtorch, around every limit.

@@ -44,6 +44,11 @@ pub(crate) fn stated(config: &[u8]) -> Result<Option<Kind>> {
     }
 }
 
+/// The dtype for sums over many terms: f64 stays, everything else becomes f32.
+pub(crate) fn wider(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

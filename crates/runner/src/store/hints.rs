@@ -5,7 +5,7 @@ use safetensors::tensor::Dtype;
 use crate::error::DEQUANTISE;
 
 /// Heads that a tied model may store although it has the embedding.
-pub(super) const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
+pub(crate) const HEADS: [&str; 3] = ["lm_head.weight", "embed_out.weight", "language_model.lm_head.weight"];
 
 /// Of a tensor that `config.json` implies and that is missing among `names`.
 pub(crate) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>) -> String {
@@ -38,12 +38,10 @@ pub(crate) fn of_missing<'a>(name: &str, names: impl Iterator<Item = &'a String>
 }
 
 /// Of a tensor that no architecture as `config.json` describes it has.
-pub(super) fn of_leftover() -> &'static str {
-    "check that config.json belongs to these weights, and states every part of the model (biases, layers, norms)"
-}
+pub(crate) const OF_LEFTOVER: &str = "check that config.json belongs to these weights, and states every part of the model (biases, layers, norms)";
 
 /// Of a tensor in a dtype that is not computed in.
-pub(super) fn of_dtype(stored: Dtype) -> String {
+pub(crate) fn of_dtype(stored: Dtype) -> String {
     match stored {
         Dtype::C64 | Dtype::BOOL => "weights are floating-point numbers: F64, F32, F16 or BF16".into(),
         _ => format!("weights in it are quantised; {DEQUANTISE}"),

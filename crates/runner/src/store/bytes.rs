@@ -48,6 +48,11 @@ impl Bytes {
     }
 }
 
+/// What is said of a file that is not there.
+pub(crate) fn absent() -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::NotFound, "it does not exist")
+}
+
 /// The file at `path`, mapped; none if it does not exist.
 pub(crate) fn map(path: &Path) -> Result<Option<Bytes>> {
     let failed = |cause| Error::Read {
