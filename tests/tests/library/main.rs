@@ -1,6 +1,7 @@
 //! The library as a program outside sees it: prompts run, kept, patched and taken apart.
 
 mod files;
+mod outside;
 mod residual;
 mod runs;
 

@@ -192,8 +192,7 @@ fn neurons_behind_a_norm_sum_to_the_mlp() -> Result {
 fn what_cannot_be_taken_apart_is_refused() -> Result {
     let lm = model("gpt2-untied")?;
     let run = lm.prompt(&[5, 9, 3])?.cache(Z).run()?;
-    let message =
-        |result: refrain_patching::Result<ResidualStack<'_>>| result.unwrap_err().to_string();
+    let message = |result: refrain_patching::Result<ResidualStack<'_>>| result.unwrap_err().to_string();
     let error = message(run.decompose_resid(Before::Unembed, At::Last));
     assert!(error.contains("`hook_embed` is not in the cache"), "{error}");
     let error = message(run.stack_head_results(Before::Attention(2), At::Last));

@@ -10,7 +10,7 @@ use crate::model;
 
 const CLEAN: [i64; 6] = [5, 9, 3, 17, 11, 20];
 const CORRUPTED: [i64; 6] = [5, 9, 30, 17, 11, 20];
-const BUILT_IN: &str = "Please repeat this word: loaf 4 times: loaf loaf";
+const BUILT_IN: &str = "repeat loaf 4 times : loaf loaf";
 
 /// The logits under interventions as data.
 fn by_hand(
@@ -149,6 +149,7 @@ fn texts_and_tokens() -> Result {
     assert_eq!(run.tokens(), ids);
     assert_eq!(run.str_tokens()?.concat(), lm.tokenizer.decode(&ids)?);
     assert_eq!(run.str_tokens()?.len(), ids.len());
+    assert_eq!(run.str_tokens()?[..2], ["<bos>", " repeat"]);
     assert_eq!(Some(lm.to_single_token(" loaf")?), ids.last().copied());
     assert_eq!(run.logit(" loaf")?, run.logit(&[ids[ids.len() - 1]])?);
     let error = lm.to_single_token(" loaf times").unwrap_err().to_string();
