@@ -47,7 +47,7 @@ fn block(guide: &str, title: &str) -> Result<String> {
 
 /// The folder of the binaries, built once for all tests here.
 fn binaries() -> Result<&'static Path> {
-    static BUILT: OnceLock<Result<(tempfile::TempDir, PathBuf), String>> = OnceLock::new();
+    static BUILT: OnceLock<std::result::Result<(tempfile::TempDir, PathBuf), String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| error.to_string()));
     Ok(&built.as_ref().map_err(Clone::clone)?.1)
 }
@@ -82,10 +82,12 @@ fn build() -> Result<(tempfile::TempDir, PathBuf)> {
     let script = format!("set -e\n{}\ncargo build --offline --profile {profile} --bins", before.join("\n"));
     let mut command = Command::new("sh");
     command.args(["-c", &script]).current_dir(dir.path()).env("CARGO_TARGET_DIR", &target);
-    // As for a user, whose shell knows nothing of the cargo that runs this test.
-    for (key, _) in
-        std::env::vars().filter(|(key, _)| key.starts_with("CARGO_PKG") || key == "CARGO_MANIFEST_DIR")
-    {
+    // As in a user's shell, which knows nothing of the cargo that runs this test: build scripts read these variables,
+    // and would run again, now here, now there.
+    let of_cargo = |key: &str| {
+        key.starts_with("CARGO_") && !["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR"].contains(&key)
+    };
+    for (key, _) in std::env::vars().filter(|(key, _)| of_cargo(key) || key == "OUT_DIR") {
         command.env_remove(key);
     }
     Ran::of(&mut command)?.succeeded();

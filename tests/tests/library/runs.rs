@@ -49,7 +49,7 @@ fn a_sentence_is_the_run_that_it_says() -> Result {
     let corrupted = lm.prompt(&CORRUPTED)?.cache(Z.layer(0)).run()?;
     check.holds(
         "the patch does something",
-        patched.logits()?.allclose(corrupted.logits()?, 1e-3, 1e-3, false) == false,
+        !patched.logits()?.allclose(corrupted.logits()?, 1e-3, 1e-3, false),
     );
 
     // Two sources, and changes in the order given.
