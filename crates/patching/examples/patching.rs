@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let patched = lm.prompt(corrupted)?.patch(place, &clean).run()?;
         Ok((patched.logit_diff(answer, incorrect)? - to) / (from - to))
     };
-    // All heads of a layer at once, then one by one in the layers that matter. `Sweep` tries every head of many prompts,
-    // and much faster.
+    // All heads of a layer at once, then one by one in the layers that matter. `Sweep` tries every head of many
+    // prompts, and much faster.
     let arch = lm.model.architecture();
     let by_layer = (0..arch.n_layers).map(|layer| Ok((layer, effect(Z.layer(layer))?)));
     let mut by_layer = by_layer.collect::<Result<Vec<_>, Box<dyn Error>>>()?;

@@ -100,8 +100,8 @@ impl LanguageModel {
     /// A prompt, and what is to be done in the model's run of it: `lm.prompt("...")?.cache(Z).run()?`.
     ///
     /// # Errors
-    /// As [`LanguageModel::to_tokens`]; [`Error::Tokenizer`] for a text with pieces that the vocabulary lacks, where the
-    /// model would read something else.
+    /// As [`LanguageModel::to_tokens`]; [`Error::Tokenizer`] for a text with pieces that the vocabulary lacks, where
+    /// the model would read something else.
     pub fn prompt<'p>(&self, prompt: impl Into<Prompt<'p>>) -> Result<Prompted<'_>> {
         let prompt = prompt.into();
         if let Prompt::Text(text) = prompt {

@@ -1,7 +1,7 @@
 //! What most programs need: `use refrain_runner::prelude::*;`.
 //!
-//! The usual points are here by name, so that a place reads `Z.layer(9).head(6)`; the others are `HookPoint::...`. So is
-//! `tch`, of the version that the runner is built with.
+//! The usual points are here by name, so that a place reads `Z.layer(9).head(6)`; the others are `HookPoint::...`. So
+//! is `tch`, of the version that the runner is built with.
 
 pub use crate::cache::{ActivationCache, NameFilter};
 pub use crate::forward::{LogitPositions, Run};

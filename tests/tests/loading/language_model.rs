@@ -6,7 +6,7 @@ use refrain_tests::Result;
 use refrain_tests::check::Check;
 use tch::no_grad;
 
-const TEXT: &str = "Please repeat this word: loaf 4 times:";
+const TEXT: &str = "repeat loaf 4 times :";
 
 #[test]
 fn it_does_what_its_parts_do() -> Result {
