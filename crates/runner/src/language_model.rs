@@ -196,8 +196,8 @@ impl LanguageModel {
         }
     }
 
-    /// Continues `prompt` as `options` say; the new text alone, special tokens shown. If they name no tokens to stop at,
-    /// those that end a text for this model do.
+    /// Continues `prompt` as `options` say; the new text alone, special tokens shown. If they name no tokens to stop
+    /// at, those that end a text for this model do.
     ///
     /// # Errors
     /// As [`Model::generate`] and [`Tokenizer::decode`].

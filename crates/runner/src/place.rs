@@ -161,9 +161,8 @@ mod tests {
         let neurons = HookPoint::MlpPost.layer(1).neurons(&[4]).position(2).steps(Phase::Prefill);
         assert_eq!(
             at(neurons),
-            [
-                r#"{"hook":"blocks.1.mlp.hook_post","neurons":[4],"positions":{"tokens":[2]},"steps":"prefill","action":"zero"}"#
-            ]
+            [r#"{"hook":"blocks.1.mlp.hook_post","neurons":[4],"positions":{"tokens":[2]},"#.to_owned()
+                + r#""steps":"prefill","action":"zero"}"#]
         );
     }
 

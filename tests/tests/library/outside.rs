@@ -126,7 +126,8 @@ fn tutorial(guide: &str, language: &str) -> Result<Vec<String>> {
 fn tutorial_program(guide: &str) -> Result<String> {
     let body = tutorial(guide, "rust")?.concat();
     Ok(format!(
-        "use refrain_patching::prelude::*;\n\nfn main() -> Result<(), Box<dyn std::error::Error>> {{\n{body}Ok(())\n}}\n"
+        "use refrain_patching::prelude::*;\n\n\
+         fn main() -> Result<(), Box<dyn std::error::Error>> {{\n{body}Ok(())\n}}\n"
     ))
 }
 
