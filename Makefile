@@ -65,6 +65,7 @@ goldens: $(peers)/ready ## remake the reference values of tests/goldens (PyTorch
 	$(peers)/bin/python tests/goldens/chat.py
 	$(peers)/bin/python tests/goldens/processors.py
 	$(peers)/bin/python tests/goldens/heads.py
+	$(peers)/bin/python tests/goldens/residual.py
 	$(peers)/bin/python tests/goldens/gguf_blocks.py
 	$(peers)/bin/python tests/goldens/gguf_tokenizers.py
 

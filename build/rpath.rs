@@ -8,4 +8,6 @@ pub fn main() {
     // Through the link `.libtorch` to the cache itself: a binary outlives the checkout.
     let lib = std::fs::canonicalize(&found).unwrap_or_else(|_| found.into());
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    // A crate outside this workspace reads it as DEP_REFRAIN_PATCHING_LIBTORCH (or _RUNNER_), to do the same.
+    println!("cargo:libtorch={}", lib.display());
 }

@@ -37,6 +37,14 @@ impl NameFilter {
         NameFilter { hooks: hooks.iter().copied().collect(), ..NameFilter::default() }
     }
 
+    /// What either keeps.
+    pub fn and(mut self, other: NameFilter) -> Self {
+        self.all |= other.all;
+        self.points.extend(other.points);
+        self.hooks.extend(other.hooks);
+        self
+    }
+
     /// Reads names; `blocks.*.attn.hook_z` means every layer.
     ///
     /// # Errors
@@ -75,6 +83,36 @@ impl NameFilter {
     }
 }
 
+impl From<HookPoint> for NameFilter {
+    fn from(point: HookPoint) -> Self {
+        NameFilter::points(&[point])
+    }
+}
+
+impl<const N: usize> From<[HookPoint; N]> for NameFilter {
+    fn from(points: [HookPoint; N]) -> Self {
+        NameFilter::points(&points)
+    }
+}
+
+impl From<&[HookPoint]> for NameFilter {
+    fn from(points: &[HookPoint]) -> Self {
+        NameFilter::points(points)
+    }
+}
+
+impl From<Hook> for NameFilter {
+    fn from(hook: Hook) -> Self {
+        NameFilter::hooks(&[hook])
+    }
+}
+
+impl From<&[Hook]> for NameFilter {
+    fn from(hooks: &[Hook]) -> Self {
+        NameFilter::hooks(hooks)
+    }
+}
+
 /// The activations of one run, by hook. Tensors keep their graph unless the run was under `no_grad`.
 #[derive(Debug, Default)]
 pub struct ActivationCache {
@@ -90,6 +128,12 @@ struct RunColumns {
     count: usize,
     /// Which of them are real, `[batch, count]` bool; none: all.
     real: Option<Tensor>,
+}
+
+impl AsRef<ActivationCache> for ActivationCache {
+    fn as_ref(&self) -> &ActivationCache {
+        self
+    }
 }
 
 impl ActivationCache {

@@ -23,6 +23,14 @@ pub enum Error {
         /// What to do.
         hint: &'static str,
     },
+    /// A file could not be written.
+    #[error("{}: cannot write: {cause}\nhint: check free space and permissions there", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        cause: std::io::Error,
+    },
     /// A file was read and makes no sense.
     #[error("{file}: {what}")]
     Format {

@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use tch::Tensor;
-
-use crate::cache::{ActivationCache, NameFilter};
 use crate::chat::{ChatOptions, ChatTemplate, Message};
 use crate::error::{Error, Result};
 use crate::generate::Generate;
 use crate::load::{Hub, LoadOptions, ModelFiles};
 use crate::model::Model;
+use crate::prompted::Prompted;
 use crate::tokenizer::Tokenizer;
 
 /// A model, its tokenizer, and its chat template if it has one. What is not offered here can be done with the parts.
@@ -30,6 +28,36 @@ pub enum Prompt<'a> {
     Text(&'a str),
     /// Token ids, taken as they are.
     Ids(&'a [i64]),
+}
+
+impl<'a> From<&'a str> for Prompt<'a> {
+    fn from(text: &'a str) -> Self {
+        Prompt::Text(text)
+    }
+}
+
+impl<'a> From<&'a String> for Prompt<'a> {
+    fn from(text: &'a String) -> Self {
+        Prompt::Text(text)
+    }
+}
+
+impl<'a> From<&'a [i64]> for Prompt<'a> {
+    fn from(ids: &'a [i64]) -> Self {
+        Prompt::Ids(ids)
+    }
+}
+
+impl<'a> From<&'a Vec<i64>> for Prompt<'a> {
+    fn from(ids: &'a Vec<i64>) -> Self {
+        Prompt::Ids(ids)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [i64; N]> for Prompt<'a> {
+    fn from(ids: &'a [i64; N]) -> Self {
+        Prompt::Ids(ids)
+    }
 }
 
 impl LanguageModel {
@@ -69,55 +97,127 @@ impl LanguageModel {
         LanguageModel::load(&ModelFiles::embedded(), &LoadOptions::default())
     }
 
-    /// The token ids of `prompt`.
+    /// A prompt, and what is to be done in the model's run of it: `lm.prompt("...")?.cache(Z).run()?`.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::to_tokens`]; [`Error::Tokenizer`] for a text with pieces that the vocabulary lacks, where
+    /// the model would read something else.
+    pub fn prompt<'p>(&self, prompt: impl Into<Prompt<'p>>) -> Result<Prompted<'_>> {
+        let prompt = prompt.into();
+        if let Prompt::Text(text) = prompt {
+            self.tokenizer.check_known(text)?;
+        }
+        Ok(Prompted::new(self, self.to_tokens(prompt)?))
+    }
+
+    /// A user's message in the model's chat template, as a prompt that the model's answer follows.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::conversation`].
+    pub fn chat(&self, message: &str) -> Result<Prompted<'_>> {
+        self.conversation(&[Message::new("user", message)])
+    }
+
+    /// A conversation in the model's chat template, as a prompt that the model's next message follows.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the model has no chat template, and what [`ChatTemplate::apply`] refuses.
+    pub fn conversation(&self, messages: &[Message]) -> Result<Prompted<'_>> {
+        let chat = self.chat.as_ref().ok_or_else(|| {
+            Error::Input(
+                "this model has no chat template\nhint: continue a text with `prompt` instead, or set the field `chat` \
+                 to a `ChatTemplate::from_text`"
+                    .into(),
+            )
+        })?;
+        let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+        // The template has written the special tokens already.
+        Ok(Prompted::new(self, self.tokenizer.encode(&chat.apply(messages, &options)?)?))
+    }
+
+    /// The token ids of `prompt`; those of a text with the tokens that the tokenizer adds at its ends.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
-    pub fn ids(&self, prompt: Prompt<'_>) -> Result<Vec<i64>> {
-        match prompt {
+    pub fn to_tokens<'p>(&self, prompt: impl Into<Prompt<'p>>) -> Result<Vec<i64>> {
+        match prompt.into() {
             Prompt::Text(text) => self.tokenizer.encode_with_specials(text),
             Prompt::Ids(ids) => Ok(ids.to_vec()),
         }
     }
 
-    /// The logits of `prompt`, `[1, pos, vocab]`, and the activations that `names` asks for, without gradients.
+    /// The text of each token of `prompt`, special tokens shown. Together they are the text; where several tokens write
+    /// one character, the last of them has it and the others are empty.
     ///
     /// # Errors
-    /// As [`Model::run`] and [`LanguageModel::ids`].
-    pub fn run_with_cache(&self, prompt: Prompt<'_>, names: NameFilter) -> Result<(Tensor, ActivationCache)> {
-        let ids = self.model.ids(&[self.ids(prompt)?])?;
-        tch::no_grad(|| self.model.run_with_cache(&ids, names))
+    /// [`Error::Tokenizer`].
+    pub fn to_str_tokens<'p>(&self, prompt: impl Into<Prompt<'p>>) -> Result<Vec<String>> {
+        let mut stream = self.tokenizer.stream();
+        let pieces = self.to_tokens(prompt)?.into_iter().map(|id| Ok(stream.push(id)?.unwrap_or_default()));
+        let mut pieces = pieces.collect::<Result<Vec<String>>>()?;
+        if let (Some(last), Some(rest)) = (pieces.last_mut(), stream.finish()?) {
+            last.push_str(&rest);
+        }
+        Ok(pieces)
     }
 
-    /// Continues `prompt`; the new text alone, special tokens shown. If `options` names no tokens to stop at, those
-    /// that end a text for this model do.
+    /// The id of a text that is one token, alone or after another text (`" Mary"`), or of an id the id itself.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if it is several tokens, naming them, none, or one that the model does not have.
+    pub fn to_single_token<'p>(&self, token: impl Into<Prompt<'p>>) -> Result<i64> {
+        let text = match token.into() {
+            Prompt::Ids([id]) if (0..self.model.architecture().n_vocab as i64).contains(id) => {
+                return Ok(*id);
+            }
+            Prompt::Ids(ids) => {
+                let n_vocab = self.model.architecture().n_vocab;
+                return Err(Error::Input(format!("{ids:?} is not one token of the {n_vocab} of this model")));
+            }
+            Prompt::Text(text) => text,
+        };
+        self.tokenizer.check_known(text)?;
+        let alone = self.tokenizer.encode(text)?;
+        if let [id] = alone[..] {
+            return Ok(id);
+        }
+        // Tokenizers that put a space before every text write a word inside of one otherwise.
+        const BEFORE: &str = "a";
+        let (before, whole) =
+            (self.tokenizer.encode(BEFORE)?, self.tokenizer.encode(&format!("{BEFORE}{text}"))?);
+        match whole.strip_prefix(&before[..]) {
+            Some([id]) => Ok(*id),
+            _ => Err(Error::Input(format!(
+                "{text:?} is {} tokens for this model: {:?}\nhint: choose a word that is one token; most words \
+                 inside a text begin with a space",
+                alone.len(),
+                self.to_str_tokens(&alone)?
+            ))),
+        }
+    }
+
+    /// Continues `prompt` as `options` say; the new text alone, special tokens shown. If they name no tokens to stop
+    /// at, those that end a text for this model do.
     ///
     /// # Errors
     /// As [`Model::generate`] and [`Tokenizer::decode`].
-    pub fn generate<'a>(&'a self, prompt: Prompt<'_>, mut options: Generate<'a>) -> Result<String> {
+    pub fn generate<'a, 'p>(
+        &'a self,
+        prompt: impl Into<Prompt<'p>>,
+        mut options: Generate<'a>,
+    ) -> Result<String> {
         if options.stop.is_empty() {
             options.stop = &self.model.architecture().eos;
         }
-        let generated = self.model.generate(&[self.ids(prompt)?], options)?;
+        let generated = self.model.generate(&[self.to_tokens(prompt)?], options)?;
         generated.first().map_or_else(|| Ok(String::new()), |one| self.tokenizer.decode(&one.tokens))
     }
 
     /// The model's answer to a conversation.
     ///
     /// # Errors
-    /// [`Error::Input`] if the model has no chat template, what [`ChatTemplate::apply`] refuses, and as
-    /// [`LanguageModel::generate`].
+    /// As [`LanguageModel::conversation`] and [`LanguageModel::generate`].
     pub fn answer<'a>(&'a self, messages: &[Message], options: Generate<'a>) -> Result<String> {
-        let chat = self.chat.as_ref().ok_or_else(|| {
-            Error::Input(
-                "this model has no chat template\nhint: continue a text with `generate` instead, or set `chat` to a \
-                 `ChatTemplate::from_text`"
-                    .into(),
-            )
-        })?;
-        let text =
-            chat.apply(messages, &ChatOptions { add_generation_prompt: true, ..ChatOptions::default() })?;
-        // The template has written the special tokens already.
-        self.generate(Prompt::Ids(&self.tokenizer.encode(&text)?), options)
+        self.generate(self.conversation(messages)?.tokens(), options)
     }
 }

@@ -7,7 +7,9 @@
 #![deny(missing_docs)]
 
 pub mod architecture;
+pub mod atomic;
 mod cache;
+mod cache_file;
 pub mod chat;
 pub mod device;
 mod dtype;
@@ -27,7 +29,10 @@ mod language_model;
 mod load;
 mod model;
 mod panics;
+mod place;
 pub mod prelude;
+mod prompt_run;
+mod prompted;
 mod store;
 mod tap;
 mod text;
@@ -54,7 +59,11 @@ pub use kv_prefix::KvPrefix;
 pub use language_model::{LanguageModel, Prompt};
 pub use load::{Fetchable, Hub, LoadOptions, ModelFiles, ProgressCallback};
 pub use model::Model;
+pub use place::Place;
+pub use prompt_run::PromptRun;
+pub use prompted::Prompted;
 pub use tap::{Edit, Edited};
+pub use tch;
 pub use text::{read_text, without_bom};
 pub use tokenizer::{TextStream, Tokenizer};
 pub use weights::Weights;

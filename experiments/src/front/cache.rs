@@ -1,13 +1,10 @@
 //! `refrain cache`: the activations of a prompt, as safetensors.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use refrain_runner::{NameFilter, Run, dtype_name};
-use safetensors::tensor::{Dtype, TensorView};
-use tch::Kind;
 
 use super::prompt::PromptArgs;
 use crate::lab::Subject;
@@ -46,38 +43,11 @@ pub fn run(args: &CacheArgs) -> Result<String> {
     let ids = subject.model.ids(std::slice::from_ref(&tokens))?;
     let run = Run { interventions: Some(&bound), names, ..Run::default() };
     let cache = tch::no_grad(|| subject.model.run(&ids, run))?.cache;
-    let mut tensors = BTreeMap::from([(
-        "tokens".to_owned(),
-        (
-            Dtype::I64,
-            vec![1, tokens.len()],
-            tokens.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>(),
-        ),
-    )]);
-    for hook in cache.hooks() {
-        let tensor = cache.get(hook)?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
-        let shape = tensor.size().iter().map(|size| *size as usize).collect::<Vec<_>>();
-        let dtype = match tensor.kind() {
-            Kind::Double => Dtype::F64,
-            Kind::BFloat16 => Dtype::BF16,
-            Kind::Half => Dtype::F16,
-            _ => Dtype::F32,
-        };
-        let mut bytes = vec![0u8; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        tensors.insert(hook.to_string(), (dtype, shape, bytes));
-    }
-    let views: BTreeMap<&String, TensorView<'_>> = tensors
-        .iter()
-        .map(|(name, (dtype, shape, bytes))| Ok((name, TensorView::new(*dtype, shape.clone(), bytes)?)))
-        .collect::<Result<_>>()?;
-    let metadata = [
+    let about = [
         ("model", subject.name.as_str()),
         ("dtype", dtype_name(subject.model.kind())),
         ("version", crate::VERSION),
     ];
-    let metadata = metadata.map(|(key, value)| (format!("refrain.{key}"), value.to_owned())).into();
-    let bytes = safetensors::serialize(views, Some(metadata)).context("writing the activations")?;
-    write_atomically(&args.out, &bytes)?;
-    Ok(format!("{} activations of {} tokens: {}\n", tensors.len() - 1, tokens.len(), args.out.display()))
+    write_atomically(&args.out, &cache.to_safetensors(&tokens, &about)?)?;
+    Ok(format!("{} activations of {} tokens: {}\n", cache.len(), tokens.len(), args.out.display()))
 }

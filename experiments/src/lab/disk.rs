@@ -1,8 +1,7 @@
-//! Files that appear under their name whole or not at all, and tables in Parquet.
+//! What is on the disk: files that appear whole or not at all, and tables in Parquet.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,47 +14,28 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use refrain_runner::atomic::{self, is_unfinished};
 
 /// Where a table comes from: `refrain.*` keys of the metadata of its Arrow schema and of its file.
 pub type Provenance = BTreeMap<String, String>;
-
-/// How the name of a file begins and ends while it is written.
-const UNFINISHED: (&str, &str) = (".part-", ".tmp");
 
 /// Removes the files in `folder` that a killed run left half-written. What cannot be read or removed stays; it
 /// does no harm.
 pub fn clear_unfinished(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with(UNFINISHED.0) && name.ends_with(UNFINISHED.1) {
+        if is_unfinished(&entry.file_name().to_string_lossy()) {
             let _ = std::fs::remove_file(entry.path());
         }
     }
 }
 
-/// Writes `bytes` to a temporary file beside `path`, flushes it to the disk, and renames it. On failure nothing is
-/// left.
+/// Writes `bytes` to `path`, whole or not at all.
 ///
 /// # Errors
 /// With the path and the system's reason, such as a full disk.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut temporary = tempfile::Builder::new();
-        temporary.prefix(UNFINISHED.0).suffix(UNFINISHED.1);
-        // Temporary files are private to their owner; results are what the user's umask makes of any file.
-        #[cfg(unix)]
-        temporary.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = temporary.tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().with_context(|| {
+    atomic::write_atomically(path, bytes).with_context(|| {
         format!("cannot write {}\nhint: check free space and permissions there, then run again: finished parts are \
             kept", path.display())
     })

@@ -6,21 +6,21 @@ use refrain_tests::Result;
 use refrain_tests::check::Check;
 use tch::no_grad;
 
-const TEXT: &str = "Please repeat this word: loaf 4 times:";
+const TEXT: &str = "repeat loaf 4 times :";
 
 #[test]
 fn it_does_what_its_parts_do() -> Result {
     let lm = LanguageModel::built_in()?;
     let ids = lm.tokenizer.encode_with_specials(TEXT)?;
-    let z = Hook::block(0, HookPoint::Z);
+    let z = Hook::block(0, Z);
     let names = NameFilter::hooks(&[z]);
     let by_hand =
         no_grad(|| lm.model.run_with_cache(&lm.model.ids(std::slice::from_ref(&ids))?, names.clone()))?;
     let mut check = Check::new();
     for prompt in [Prompt::Text(TEXT), Prompt::Ids(&ids)] {
-        let (logits, cache) = lm.run_with_cache(prompt, names.clone())?;
-        check.same(format!("logits of {prompt:?}"), &logits, &by_hand.0);
-        check.same(format!("z of {prompt:?}"), cache.get(z)?, by_hand.1.get(z)?);
+        let run = lm.prompt(prompt)?.cache(names.clone()).run()?;
+        check.same(format!("logits of {prompt:?}"), run.logits()?, &by_hand.0);
+        check.same(format!("z of {prompt:?}"), run.cache.get(z)?, by_hand.1.get(z)?);
     }
     check.finish();
 

@@ -4,13 +4,14 @@
 
 use std::fmt;
 
-use refrain_runner::{Architecture, Head, Hook, HookPoint, LogitPositions, Model, NameFilter, Run};
+use refrain_runner::{Head, Hook, HookPoint, LogitPositions, Model, NameFilter, Run};
 use tch::{Kind, Tensor, no_grad};
 
-use crate::attribution::linear::{centred, check_additive, frozen, scale_between};
+use crate::attribution::linear::{check_additive, frozen, scale_between};
+use crate::attribution::writers::{attention, difference, has_per_layer, reader};
 use crate::component::Part;
 use crate::error::{Error, Result};
-use crate::tensors::{numbers, out_by_head, wide};
+use crate::tensors::{numbers, wide};
 
 /// What adds to a logit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -119,20 +120,11 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
     let output = model.run(ids, run)?;
     let last = |t: &Tensor| -> Result<Tensor> { wide(&t.f_select(1, t.size()[1] - 1)?) };
     let kept = |hook: Hook| last(output.cache.get(hook)?);
-    let row = |ids: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(ids)?.f_to_device(model.device())?) };
-    let read = |of: &Tensor| -> Result<Tensor> {
-        let own = of.f_index_select(0, &row(answers)?)?;
-        wide(&match foils {
-            Some(foils) => own.f_sub(&of.f_index_select(0, &row(foils)?)?)?,
-            None => own,
-        })
-    };
+    let read = |of: &Tensor| difference(model, of, answers, foils);
 
-    // What reads the stream after the final norm, and before it: [prompts, d_model].
-    let mut reader = read(&weights.unembed.weight)?;
-    if let Some(projection) = &weights.unembed_in {
-        reader = reader.f_matmul(&wide(&projection.weight)?)?;
-    }
+    // What reads the stream after the final norm, and below before it: [prompts, d_model].
+    let after_norm = reader(model, answers, foils)?;
+    let mut reader = after_norm.shallow_clone();
     let mut biases = Vec::new();
     if let Some(bias) = weights.final_norm.as_ref().and_then(|norm| norm.bias.as_ref()) {
         biases.push((Contribution::FinalBias, numbers(&reader.f_matmul(&wide(bias)?)?)?));
@@ -158,11 +150,7 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
                 Some(_) => kept(Hook::top(HookPoint::FinalNormalized))?,
                 None => last(&output.resid)?,
             };
-            let mut unembedded = read(&weights.unembed.weight)?;
-            if let Some(projection) = &weights.unembed_in {
-                unembedded = unembedded.f_matmul(&wide(&projection.weight)?)?;
-            }
-            let sum = dot(&after, &unembedded)?;
+            let sum = dot(&after, &after_norm)?;
             numbers(&match &constant {
                 Some(constant) => sum.f_add(constant)?,
                 None => sum,
@@ -199,47 +187,6 @@ fn attribute(model: &Model, ids: &Tensor, answers: &[i64], foils: Option<&[i64]>
     }
     parts.extend(biases);
     Ok(Direct { parts, total, capped: arch.caps.logits.is_some() })
-}
-
-fn has_per_layer(arch: &Architecture, layer: usize) -> bool {
-    arch.has(Hook::block(layer, HookPoint::PerLayerOut))
-}
-
-/// What the heads of `layer` add to the stream, `[prompts, head, d_model]`, and what the biases do, `[prompts,
-/// d_model]`.
-fn attention(
-    model: &Model,
-    layer: usize,
-    kept: &dyn Fn(Hook) -> Result<Tensor>,
-) -> Result<(Tensor, Option<Tensor>)> {
-    let block = &model.weights().blocks[layer];
-    let norm = model.architecture().norms.form;
-    let z = kept(Hook::block(layer, HookPoint::Z))?;
-    let mut heads = z.f_unsqueeze(2)?.f_matmul(&out_by_head(model, layer)?)?.f_squeeze_dim(2)?;
-    let mut bias = block.attention.out.bias.as_ref().map(wide).transpose()?;
-    if let Some(post) = &block.ln1_post {
-        // A norm that divides by a known scale is diagonal but for the centring.
-        let scale = kept(Hook::block(layer, HookPoint::Ln1PostScale))?;
-        let linear = |t: &Tensor, scale: &Tensor| -> Result<Tensor> {
-            let t = if norm.centres() { centred(t)? } else { t.shallow_clone() };
-            let unit = t.f_div(scale)?;
-            Ok(match &post.weight {
-                Some(weight) => unit.f_mul(&wide(weight)?)?,
-                None => unit,
-            })
-        };
-        heads = linear(&heads, &scale.f_unsqueeze(1)?)?;
-        bias = bias.map(|bias| linear(&bias, &scale)).transpose()?;
-        if let Some(own) = &post.bias {
-            bias = Some(match bias {
-                Some(bias) => bias.f_add(&wide(own)?)?,
-                None => wide(own)?,
-            });
-        }
-    }
-    let rows = [z.size()[0], -1];
-    let bias = bias.map(|bias| bias.f_expand(rows, false)).transpose()?;
-    Ok((heads, bias))
 }
 
 /// Row by row.

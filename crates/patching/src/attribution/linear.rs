@@ -90,6 +90,18 @@ pub(crate) fn frozen(norm: Norm, weights: &NormWeights, scale: &Tensor, reader: 
     Ok(read.f_div(&wide(scale)?)?)
 }
 
+/// What a norm that divides by a frozen `scale` makes of a part of its input, without its bias: diagonal but for the
+/// centring.
+pub(crate) fn frozen_output(
+    norm: Norm,
+    weights: &NormWeights,
+    scale: &Tensor,
+    part: &Tensor,
+) -> Result<Tensor> {
+    let part = if norm.centres() { centred(part)? } else { part.shallow_clone() };
+    weighted(&part.f_div(scale)?, weights.weight.as_ref().map(wide).transpose()?.as_ref())
+}
+
 /// By what the stream that leaves block `from` is multiplied until it enters block `to`; `from == to` is its own
 /// block's end.
 pub(crate) fn scale_between(model: &Model, from: usize, to: usize) -> Result<f64> {

@@ -18,6 +18,7 @@ mod qk;
 mod qk_apart;
 pub(crate) mod runs;
 pub(crate) mod terms;
+pub(crate) mod writers;
 
 pub use atp::atp;
 pub use atp_star::{AtpStar, atp_star};
