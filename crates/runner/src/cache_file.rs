@@ -9,10 +9,10 @@ use tch::{Device, Kind, Tensor};
 
 use crate::atomic::write_atomically;
 use crate::cache::ActivationCache;
+use crate::dtype::dtype_name;
 use crate::error::{Error, Result};
 use crate::hook::{Hook, HookPoint};
 use crate::language_model::LanguageModel;
-use crate::load::dtype_name;
 use crate::prompt_run::PromptRun;
 
 /// The name of the prompt's ids.

@@ -75,7 +75,7 @@ impl<'a> Prompted<'a> {
     pub fn patch<S: AsRef<ActivationCache> + ?Sized>(mut self, place: impl Into<Place>, from: &'a S) -> Self {
         let name = self.sources.len().to_string();
         self.sources.push(from.as_ref());
-        self.change(place, Action::Replace(name))
+        self.change(place, Action::Replace(name.into()))
     }
 
     /// Multiplies the activation at `place` by `factor`.
@@ -185,6 +185,7 @@ impl<'a> Prompted<'a> {
             max_new: Some(max_new),
             interventions: Some(&bound),
             edit: edit.as_mut().map(|(hooks, function)| Edit::new(hooks.clone(), function)),
+            ..Generate::default()
         };
         lm.generate(Prompt::Ids(&tokens), options)
     }

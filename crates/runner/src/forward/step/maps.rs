@@ -4,8 +4,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::numbers::NormNumbers;
 use crate::architecture::{Architecture, Norm};
+use crate::dtype::wider;
 use crate::error::Result;
-use crate::forward::norm::wider;
 use crate::kernels::product::Matrix;
 use crate::weights::{Linear, NormWeights, Weights};
 

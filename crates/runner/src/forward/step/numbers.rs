@@ -151,7 +151,7 @@ pub(super) fn activate(activation: Activation, x: &mut [f32], linear: Option<&[f
                 Activation::Relu => xs.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
                 Activation::GeluTanh => xs.iter_mut().for_each(|x| {
                     // 2 sqrt(2 / pi)
-                    let doubled = 1.595_769_1 * (*x + 0.044_715 * *x * *x * *x);
+                    let doubled = 1.595_769 * (*x + 0.044_715 * *x * *x * *x);
                     // (1 + tanh u) / 2 = 1 / (1 + e^-2u)
                     *x /= 1.0 + exp(-doubled);
                 }),
