@@ -1,5 +1,5 @@
-//! What the tensors of a folder in Hugging Face's layout are called in a GGUF file, by architecture, and what was done to
-//! them.
+//! What the tensors of a folder in Hugging Face's layout are called in a GGUF file, by architecture, and what was done
+//! to them.
 
 /// What a converter did to a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

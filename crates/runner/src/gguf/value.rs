@@ -34,8 +34,8 @@ impl Value {
 /// A text of the metadata may be this long, in bytes: chat templates are below 1 MB.
 const LONGEST_TEXT: u64 = 1 << 24;
 /// All arrays of the metadata together may have this many elements: vocabularies are below 2^20, and have three arrays
-/// and their merges. An element takes up to eight times the memory that it takes in the file, so this bounds what a file
-/// can ask for.
+/// and their merges. An element takes up to eight times the memory that it takes in the file, so this bounds what
+/// a file can ask for.
 const MOST_ELEMENTS: u64 = 1 << 23;
 
 const TEXT: u32 = 8;

@@ -14,7 +14,8 @@ use crate::intervention::mean::MeanActivation;
 use crate::intervention::positions::{Phase, StepIndex};
 use crate::intervention::source::Source;
 
-/// Runs that `Replace` and `Mean` take values from, by name; of those that a [`Source`] has with it, none is needed. The batch of a run to replace from must equal the rows
+/// Runs that `Replace` and `Mean` take values from, by name; of those that a [`Source`] has with it, none is needed.
+/// The batch of a run to replace from must equal the rows
 /// that it replaces, or be 1; a mean is taken over any number of rows.
 pub type Sources<'a> = [(&'a str, &'a ActivationCache)];
 
