@@ -15,18 +15,29 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SHAPES = ("gpt2-small", "qwen2-7b")
+SHAPES = ("gpt2-small", "qwen2-7b", "smollm2")
 
 
 def write(shape, folder, dtype):
-    """A random model of the shape, as transformers draws and saves it."""
+    """A random model of the shape, as transformers draws and saves it; smollm2 is SmolLM2-135M-Instruct itself, dequantised."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(0)
     kind = getattr(torch, dtype)
     torch.set_default_dtype(kind)
-    if shape == "gpt2-small":
+    if shape == "smollm2":
+        from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
+
+        cache = Path(os.environ.get("REFRAIN_CACHE") or Path.home() / ".cache" / "refrain") / "models" / "smollm2"
+        file = next(cache.glob("*.gguf"), None) or sys.exit("fetch it first: refrain fetch smollm2")
+        stored = AutoModelForCausalLM.from_pretrained(cache, gguf_file=file.name, dtype=torch.float32)
+        keep = ("vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads head_dim hidden_act "
+                "max_position_embeddings rms_norm_eps rope_parameters tie_word_embeddings bos_token_id eos_token_id").split()
+        config = LlamaConfig(**{key: getattr(stored.config, key) for key in keep})
+        model = LlamaForCausalLM(config)
+        model.load_state_dict(stored.state_dict())
+    elif shape == "gpt2-small":
         model = GPT2LMHeadModel(GPT2Config())
     else:
         config = Qwen2Config(
@@ -44,7 +55,8 @@ def theirs(args):
     torch.set_num_threads(args.threads)
     kind = getattr(torch, args.dtype)
     model = AutoModelForCausalLM.from_pretrained(args.folder, dtype=kind, attn_implementation="sdpa").eval().to(args.device)
-    ids = torch.tensor([[(i * 7919 + 13) % model.config.vocab_size for i in range(args.prompt)]], device=args.device)
+    row = lambda r: [(i * 7919 + 13 + 31 * r) % model.config.vocab_size for i in range(args.prompt)]
+    ids = torch.tensor([row(r) for r in range(args.batch)], device=args.device)
     mask = torch.ones_like(ids)
 
     def settle():
@@ -94,17 +106,17 @@ def compare(args):
         write(args.shape, folder, args.dtype)
     short = {"float32": "f32", "bfloat16": "bf16"}[args.dtype]
     numbers = [str(n) for n in (args.threads, args.prompt, args.new, args.repeats)]
-    ours = [str(args.program), str(folder), args.device, short, *numbers]
+    ours = [str(args.program), str(folder), args.device, short, *numbers, str(args.batch), args.path]
     own = [sys.executable, __file__, "--theirs", "--folder", str(folder), "--device", args.device, "--dtype", args.dtype]
-    own += ["--threads", numbers[0], "--prompt", numbers[1], "--new", numbers[2], "--repeats", numbers[3]]
+    own += ["--threads", numbers[0], "--prompt", numbers[1], "--new", numbers[2], "--repeats", numbers[3], "--batch", str(args.batch)]
     rows, gathered = [], {"refrain": [], "transformers": []}
     for round_ in range(args.rounds):
         for side, command in (("refrain", ours), ("transformers", own)):
             found = last_json(command)
             gathered[side].append(found)
             prefill, decode = median(found["prefill_s"]), median(found["decode_s_per_token"])
-            print(f"round {round_}: {side:12} prefill {1e3 * prefill:8.1f} ms   decode {1 / decode:7.1f} tokens/s", file=sys.stderr)
-            rows.append((side, round_, prefill, 1 / decode))
+            print(f"round {round_}: {side:12} prefill {1e3 * prefill:8.1f} ms   decode {args.batch / decode:7.1f} tokens/s", file=sys.stderr)
+            rows.append((side, round_, prefill, args.batch / decode))
     same = gathered["refrain"][0]["tokens"] == gathered["transformers"][0]["tokens"]
     each = {side: [r[2:] for r in rows if r[0] == side] for side in gathered}
     prefill = median([p for p, _ in each["transformers"]]) / median([p for p, _ in each["refrain"]])
@@ -121,11 +133,11 @@ def compare(args):
     with path.open("a", newline="") as file:
         out = csv.writer(file)
         if new:
-            out.writerow("date machine shape dtype device threads prompt new side version round prefill_ms decode_tokens_per_s".split())
+            out.writerow("date machine shape dtype device threads prompt new batch path side version round prefill_ms decode_tokens_per_s".split())
         for side, round_, p, d in rows:
             version = transformers.__version__ if side == "transformers" else commit()
             out.writerow(
-                [datetime.date.today(), machine, args.shape, args.dtype, args.device, args.threads, args.prompt, args.new, side, version, round_]
+                [datetime.date.today(), machine, args.shape, args.dtype, args.device, args.threads, args.prompt, args.new, args.batch, args.path, side, version, round_]
                 + [f"{1e3 * p:.2f}", f"{d:.2f}"]
             )
 
@@ -151,6 +163,8 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--prompt", type=int, default=128)
     parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--path", choices=("fast", "step", "general"), default="step", help="how refrain decodes; fast also runs tokens ahead")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--theirs", action="store_true", help=argparse.SUPPRESS)

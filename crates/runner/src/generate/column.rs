@@ -48,6 +48,9 @@ const LONGEST_PAUSE: usize = 32;
 pub(super) struct Columns<'m> {
     model: &'m Model,
     step: Option<Step<'m>>,
+    /// Held with a step: libtorch's threads, which wait busily for each other's next operation, would only take the
+    /// processors from the step's own.
+    _one: Option<SingleThread>,
     path: DecodePath,
     passes: usize,
     /// Whether tokens may be run ahead.
@@ -81,9 +84,11 @@ impl<'m> Columns<'m> {
             && options.edit.is_none()
             && !options.interventions.is_some_and(BoundInterventions::names_positions);
         let (ngrams, ahead) = (Vec::new(), VecDeque::new());
+        let one = step.as_ref().and_then(|_| SingleThread::always());
         Ok(Columns {
             model,
             step,
+            _one: one,
             path,
             passes: 0,
             may_run_ahead,
@@ -147,9 +152,7 @@ impl<'m> Columns<'m> {
             .enumerate()
             .flat_map(|(row, token)| std::iter::once(*token).chain(proposed.iter().map(move |all| all[row])))
             .collect();
-        let one = SingleThread::always();
         let fast = step.run(&ids, kv, &mut tap(options, steps))?;
-        drop(one);
         for (index, tokens) in proposed.into_iter().enumerate() {
             self.ahead.push_back((tokens, fast.f_select(1, index as i64 + 1)?));
         }

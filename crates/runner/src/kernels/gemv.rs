@@ -1,6 +1,6 @@
-//! Linear maps on the CPU by the kernels here, where libtorch's are slow: of a few vectors in f32, which are bound by the
-//! memory that the weights are read from, and in bf16 of any number where the processor has no instructions for it
-//! (measured in docs/benchmarks.md). No gradients; everything else goes through libtorch.
+//! Linear maps on the CPU where libtorch's own are slow (measured in docs/benchmarks.md): of a few vectors, which are
+//! bound by the memory that the weights are read from, by the kernels here; of many in bf16, where the processor has no
+//! instructions for it, in f32. No gradients; everything else goes through libtorch.
 
 use std::cell::Cell;
 
@@ -13,8 +13,8 @@ use crate::error::Result;
 
 /// More vectors than this are libtorch's in f32.
 const MOST: usize = 8;
-/// And in bf16, on a processor that multiplies bf16 itself.
-const MOST_BF16: usize = 32;
+/// And in bf16.
+const MOST_BF16: usize = 16;
 /// Weights of less than this are not worth a thread.
 const LEAST_PER_THREAD: usize = 1 << 17;
 
@@ -73,6 +73,7 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
     let most = match kind {
         Kind::Float => MOST,
         Kind::BFloat16 if multiplies_bf16() => MOST_BF16,
+        // More than that go through f32, below.
         Kind::BFloat16 => usize::MAX,
         _ => 0,
     };
@@ -88,6 +89,12 @@ pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Resu
             && bias.is_none_or(|b| fits(b) && b.is_contiguous() && b.size() == [*out]))
     {
         return Ok(None);
+    }
+    if kind == Kind::BFloat16 && rows as usize > MOST_BF16 {
+        // In f32, whose products libtorch makes well, for as long as it takes. Sums are in f32 either way.
+        let wide = |t: &Tensor| t.f_to_kind(Kind::Float);
+        let y = wide(x)?.f_linear(&wide(weight)?, bias.map(wide).transpose()?.as_ref())?;
+        return Ok(Some(y.f_to_kind(kind)?));
     }
     let x = x.f_to_kind(Kind::Float)?.f_contiguous()?;
     let bias = bias.map(|bias| bias.f_to_kind(Kind::Float)).transpose()?;
