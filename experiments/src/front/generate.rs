@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
-use refrain_runner::{ChatOptions, ChatTemplate, Decoding, Generate, Message, Outcome, StepView};
+use clap::{Args, ValueEnum};
+use refrain_runner::{ChatOptions, ChatTemplate, DecodePath, Decoding, Generate, Message, Outcome, StepView};
 
 use super::prompt::PromptArgs;
 use crate::lab::model_args::ModelArgs;
@@ -39,9 +39,37 @@ pub struct GenerateArgs {
     /// Seed of the draws
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// How the tokens after the prompt are computed; all ways give the same but for rounding
+    #[arg(long, value_enum, default_value_t)]
+    decode_path: Path,
     /// Print nothing but the continuation
     #[arg(long)]
     quiet: bool,
+}
+
+/// [`DecodePath`] on the command line.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Path {
+    /// A step made for decoding, with tokens of a text that repeats itself run ahead
+    #[default]
+    Fast,
+    /// The same, one token a pass
+    Step,
+    /// As the prompt is
+    General,
+    /// Both, an error if they differ by more than rounding
+    Compare,
+}
+
+impl From<Path> for DecodePath {
+    fn from(path: Path) -> Self {
+        match path {
+            Path::Fast => DecodePath::Fast,
+            Path::Step => DecodePath::Step,
+            Path::General => DecodePath::General,
+            Path::Compare => DecodePath::Compare,
+        }
+    }
 }
 
 /// Prints the continuation to stdout as it comes, and to stderr why it ended.
@@ -84,6 +112,7 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
         stop: subject.stop(),
         max_new: Some(args.max_new_tokens),
         interventions: Some(&bound),
+        path: args.decode_path.into(),
         ..Generate::default()
     };
     let mut stream = tokenizer.stream();

@@ -248,14 +248,14 @@ mod tests {
         let asking = Asking::new(&subject, &words, &args).unwrap();
         let tokenizer = subject.tokenizer().unwrap();
         let ids = |text: &str| tokenizer.encode(text).unwrap();
-        let phrase = Phrase { pool: Pool::Top, item: 0, text: "the cat".into(), tokens: ids("the cat") };
-        assert_eq!(asking.copies(&phrase, 3).unwrap(), ids("the cat the cat the cat"));
+        let phrase = Phrase { pool: Pool::Top, item: 0, text: "old small".into(), tokens: ids("old small") };
+        assert_eq!(asking.copies(&phrase, 3).unwrap(), ids("old small old small old small"));
         assert!(asking.copies(&phrase, 0).unwrap().is_empty());
         let format = Format { first: "1 : ".into(), next: " , {i} : ".into(), ..Format::spaces() };
         let other =
             asking.with(&Wording { name: "say", template: "say {phrase} {n} times :".into() }, &format);
-        assert_eq!(other.copies(&phrase, 2).unwrap(), ids("1 : the cat , 2 : the cat"));
-        let prompt = tokenizer.encode_with_specials("say the cat 4 times : 1 : the cat").unwrap();
+        assert_eq!(other.copies(&phrase, 2).unwrap(), ids("1 : old small , 2 : old small"));
+        let prompt = tokenizer.encode_with_specials("say old small 4 times : 1 : old small").unwrap();
         assert_eq!(other.prompt(&phrase, 4, 1).unwrap(), prompt);
         // Nothing is tried on a model without a chat template, unless it is asked for.
         assert!(asking.to_try().is_empty());
