@@ -115,6 +115,12 @@ pub fn run(args: &GenerateArgs) -> Result<String> {
         path: args.decode_path.into(),
         ..Generate::default()
     };
+    let mut options = options;
+    let compared = options.path != DecodePath::Compare
+        || subject.model.decode_path(&mut options)? == DecodePath::Compare;
+    if !compared {
+        say("nothing is compared: only the general path does what is asked for");
+    }
     let mut stream = tokenizer.stream();
     let mut out = std::io::stdout().lock();
     let mut speed = Speed::default();

@@ -152,7 +152,8 @@ impl Trace<'_> {
         Ok(found)
     }
 
-    /// Draws of the replacement of `answer`: the same under every condition.
+    /// Draws of the replacement of `answer`: one stream for all conditions. The token may differ all the same, where it
+    /// already stands in one condition's context.
     fn draws(&self, answer: i64) -> ChaCha8Rng {
         let Traced { kind, item, phrase, .. } = self.traced;
         let pool = phrase.as_ref().map_or("-", |phrase| words::stream(phrase.pool));

@@ -195,10 +195,17 @@ impl Words {
     }
 }
 
-/// The program's English words, the most frequent first.
+/// The program's English words, the most frequent first; words of one count in an order that has nothing to do with
+/// their letters, always the same.
 fn english() -> Vec<&'static str> {
+    let mut ties = rng(0, "words/ties");
     let lines = ENGLISH.lines().filter(|line| !line.starts_with('#'));
-    lines.flat_map(|line| line.split(' ').skip(1)).collect()
+    let shuffled = lines.map(|line| {
+        let mut words: Vec<&str> = line.split(' ').skip(1).collect();
+        words.shuffle(&mut ties);
+        words
+    });
+    shuffled.flatten().collect()
 }
 
 /// The tokens of a phrase inside a text: what a second copy adds to a first one. In many vocabularies that is another
@@ -256,6 +263,10 @@ mod tests {
         }
         let letters = |word: &&str| word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_lowercase());
         assert!(words.iter().all(letters));
+        // 1,666 words have the least count: the last of them are not those at the end of the alphabet.
+        let first_letters: HashSet<u8> =
+            words[words.len() - 160..].iter().map(|word| word.as_bytes()[0]).collect();
+        assert!(first_letters.len() > 15, "{first_letters:?}");
         let counts = ENGLISH.lines().filter(|line| !line.starts_with('#'));
         let counts: Vec<u64> = counts.map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
         assert!(counts.windows(2).all(|two| two[0] > two[1]) && counts.last() == Some(&5), "{counts:?}");

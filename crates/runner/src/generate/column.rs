@@ -11,7 +11,7 @@ use crate::forward::step::Step;
 use crate::generate::Generate;
 use crate::generate::ahead::Ngrams;
 use crate::intervention::{BoundInterventions, StepIndex};
-use crate::kernels::gemv::SingleThread;
+use crate::kernels::gemv::{self, SingleThread};
 use crate::kernels::product::FEW;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
@@ -31,7 +31,8 @@ pub enum DecodePath {
     /// As the prompt is.
     General,
     /// One token a pass, both ways, for a check: an error if they differ by more than rounding. The general path's
-    /// logits are used.
+    /// logits are used. An [`Edit`] is called twice for each token. Where there is no step for what is asked (see
+    /// [`Model::decode_path`]), there is nothing to compare.
     Compare,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Columns<'m> {
 impl<'m> Columns<'m> {
     pub(super) fn new(model: &'m Model, options: &mut Generate<'_>) -> Result<Self> {
         let path = options.path;
-        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+        let threads = gemv::threads();
         let step = match path {
             DecodePath::General => None,
             _ => Step::new(
@@ -200,6 +201,9 @@ impl<'m> Columns<'m> {
 fn same(fast: &Tensor, general: &Tensor) -> Result<()> {
     let largest =
         |t: &Tensor| -> Result<f64> { Ok(t.f_to_kind(Kind::Double)?.f_abs()?.f_max()?.f_double_value(&[])?) };
+    if general.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        return Err(Error::NotFinite);
+    }
     let share = largest(&fast.f_sub(general)?)? / largest(general)?.max(f64::MIN_POSITIVE);
     let most = ROUNDING[usize::from(general.kind() == Kind::BFloat16)];
     if share <= most {

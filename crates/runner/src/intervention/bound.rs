@@ -45,9 +45,15 @@ impl<'a> BoundInterventions<'a> {
         self.bound.iter().any(|bound| bound.what.rows.is_some())
     }
 
-    /// Whether an intervention names positions, or takes values from a run that has some.
+    /// Whether the change of a column may depend on the other columns of its call: an intervention names positions, or
+    /// takes values from a run that has some, or multiplies all columns by a vector at once.
     pub(crate) fn names_positions(&self) -> bool {
-        self.bound.iter().any(|bound| bound.what.positions.is_some() || bound.what.action.source().is_some())
+        self.bound.iter().any(|bound| {
+            let what = bound.what;
+            what.positions.is_some()
+                || what.action.source().is_some()
+                || matches!(what.action, Action::ProjectOut(_))
+        })
     }
 
     /// Whether something is done at `hook`.

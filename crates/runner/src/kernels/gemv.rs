@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// Threads for a product.
-fn threads() -> usize {
+pub(crate) fn threads() -> usize {
     THREADS.get().unwrap_or_else(libtorch_threads)
 }
 
@@ -33,8 +33,8 @@ fn libtorch_threads() -> usize {
 }
 
 /// While it lives, libtorch computes on one thread and only the products here on as many as it had: for single tokens
-/// the other operations are so small that sharing them out costs more than they do. (libtorch's number is one of the
-/// process: whoever computes beside on another thread has it too, as experiments that share out their work want it.)
+/// the other operations are so small that sharing them out costs more than they do. (A thread
+/// that calls libtorch for the first time meanwhile has one thread from then on, too.)
 pub(crate) struct SingleThread {
     before: i32,
 }

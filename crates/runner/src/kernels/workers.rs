@@ -1,6 +1,7 @@
 //! Threads that share out a product.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
+use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -59,6 +60,8 @@ pub(crate) struct Team {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
+    /// One thread calls it: what `each` writes is not guarded against a second caller.
+    _one_caller: PhantomData<Cell<()>>,
 }
 
 /// The door is closed.
@@ -105,14 +108,14 @@ impl Team {
         };
         let threads: Vec<JoinHandle<()>> = (1..threads.max(1)).filter_map(start).collect();
         let handles = threads.iter().map(|thread| thread.thread().clone()).collect();
-        Team { shared, threads, handles }
+        Team { shared, threads, handles, _one_caller: PhantomData }
     }
 
     fn threads(&self) -> usize {
         self.threads.len() + 1
     }
 
-    /// `&self`, but never from two threads at once: a team is not `Sync`.
+    /// Never from two threads at once, since a team is not `Sync`, nor from within a job.
     fn each(&self, jobs: usize, job: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
         // SAFETY: only the lifetime is changed; this function returns after every thread has left.
@@ -135,7 +138,7 @@ impl Team {
         if let Err(panic) = own {
             std::panic::resume_unwind(panic);
         }
-        assert!(!shared.panicked.load(Ordering::Relaxed), "a thread of the team panicked");
+        assert!(!shared.panicked.swap(false, Ordering::Relaxed), "a thread of the team panicked");
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn about_wordings(report: &mut Report, wordings: &[WordingRow], respo
         ("wording", Align::Left),
         ("followed", Align::Right),
         ("exact", Align::Right),
-        ("most answers write", Align::Left),
+        ("commonest format", Align::Left),
     ];
     report.table(&columns, all.iter().map(row));
     for row in &all {
@@ -142,8 +142,8 @@ pub(super) fn about_counts(
     gate_notes(report, gates);
     if gates.iter().any(|gate| gate.value.is_some() && !gate.passed) {
         report.note(
-            "  The model hardly follows this wording: no verdict on how it counts. Read the table `responses`, and try \
-            another --template, or --try-wordings on.",
+            "  In fewer than half of these runs the model writes at least two copies: no verdict on how it counts. Read \
+            the table `responses`, or try a --template of your own.",
         );
     }
     report.gap();

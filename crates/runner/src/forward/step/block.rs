@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 use super::attention::Mix;
 use super::maps::matrix;
 use super::numbers::{self, NormNumbers};
-use super::{Columns, Step, apply, each_piece};
+use super::{Columns, Step, apply, each_piece, width};
 use crate::architecture::{Activation, Keys, Mlp, Norm, NormPlace, QkNorm};
 use crate::error::{Error, Result};
 use crate::hook::{Hook, HookPoint};
@@ -106,8 +106,10 @@ impl Step<'_> {
         let maps = &self.maps.blocks[layer];
         let own = !matches!(shape.keys, Keys::OfLayer(_));
         let mut all = vec![(&maps.q, &mut q)];
-        if let (true, Some(map)) = (own, &maps.k) {
-            all.push((map, &mut k));
+        if own {
+            let map = maps.k.as_ref();
+            let missing = || Error::weight(format!("blocks.{layer}.attn"), "has no keys");
+            all.push((map.ok_or_else(missing)?, &mut k));
         }
         if let (true, Some(map)) = (own, &maps.v) {
             all.push((map, &mut v));
@@ -187,6 +189,8 @@ impl Step<'_> {
                 cut.filter(|run| !run.is_empty()).collect()
             })
             .collect();
+        // The jobs run beside the team: they must not hold it.
+        let (narrow, cap) = (self.narrow, self.arch.caps.scores.map(|cap| cap as f32));
         each_piece(&self.team, z, group, |index, z| {
             let (token, head) = (index / n_kv, index % n_kv);
             let from = (token / columns.new * n_kv + head) * capacity * d;
@@ -198,9 +202,9 @@ impl Step<'_> {
                 d_head: d,
                 columns: &seen[token],
                 factor: shape.score_factor as f32,
-                cap: self.arch.caps.scores.map(|cap| cap as f32),
+                cap,
                 z,
-                narrow: self.narrow,
+                narrow,
             };
             mix.compute();
         });
@@ -232,8 +236,10 @@ impl Step<'_> {
             self.observe(at(HookPoint::MlpPreLinear), &mut linear, columns, None, tap)?;
         }
         if activation == Activation::Gelu {
-            let made = Tensor::f_from_slice(&pre)?.f_gelu("none")?;
-            made.f_copy_data(&mut pre, made.numel())?;
+            // Token by token, so that none depends on the others beside it.
+            for token in pre.chunks_mut(width(&maps.output)) {
+                Tensor::f_from_slice(token)?.f_gelu("none")?.f_copy_data(token, token.len())?;
+            }
         }
         let (narrow, linear_of) = (self.narrow, &linear);
         each_piece(&self.team, &mut pre, PIECE, |index, piece| {
@@ -253,7 +259,10 @@ impl Step<'_> {
         match tokens {
             0..8 => norm.apply(x, width, self.narrow),
             // Pieces are whole tokens: the norms of the stream have one weight for each of its numbers.
-            _ => each_piece(&self.team, x, 4 * width, |_, piece| norm.apply(piece, width, self.narrow)),
+            _ => {
+                let narrow = self.narrow;
+                each_piece(&self.team, x, 4 * width, |_, piece| norm.apply(piece, width, narrow));
+            }
         }
     }
 
@@ -269,7 +278,7 @@ impl Step<'_> {
 
     fn clip(&self, x: &mut [f32]) {
         if let Some(most) = self.arch.caps.qkv {
-            let most = most as f32;
+            let most = if self.narrow { numbers::rounded(most as f32) } else { most as f32 };
             // NaN stays NaN.
             x.iter_mut().for_each(|x| *x = x.clamp(-most, most));
         }

@@ -104,6 +104,7 @@ impl<'m> Step<'m> {
             false => tap.wants(Hook::top(*point)),
         };
         let able = matches!(kind, Kind::Float | Kind::BFloat16)
+            && weights.embed.device() == Device::Cpu
             && arch.embedding.per_layer_width.is_none()
             && arch.rotation_switch().is_none()
             && arch.layers.iter().all(|layer| layer.experts.is_none())

@@ -1,5 +1,5 @@
 //! Arithmetic number by number, in f32, compiled for the processor's vectors. What a bf16 model rounds is rounded in
-//! the same places as by the general path.
+//! the same places as by the general path, but for scores and pattern inside attention, which stay f32.
 
 use crate::architecture::{Activation, Norm};
 use crate::kernels::lanes::{Kernel, Lanes, Level};
@@ -11,15 +11,16 @@ pub(super) fn rounded(x: f32) -> f32 {
     widened(narrowed(x))
 }
 
-/// e^x to two units in the last place, between e^-87 and e^88. NaN stays NaN. (The polynomial is that of Moshier's
+/// e^x to two units in the last place from e^-87 to e^88; infinite above, e^-87 below. NaN stays NaN. (The polynomial is that of Moshier's
 /// Cephes library.)
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, which then stands in the lowest bits.
     const WHOLE: f32 = 12_582_912.0;
     // Not `clamp`: the compiler makes vector instructions of this, and NaN passes.
+    let above = x > 88.0;
     let x = if x < -87.0 { -87.0 } else { x };
-    let x = if x > 88.0 { 88.0 } else { x };
+    let x = if above { 88.0 } else { x };
     let shifted = x * std::f32::consts::LOG2_E + WHOLE;
     let n = shifted - WHOLE;
     let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
@@ -28,7 +29,8 @@ pub(super) fn exp(x: f32) -> f32 {
         p = p * r + coefficient;
     }
     let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    (p * r * r + r + 1.0) * power
+    let exp = (p * r * r + r + 1.0) * power;
+    if above { f32::INFINITY } else { exp }
 }
 
 /// The weights of a norm.
@@ -194,5 +196,23 @@ mod tests {
             }
         }
         assert_eq!((exp(0.0), exp(-1e30) < 1e-37, exp(f32::NAN).is_nan()), (1.0, true, true));
+        assert_eq!((exp(1e30), exp(88.5)), (f32::INFINITY, f32::INFINITY));
+    }
+
+    #[test]
+    fn activations_of_huge_numbers_are_those_of_libtorch() {
+        let xs = [f32::MIN, -1e30, -90.0, -0.0, 0.5, 90.0, f32::MAX];
+        let tensor = tch::Tensor::from_slice(&xs);
+        for (activation, want) in [
+            (Activation::Silu, tensor.silu()),
+            (Activation::GeluTanh, tensor.gelu("tanh")),
+            (Activation::Relu, tensor.relu()),
+        ] {
+            let mut ys = xs;
+            activate(activation, &mut ys, None, false);
+            for (y, want) in ys.iter().zip(Vec::<f32>::try_from(&want).unwrap()) {
+                assert!((y - want).abs() <= 1e-6 * want.abs() + 1e-30, "{activation:?}: {y}, not {want}");
+            }
+        }
     }
 }
