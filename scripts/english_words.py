@@ -63,8 +63,12 @@ def main() -> None:
     )
     print(
         f"# {len(words)} words; the text has {total} of three letters or more. Made by scripts/english_words.py; "
-        "README.md has the licences."
+        "README.md has the licences:"
     )
+    # The licences want their notices on every copy, which the list is, and every program that has it inside.
+    readme = (Path(__file__).resolve().parent.parent / "experiments" / "data" / "README.md").read_text()
+    for line in readme.partition("is made from\n\n")[2].splitlines():
+        print(f"# {line}".rstrip())
     for count, group in groupby(words, key=counts.get):
         print(count, *group)
 

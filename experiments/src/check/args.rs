@@ -12,7 +12,7 @@ use crate::lab::model_args::ModelArgs;
 ///
 /// Every activation of every layer is computed anew, of 64 random tokens. The first 16 of them are run again token by
 /// token and behind padding, and in f64, through every layer as well (in f64 all of them if the dtype is bf16 or f16).
-/// Where a sliding window has up to 256 tokens, both are enough to pass it.
+/// Both are enough to go beyond the smallest sliding window if it has at most 256 tokens.
 ///
 /// Exit code 0: all is well; 1: an identity does not hold or the logits differ; 2: the input cannot be used.
 #[derive(Debug, Clone, Parser)]
@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE.safetensors")]
     pub reference: Option<PathBuf>,
     /// The largest difference allowed between logits. By default 1e-9 in f64 and otherwise three times what rounding to
-    /// the dtype, computed in or stored in the reference, does to this model's own logits, measured against f64, or
-    /// 1e-4 if that is less.
+    /// the dtype, computed in or stored in the reference, does to this model's own logits, measured against f64, but
+    /// never below 1e-4.
     #[arg(long, value_name = "X", allow_hyphen_values = true)]
     pub tolerance: Option<f64>,
     /// Seed of the random tokens.

@@ -1,4 +1,5 @@
-//! The ways of computing that users run: without a look at anything, token by token over kept keys and values, in a
+//! The general path without hooks (generation's own step is held against it by the tests, and by `refrain generate
+//! --decode-path compare`): without a look at anything, token by token over kept keys and values, in a
 //! padded batch. Each must give what the run gives in which every activation is looked at, which the identities are
 //! about.
 
