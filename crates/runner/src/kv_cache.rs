@@ -30,8 +30,8 @@ impl KvCache {
         Ok(KvCache { layers, real: None, next_position, columns: 0, capacity })
     }
 
-    /// The same memory for another thread (tensors can be sent but not shared), to be read there; what is filled in one is
-    /// in both.
+    /// The same memory for another thread (tensors can be sent but not shared), to be read there; what is filled in one
+    /// is in both.
     pub fn shallow_clone(&self) -> Self {
         let both = |(k, v): &(Tensor, Tensor)| (k.shallow_clone(), v.shallow_clone());
         KvCache {

@@ -7,8 +7,8 @@ use refrain_runner::{Action, Intervention, InterventionFile, Model, Tokenizer};
 
 use super::subject::prompts_sha256;
 
-/// Interventions from a file, checked against a model, each with the reference run that it takes values from. These runs
-/// are made of the model as it is, before anything else.
+/// Interventions from a file, checked against a model, each with the reference run that it takes values from. These
+/// runs are made of the model as it is, before anything else.
 #[derive(Debug, Clone, Default)]
 pub struct Background {
     interventions: Vec<Intervention>,

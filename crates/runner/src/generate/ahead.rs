@@ -15,8 +15,8 @@ pub(super) struct Ngrams {
 }
 
 impl Ngrams {
-    /// What followed the last tokens of `text` when they occurred last, `most` tokens; none if they did not. A text must
-    /// go on from the one of the call before.
+    /// What followed the last tokens of `text` when they occurred last, `most` tokens; none if they did not. A text
+    /// must go on from the one of the call before.
     pub(super) fn propose(&mut self, text: &[i64], most: usize) -> Option<Vec<i64>> {
         for end in self.known.max(GRAM)..text.len() {
             if let Some(gram) = text[end - GRAM..end].first_chunk::<GRAM>() {

@@ -21,9 +21,10 @@ use crate::tap::{Edit, Tap};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecodePath {
-    /// By a step of its own where it does all that is asked for (on the CPU, in f32 or bf16), else as the prompt is. Where
-    /// a text repeats itself, the tokens that followed before are run along with the next one; those that are then
-    /// chosen need no pass of their own. Tokens, logits and draws are those of [`DecodePath::Step`], to the last bit.
+    /// By a step of its own where it does all that is asked for (on the CPU, in f32 or bf16), else as the prompt is.
+    /// Where a text repeats itself, the tokens that followed before are run along with the next one; those that are
+    /// then chosen need no pass of their own. Tokens, logits and draws are those of [`DecodePath::Step`], to the last
+    /// bit.
     #[default]
     Fast,
     /// By the step, one token a pass.
@@ -117,8 +118,8 @@ impl<'m> Columns<'m> {
         Ok(())
     }
 
-    /// The logits after `last`, one token of every row, `[rows, vocab]`. `texts` are the rows so far, `last` included; a
-    /// row without a text is finished, and gets the same token again and again.
+    /// The logits after `last`, one token of every row, `[rows, vocab]`. `texts` are the rows so far, `last` included;
+    /// a row without a text is finished, and gets the same token again and again.
     pub(super) fn next(
         &mut self,
         last: &[i64],

@@ -310,8 +310,8 @@ fn store(kept: &Tensor, x: &[f32], columns: &Columns, heads: usize, d: usize) ->
     for (index, head) in x.chunks(d).enumerate() {
         let (token, at) = (index / heads, index % heads);
         let to = ((token / new * heads + at) * capacity + first + token % new) * d;
-        // SAFETY: the memory of a contiguous tensor of this kind, `d` numbers from `to` on are within it as checked; the
-        // cache is borrowed by nobody else.
+        // SAFETY: the memory of a contiguous tensor of this kind, `d` numbers from `to` on are within it as checked;
+        // the cache is borrowed by nobody else.
         match kept.kind() {
             Kind::BFloat16 => {
                 let to = unsafe { std::slice::from_raw_parts_mut(data.cast::<u16>().add(to), d) };

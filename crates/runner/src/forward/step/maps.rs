@@ -53,8 +53,8 @@ pub(super) fn matrix(tensor: &Tensor, kind: Kind) -> Option<Matrix<'_>> {
         && tensor.is_contiguous()
         && !tensor.requires_grad();
     let (data, length) = (tensor.data_ptr(), tensor.numel());
-    // SAFETY: the memory of a contiguous tensor of that kind, which lives as long as the tensor is borrowed. Weights are
-    // not written while a model is borrowed; of a cache, only columns that were written are read.
+    // SAFETY: the memory of a contiguous tensor of that kind, which lives as long as the tensor is borrowed. Weights
+    // are not written while a model is borrowed; of a cache, only columns that were written are read.
     match kind {
         _ if !fits => None,
         Kind::Float => Some(Matrix::Single(unsafe { std::slice::from_raw_parts(data.cast(), length) })),

@@ -1,6 +1,6 @@
-//! The forward pass of a decoding step: one or a few new columns over a key/value cache, on the CPU, in f32 or bf16.
-//! It is made from the same [`Architecture`] and [`Weights`] as the general path, rounds where that rounds, and passes
-//! the same hooks, but computes over its own buffers and threads: for a few tokens, libtorch's operations cost more than
+//! The forward pass of a decoding step: one or a few new columns over a key/value cache, on the CPU, in f32 or bf16. It
+//! is made from the same [`Architecture`] and [`Weights`] as the general path, rounds where that rounds, and passes the
+//! same hooks, but computes over its own buffers and threads: for a few tokens, libtorch's operations cost more than
 //! what they compute. What it cannot do (look inside attention, mixtures of experts, GPUs, other dtypes) is left to the
 //! general path: [`Step::new`] says so.
 

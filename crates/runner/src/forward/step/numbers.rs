@@ -11,8 +11,8 @@ pub(super) fn rounded(x: f32) -> f32 {
     widened(narrowed(x))
 }
 
-/// e^x to two units in the last place from e^-87 to e^88; infinite above, e^-87 below. NaN stays NaN. (The polynomial is that of Moshier's
-/// Cephes library.)
+/// e^x to two units in the last place from e^-87 to e^88; infinite above, e^-87 below. NaN stays NaN. (The polynomial
+/// is that of Moshier's Cephes library.)
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     // Adding it rounds to a whole number, which then stands in the lowest bits.
