@@ -66,6 +66,11 @@ pub(super) fn about_wordings(report: &mut Report, wordings: &[WordingRow], respo
     for row in &all {
         report.note(&format!("  {}: {:?}", row.wording, row.template.trim_end()));
     }
+    if chosen.followed == 0.0 {
+        report.note("  None of them is followed: the first is used.");
+    } else {
+        report.note("  The shares of the one chosen (*) are too high, since it was chosen by them.");
+    }
     let examples = examples(&chosen.wording, responses);
     report.line(format_args!("{} of its answers to {:?}", examples.len(), chosen.wording));
     for (word, n, text) in examples {
