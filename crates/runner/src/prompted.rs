@@ -3,7 +3,8 @@
 use tch::Tensor;
 
 use crate::cache::{ActivationCache, NameFilter};
-use crate::error::Result;
+use crate::chat::{ChatOptions, Message};
+use crate::error::{Error, Result};
 use crate::forward::Run;
 use crate::generate::{Choice, Decoding, Generate};
 use crate::hook::{Hook, HookPoint};
@@ -41,6 +42,46 @@ pub struct Prompted<'a> {
     gradients: bool,
     decoding: Decoding,
     seed: u64,
+}
+
+impl LanguageModel {
+    /// A prompt, and what is to be done in the model's run of it: `lm.prompt("...")?.cache(Z).run()?`.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::to_tokens`]; [`Error::Tokenizer`] for a text with pieces that the vocabulary lacks, where
+    /// the model would read something else.
+    pub fn prompt<'p>(&self, prompt: impl Into<Prompt<'p>>) -> Result<Prompted<'_>> {
+        let prompt = prompt.into();
+        if let Prompt::Text(text) = prompt {
+            self.tokenizer.check_known(text)?;
+        }
+        Ok(Prompted::new(self, self.to_tokens(prompt)?))
+    }
+
+    /// A user's message in the model's chat template, as a prompt that the model's answer follows.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::conversation`].
+    pub fn chat(&self, message: &str) -> Result<Prompted<'_>> {
+        self.conversation(&[Message::new("user", message)])
+    }
+
+    /// A conversation in the model's chat template, as a prompt that the model's next message follows.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if the model has no chat template, and what [`ChatTemplate::apply`] refuses.
+    pub fn conversation(&self, messages: &[Message]) -> Result<Prompted<'_>> {
+        let chat = self.chat.as_ref().ok_or_else(|| {
+            Error::Input(
+                "this model has no chat template\nhint: continue a text with `prompt` instead, or set the field `chat` \
+                 to a `ChatTemplate::from_text`"
+                    .into(),
+            )
+        })?;
+        let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+        // The template has written the special tokens already.
+        Ok(Prompted::new(self, self.tokenizer.encode(&chat.apply(messages, &options)?)?))
+    }
 }
 
 impl<'a> Prompted<'a> {

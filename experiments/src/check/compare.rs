@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 use super::args::Dtype;
 use super::reference::{Difference, Reference};
-use super::verdict::{Verdict, noise};
+use super::verdict::Verdict;
 
 /// What was found of a comparison.
 #[derive(Debug, Clone, Serialize)]
@@ -41,6 +41,29 @@ pub(super) struct Logits<'a> {
     pub(super) exact: Option<&'a Tensor>,
     /// In another dtype.
     pub(super) again: &'a dyn Fn(Kind) -> Result<Option<Tensor>>,
+}
+
+/// Three times what rounding does to the model's logits, against those in f64, in the run's dtype or the reference's,
+/// whichever is more: the reference's rounding and ours, with some room. It grows with the logits, in f32 to ten times
+/// the usual at most, so that a fault that only f32 has is not taken for rounding. 0 in f64.
+fn noise(reference: &Reference, dtype: Dtype, logits: &Logits<'_>) -> Result<f64> {
+    let mut most = 0f64;
+    for rounding in [dtype, reference.dtype] {
+        let usual = rounding.usual_noise(reference.spread);
+        let measured = match logits.exact {
+            _ if rounding == Dtype::F64 => continue,
+            None => usual,
+            Some(exact) if rounding == dtype => 3.0 * reference.apart(logits.ours, exact)?,
+            Some(exact) => match (logits.again)(rounding.kind())? {
+                Some(rounded) => 3.0 * reference.apart(&rounded, exact)?,
+                None => 0.0,
+            },
+        };
+        // Logits that are no numbers are not noise, and allow nothing.
+        let ceiling = if rounding == Dtype::F32 { 10.0 * usual } else { f64::INFINITY };
+        most = most.max(if measured.is_finite() { measured.min(ceiling) } else { usual });
+    }
+    Ok(most)
 }
 
 /// Compares logits computed in `dtype`. `given`: the tolerance that was asked for; `overflows`: something is beyond

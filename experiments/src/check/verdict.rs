@@ -1,12 +1,9 @@
 //! What a difference is: rounding, a mistake, or the end of a dtype's range.
 
-use anyhow::Result;
 use refrain_runner::Identity;
 use serde::Serialize;
 
 use super::args::Dtype;
-use super::compare::Logits;
-use super::reference::Reference;
 
 /// Whether a difference is rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,29 +39,6 @@ pub struct Checked {
     pub relative_f64: Option<f64>,
     /// What it is.
     pub verdict: Verdict,
-}
-
-/// Three times what rounding does to the model's logits, against those in f64, in the run's dtype or the reference's,
-/// whichever is more: the reference's rounding and ours, with some room. It grows with the logits, in f32 to ten times
-/// the usual at most, so that a fault that only f32 has is not taken for rounding. 0 in f64.
-pub(super) fn noise(reference: &Reference, dtype: Dtype, logits: &Logits<'_>) -> Result<f64> {
-    let mut most = 0f64;
-    for rounding in [dtype, reference.dtype] {
-        let usual = rounding.usual_noise(reference.spread);
-        let measured = match logits.exact {
-            _ if rounding == Dtype::F64 => continue,
-            None => usual,
-            Some(exact) if rounding == dtype => 3.0 * reference.apart(logits.ours, exact)?,
-            Some(exact) => match (logits.again)(rounding.kind())? {
-                Some(rounded) => 3.0 * reference.apart(&rounded, exact)?,
-                None => 0.0,
-            },
-        };
-        // Logits that are no numbers are not noise, and allow nothing.
-        let ceiling = if rounding == Dtype::F32 { 10.0 * usual } else { f64::INFINITY };
-        most = most.max(if measured.is_finite() { measured.min(ceiling) } else { usual });
-    }
-    Ok(most)
 }
 
 /// The verdict on one identity. `whole`: it compares whole runs; `overflows`: something is beyond the dtype.

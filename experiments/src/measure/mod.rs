@@ -3,6 +3,7 @@
 
 pub mod asking;
 pub mod condition;
+pub mod count_args;
 pub mod counting;
 pub mod gates;
 pub mod induction;

@@ -5,7 +5,7 @@ use refrain_entropy::table::{PromptKind, PromptRow};
 use refrain_runner::Tokenizer;
 
 use super::asking::Asking;
-use super::counting::CountArgs;
+use super::count_args::CountArgs;
 use super::prompts::prompt_row;
 use super::words::Phrase;
 use crate::lab::Subject;

@@ -8,7 +8,7 @@ use super::{RepetitionCurse, Settings};
 use crate::lab::{Lab, Run, Subject};
 use crate::measure::asking::Asking;
 use crate::measure::condition::Condition;
-use crate::measure::counting::CountArgs;
+use crate::measure::count_args::CountArgs;
 use crate::measure::prompts::prompt_row;
 use crate::measure::question::{Question, questions};
 use crate::measure::sampling;

@@ -5,7 +5,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use crate::measure::condition::ConditionArgs;
-use crate::measure::counting::CountArgs;
+use crate::measure::count_args::CountArgs;
 use crate::measure::induction::HeadArgs;
 use crate::measure::texts::TextArgs;
 use crate::measure::tracing::TraceArgs;

@@ -6,7 +6,7 @@ use refrain_entropy::table::{Perplexity, TraceKind};
 use refrain_runner::Head;
 use serde::Serialize;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::lab::Part;
 use crate::measure::condition::Condition;
 use crate::measure::counting::Counting;

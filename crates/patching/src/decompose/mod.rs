@@ -85,7 +85,7 @@ impl ResidualDecomposition for PromptRun<'_> {
         if before == Before::Unembed {
             parts.push(("final_post".to_owned(), of.stream()?));
         }
-        of.stack(parts)
+        ResidualStack::of(of, parts)
     }
 
     fn decompose_resid(&self, before: Before, at: At) -> Result<ResidualStack<'_>> {
@@ -110,7 +110,7 @@ impl ResidualDecomposition for PromptRun<'_> {
                 parts.push((format!("{layer}_per_layer_out"), of.written(own, layer)?));
             }
         }
-        of.stack(parts)
+        ResidualStack::of(of, parts)
     }
 
     fn stack_head_results(&self, before: Before, at: At) -> Result<ResidualStack<'_>> {

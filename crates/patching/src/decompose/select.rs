@@ -4,7 +4,6 @@ use refrain_runner::{Architecture, Hook, HookPoint, Model, PromptRun};
 use tch::{Kind, Tensor, no_grad};
 
 use crate::attribution::linear::scale_between;
-use crate::decompose::stack::ResidualStack;
 use crate::error::{Error, Result};
 use crate::tensors::{wide, wider};
 
@@ -154,14 +153,5 @@ impl<'r> Selected<'r> {
         let size = [0, self.n_positions as i64, self.model.architecture().d_model as i64];
         let kind: Kind = wider(self.model.kind());
         Ok(Tensor::f_zeros(size, (kind, self.model.device()))?)
-    }
-
-    /// The parts, `[pos, d_model]` each, with their labels.
-    pub(super) fn stack(self, parts: Vec<(String, Tensor)>) -> Result<ResidualStack<'r>> {
-        let device = self.model.device();
-        let (labels, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-        let parts = parts.iter().map(|part| part.f_to_device(device)).collect::<Result<Vec<_>, _>>()?;
-        let values = Tensor::f_stack(&parts, 0)?;
-        Ok(ResidualStack::new(self, labels, values))
     }
 }

@@ -23,6 +23,15 @@ impl<'r> ResidualStack<'r> {
         ResidualStack { of, labels, values }
     }
 
+    /// The parts, `[pos, d_model]` each, with their labels.
+    pub(super) fn of(selected: Selected<'r>, parts: Vec<(String, Tensor)>) -> Result<Self> {
+        let device = selected.model.device();
+        let (labels, parts): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let parts = parts.iter().map(|part| part.f_to_device(device)).collect::<Result<Vec<_>, _>>()?;
+        let values = Tensor::f_stack(&parts, 0)?;
+        Ok(ResidualStack::new(selected, labels, values))
+    }
+
     pub(super) fn model(&self) -> &'r Model {
         self.of.model
     }

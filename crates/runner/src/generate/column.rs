@@ -2,40 +2,19 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::forward::Run;
 use crate::forward::step::Step;
-use crate::generate::Generate;
 use crate::generate::ahead::Ngrams;
+use crate::generate::options::{DecodePath, Generate};
 use crate::intervention::{BoundInterventions, StepIndex};
 use crate::kernels::gemv::{self, SingleThread};
 use crate::kernels::product::FEW;
 use crate::kv_cache::KvCache;
 use crate::model::Model;
 use crate::tap::{Edit, Tap};
-
-/// How tokens after the prompt are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DecodePath {
-    /// By a step of its own where it does all that is asked for (on the CPU, in f32 or bf16), else as the prompt is.
-    /// Where a text repeats itself, the tokens that followed before are run along with the next one; those that are
-    /// then chosen need no pass of their own. Tokens, logits and draws are those of [`DecodePath::Step`], to the last
-    /// bit.
-    #[default]
-    Fast,
-    /// By the step, one token a pass.
-    Step,
-    /// As the prompt is.
-    General,
-    /// One token a pass, both ways, for a check: an error if they differ by more than rounding. The general path's
-    /// logits are used. An [`Edit`] is called twice for each token. Where there is no step for what is asked (see
-    /// [`Model::decode_path`]), there is nothing to compare.
-    Compare,
-}
 
 /// Largest difference of two paths' logits that is rounding, as a share of the largest logit: in f32, and in bf16,
 /// whose numbers have eight bits.

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod column;
+mod options;
 mod process;
 mod recommended;
 mod sample;
@@ -17,39 +18,9 @@ use crate::forward::{LogitPositions, Run};
 use crate::intervention::{BoundInterventions, StepIndex};
 use crate::kv_cache::KvCache;
 use crate::model::Model;
-use crate::tap::Edit;
 use column::Columns;
-pub use column::DecodePath;
+pub use options::{DecodePath, Generate};
 pub use sample::{Choice, Decoding};
-
-/// How to continue some prompts.
-#[derive(Debug, Default)]
-pub struct Generate<'a> {
-    /// How tokens are chosen.
-    pub decoding: Decoding,
-    /// One seed per prompt, of a random stream that is that prompt's own: what it draws does not depend on the others.
-    /// Only sampling uses it, greedy decoding needs none.
-    pub seeds: &'a [u64],
-    /// Tokens that end a continuation; they are not part of it.
-    pub stop: &'a [i64],
-    /// At most so many new tokens; none: until the window is full.
-    pub max_new: Option<usize>,
-    /// Interventions; their steps count from the prompt, which is step 0.
-    pub interventions: Option<&'a BoundInterventions<'a>>,
-    /// A change in Rust, after the interventions. It is called in every forward pass, the prompt's and each
-    /// token's; its rows are the prompts still running, and may be finished ones, too.
-    pub edit: Option<Edit<'a>>,
-    /// How the tokens after the prompt are computed.
-    pub path: DecodePath,
-}
-
-impl Generate<'_> {
-    /// One forward pass with what is to be changed.
-    fn run(&mut self) -> Run<'_> {
-        let edit = self.edit.as_mut().map(Edit::again);
-        Run { interventions: self.interventions, edit, ..Run::default() }
-    }
-}
 
 /// One continuation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,10 +9,8 @@ use super::Bits16;
 use super::lanes::{Kernel, Lanes};
 use super::workers::Workers;
 pub(crate) use element::Element;
-pub(crate) use vectors::Vectors;
+pub(crate) use vectors::{FEW, Vectors};
 
-/// More vectors than this are packed, so that each lane is a vector's. So many, or fewer, do not depend on each other.
-pub(crate) const FEW: usize = 8;
 /// Rows of weights in a tile of packed vectors, and vectors of lanes beside them: as many sums as there are registers.
 const TILE_ROWS: usize = 6;
 /// Packed vectors stay in the first cache for so many of their numbers, where there are more than one panel of them.

@@ -1,7 +1,9 @@
 //! Vectors in the order in which the kernels read them.
 
-use super::FEW;
 use crate::kernels::lanes::Level;
+
+/// More vectors than this are packed, so that each lane is a vector's. So many, or fewer, do not depend on each other.
+pub(crate) const FEW: usize = 8;
 
 /// Vectors as the kernels read them.
 pub(crate) struct Vectors {
