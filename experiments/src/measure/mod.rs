@@ -14,6 +14,7 @@ pub mod sampling;
 pub mod scoring;
 pub mod texts;
 mod toxicity;
+mod traced;
 pub mod tracing;
 pub mod wordings;
 pub mod words;

@@ -15,7 +15,7 @@ use refrain_runner::{
 };
 
 use super::condition::Condition;
-use super::tracing::{Traced, Tracing};
+use super::traced::{Traced, Tracing};
 use super::words;
 
 /// One continuation.

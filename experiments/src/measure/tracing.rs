@@ -1,76 +1,25 @@
 //! Entropy and toxicity along a generation.
 
 use anyhow::Result;
-use clap::Args;
 use refrain_entropy::distribution::LogProbs;
 use refrain_entropy::schema::Table;
 use refrain_entropy::stats::seed;
 use refrain_entropy::table::{
-    DecodingLabel, EntropyTrace, PromptKind, ResponseRow, Responses, TraceKind, TraceQuantity, TraceRow,
+    DecodingLabel, EntropyTrace, ResponseRow, Responses, TraceKind, TraceQuantity, TraceRow,
 };
-use refrain_runner::{BoundInterventions, Decoding, Generate, Head, Model, StepView, Tokenizer};
-use serde::{Deserialize, Serialize};
+use refrain_runner::{BoundInterventions, Decoding, Generate, Head, Model, StepView};
 
 use super::condition::Condition;
-use super::prompts::{blank_response, end_of, prompt_row, with_tokens};
+use super::prompts::{blank_response, end_of, with_tokens};
 use super::toxicity::Trace;
+pub use super::traced::{TraceArgs, Traced, Tracing};
 use super::words::Phrase;
-use crate::lab::{Count, Found, Speed};
+use crate::lab::{Found, Speed};
 
 /// Tokens of an ordinary text that are given; the model continues it.
 const GIVEN: usize = 16;
 /// Ordinary texts for each phrase that is followed.
 const ORDINARY: u32 = 4;
-
-/// What is followed.
-#[derive(Debug, Clone, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct TraceArgs {
-    /// Repetitions asked for where entropy and toxicity are followed
-    #[arg(long, value_name = "N", default_value_t = Count::of::<256>(), help_heading = "Entropy and toxicity")]
-    pub trace_count: Count,
-    /// Phrases to trace per pool; four times as many ordinary texts are traced
-    #[arg(long, value_name = "N", default_value_t = Count::of::<3>(), help_heading = "Entropy and toxicity")]
-    pub traces: Count,
-    /// Steps to follow
-    #[arg(long, value_name = "N", default_value_t = Count::of::<512>(), help_heading = "Entropy and toxicity")]
-    pub trace_steps: Count,
-    /// Steps per doubling of t at which toxicity and the logit lens are measured
-    #[arg(long, value_name = "N", default_value_t = Count::of::<2>(), help_heading = "Entropy and toxicity")]
-    pub toxicity_density: Count,
-}
-
-/// A prompt whose continuation is followed.
-#[derive(Debug, Clone)]
-pub struct Traced {
-    /// What it is.
-    pub kind: TraceKind,
-    /// The phrase, for repetition.
-    pub phrase: Option<Phrase>,
-    /// Its number: of the phrase in its pool, or of the text.
-    pub item: u32,
-    /// The prompt.
-    pub tokens: Vec<i64>,
-}
-
-impl Traced {
-    /// The prompt's id.
-    pub fn id(&self) -> String {
-        match &self.phrase {
-            Some(phrase) => format!("trace/{}/{}", phrase.pool, self.item),
-            None => format!("trace/ordinary/{}", self.item),
-        }
-    }
-
-    /// Its row in the table `prompts`.
-    pub fn row(&self, tokenizer: &Tokenizer) -> refrain_entropy::table::PromptRow {
-        let kind = match self.kind {
-            TraceKind::Repetition => PromptKind::RepetitionTrace,
-            TraceKind::Ordinary => PromptKind::OrdinaryTrace,
-        };
-        prompt_row(Some(tokenizer), &self.id(), kind, &self.tokens)
-    }
-}
 
 impl TraceArgs {
     /// Whether the phrase is followed: the first of each pool are.
@@ -87,26 +36,6 @@ impl TraceArgs {
         };
         texts.iter().zip(0..ORDINARY * self.traces.u32()).map(traced).collect()
     }
-}
-
-/// What following needs beside the model.
-pub struct Tracing<'a> {
-    /// The flags.
-    pub args: &'a TraceArgs,
-    /// For the names of tokens.
-    pub tokenizer: &'a Tokenizer,
-    /// How ordinary text is continued: sampled, since greedy continuations fall into loops of their own.
-    pub sampling: Decoding,
-    /// Tokens that end a continuation.
-    pub stop: &'a [i64],
-    /// Tokens that random replacements are drawn from.
-    pub random_tokens: &'a [i64],
-    /// c of the log descaling whose toxicity is predicted.
-    pub log_c: f64,
-    /// Bytes that the runs of a sweep may take.
-    pub memory: u64,
-    /// Of every draw.
-    pub seed: u64,
 }
 
 impl Tracing<'_> {
