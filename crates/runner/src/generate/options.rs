@@ -52,6 +52,6 @@ pub enum DecodePath {
     General,
     /// One token a pass, both ways, for a check: an error if they differ by more than rounding. The general path's
     /// logits are used. An [`Edit`] is called twice for each token. Where there is no step for what is asked (see
-    /// [`Model::decode_path`]), there is nothing to compare.
+    /// [`crate::Model::decode_path`]), there is nothing to compare.
     Compare,
 }
