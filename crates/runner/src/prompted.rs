@@ -69,7 +69,7 @@ impl LanguageModel {
     /// A conversation in the model's chat template, as a prompt that the model's next message follows.
     ///
     /// # Errors
-    /// [`Error::Input`] if the model has no chat template, and what [`ChatTemplate::apply`] refuses.
+    /// [`Error::Input`] if the model has no chat template, and what [`crate::ChatTemplate::apply`] refuses.
     pub fn conversation(&self, messages: &[Message]) -> Result<Prompted<'_>> {
         let chat = self.chat.as_ref().ok_or_else(|| {
             Error::Input(
